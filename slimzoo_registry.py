@@ -1,0 +1,59 @@
+"""The registry behind every name a user can type: networks, pipelines, datasets, optimizers."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+class Registry(Mapping[str, T]):
+    """A read-only mapping from names to entries that is filled by a decorator.
+
+    Args:
+      kind: what an entry is, as error messages call it, for example "network".
+    """
+
+    def __init__(self, kind: str):
+        self.kind = kind
+        self._entries: dict[str, T] = {}
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Returns a decorator that stores its argument under `name`.
+
+        Raises:
+          ValueError: if `name` is taken; two packages must not silently replace each other.
+        """
+
+        def decorator(entry: T) -> T:
+            if name in self._entries:
+                raise ValueError(f"A {self.kind} called {name!r} is registered already.")
+            self._entries[name] = entry
+            return entry
+
+        return decorator
+
+    def __getitem__(self, name: str) -> T:
+        # ValueError, not KeyError: the name is a user's value, and KeyError prints it as a repr.
+        if name not in self._entries:
+            raise ValueError(unknown_name_message(self.kind, name, self._entries))
+        return self._entries[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._entries))
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+
+def unknown_name_message(kind: str, name: str, known: Iterable[str]) -> str:
+    """Says that `name` does not exist, what it was probably meant to be, and what does exist."""
+    known = sorted(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    hint = f" Did you mean {near[0]!r}?" if near else ""
+    return f"Unknown {kind} {name!r}.{hint} Known: {', '.join(known)}."
