@@ -1,0 +1,1 @@
+"""Networks: one file a family, `nets_factory` to get one by name."""

@@ -1,0 +1,220 @@
+"""AlexNet of 2012 as its paper describes it, and TF-Slim's `alexnet_v2`.
+
+Sources: Krizhevsky, Sutskever, Hinton, "ImageNet Classification with Deep Convolutional Neural
+Networks", NIPS 2012 (https://papers.nips.cc/paper/4824); Krizhevsky, "One weird trick for
+parallelizing convolutional neural networks" (https://arxiv.org/abs/1404.5997); TF-Slim,
+`nets/alexnet.py`.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+import keras
+
+from nets import layers
+from nets.nets_factory import EndPoints, register_network
+from slimzoo_registry import unknown_name_message
+
+
+class Initialization(NamedTuple):
+    """Standard deviations of the weights, and the bias of the layers where the paper has 1."""
+
+    conv1_2: float
+    conv3_5: float
+    fc6_7: float
+    fc8: float
+    bias: float
+
+
+# What each does on photos is in docs/networks.md.
+INITIALIZATIONS = {
+    # Section 5 of the paper, to the letter.
+    "paper": Initialization(0.01, 0.01, 0.01, 0.01, bias=1.0),
+    # layers-145.cfg of the source that the Computer History Museum released.
+    "released": Initialization(0.01, 0.03, 0.01, 0.01, bias=1.0),
+    # Caffe's bvlc_alexnet, whose authors found that a bias of 1 "gave flat loss".
+    "caffe": Initialization(0.01, 0.01, 0.005, 0.01, bias=0.1),
+}
+
+
+class _Stack:
+    """Applies layers one after another and keeps their outputs as end points."""
+
+    def __init__(self, scope: str, images: Any):
+        self.net = images
+        self.end_points: EndPoints = {}
+        self._scope = scope
+
+    def add(self, layer: keras.layers.Layer, end_point: str | None = None) -> None:
+        """Applies `layer`; its output becomes `<scope>/<layer name>`, or `end_point`."""
+        self.apply(layer)
+        self.end_points[end_point or f"{self._scope}/{layer.name}"] = self.net
+
+    def apply(self, layer: keras.layers.Layer) -> None:
+        """Applies `layer` without making its output an end point."""
+        self.net = layer(self.net)
+
+
+_max_pool = functools.partial(keras.layers.MaxPooling2D, 3, 2)
+
+
+@register_network(default_image_size=224, minimum_image_size=224, preprocessing="alexnet")
+def alexnet(
+    images: Any,
+    num_classes: int | None = 1000,
+    dropout_keep_prob: float = 0.5,
+    spatial_squeeze: bool = True,
+    global_pool: bool = False,
+    initialization: str = "caffe",
+) -> tuple[Any, EndPoints]:
+    """The network of the 2012 paper: 60,965,224 parameters for 1,000 classes.
+
+    Two towers (groups of 2) in conv2, conv4 and conv5; ReLU, response normalisation, overlapping
+    pooling, in this order; the paper's dropout, which multiplies by `dropout_keep_prob` at test
+    time. At 224 pixels conv1 reads three zeros past the bottom and right edge, which gives the
+    paper's 55x55 map; 227 needs none. The released source differs from the paper in several
+    places, and is another network.
+
+    Args:
+      images: float [batch, height, width, 3], mean subtracted, 224 pixels or more a side.
+      num_classes: None returns fc7 (or its mean over positions), [batch, 1, 1, 4096].
+      dropout_keep_prob: after fc6 and fc7.
+      spatial_squeeze: gives [batch, num_classes]; possible from 224 to 255 pixels a side.
+      global_pool: averages over positions before fc8, for any size.
+      initialization: `paper` (standard deviation .01, bias 1: to the letter, but stays at the
+        majority class on a small dataset), `released` (.03 in conv3 to conv5, bias 1) or `caffe`
+        (bias .1: what trains).
+
+    Returns:
+      Logits and end points `alexnet/conv1` ... `alexnet/fc8`.
+
+    Raises:
+      ValueError: if `initialization` is unknown.
+    """
+    if initialization not in INITIALIZATIONS:
+        raise ValueError(unknown_name_message("initialization", initialization, INITIALIZATIONS))
+    init = INITIALIZATIONS[initialization]
+    one = init.bias
+    stack = _Stack("alexnet", images)
+
+    #                     filters kernel stride pad  groups  std           bias
+    stack.apply(layers.PadToWholeStrides(11, 4, name="pad1"))
+    stack.add(_conv("conv1", 96, 11, 4, "valid", 1, _normal(init.conv1_2), 0))
+    stack.add(layers.LocalResponseNormalization(name="norm1"))
+    stack.add(_max_pool(name="pool1"))
+    stack.add(_conv("conv2", 256, 5, 1, "same", 2, _normal(init.conv1_2), one))
+    stack.add(layers.LocalResponseNormalization(name="norm2"))
+    stack.add(_max_pool(name="pool2"))
+    stack.add(_conv("conv3", 384, 3, 1, "same", 1, _normal(init.conv3_5), 0))
+    stack.add(_conv("conv4", 384, 3, 1, "same", 2, _normal(init.conv3_5), one))
+    stack.add(_conv("conv5", 256, 3, 1, "same", 2, _normal(init.conv3_5), one))
+    stack.add(_max_pool(name="pool5"))
+    dropout = functools.partial(layers.Dropout, dropout_keep_prob, rescale_in_training=False)
+    stack.add(_conv("fc6", 4096, 6, 1, "valid", 1, _normal(init.fc6_7), one))
+    stack.apply(dropout(name="dropout6"))
+    stack.add(_conv("fc7", 4096, 1, 1, "valid", 1, _normal(init.fc6_7), one))
+    _add_logits(
+        stack, num_classes, dropout(name="dropout7"), _normal(init.fc8), spatial_squeeze, global_pool
+    )
+    return stack.net, stack.end_points
+
+
+@register_network(default_image_size=224, minimum_image_size=195, preprocessing="alexnet")
+def alexnet_v2(
+    images: Any,
+    num_classes: int | None = 1000,
+    dropout_keep_prob: float = 0.5,
+    spatial_squeeze: bool = True,
+    global_pool: bool = False,
+) -> tuple[Any, EndPoints]:
+    """TF-Slim's `alexnet_v2`: 50,303,912 parameters for 1,000 classes.
+
+    The one-GPU network of "One weird trick" without response normalisation, 384 filters in conv4,
+    conv1 unpadded (54x54 at 224 pixels), fully connected layers as convolutions, Xavier and
+    truncated normal weights, biases of .1. End points are TF-Slim's in name, order and value.
+
+    Args:
+      images: float [batch, height, width, 3], 195 pixels or more a side.
+      num_classes: None returns fc7 (or its mean over positions), [batch, 1, 1, 4096].
+      dropout_keep_prob: after fc6 and fc7.
+      spatial_squeeze: gives [batch, num_classes]; possible from 195 to 226 pixels a side.
+      global_pool: averages over positions before fc8, for any size.
+
+    Returns:
+      Logits and end points `alexnet_v2/conv1` ... `alexnet_v2/fc8`.
+    """
+    xavier = keras.initializers.GlorotUniform
+    fc_normal = functools.partial(keras.initializers.TruncatedNormal, stddev=0.005)
+    stack = _Stack("alexnet_v2", images)
+
+    #                     filters kernel stride pad  groups  weights   bias
+    stack.add(_conv("conv1", 64, 11, 4, "valid", 1, xavier(), 0.1))
+    stack.add(_max_pool(name="pool1"))
+    stack.add(_conv("conv2", 192, 5, 1, "same", 1, xavier(), 0.1))
+    stack.add(_max_pool(name="pool2"))
+    stack.add(_conv("conv3", 384, 3, 1, "same", 1, xavier(), 0.1))
+    stack.add(_conv("conv4", 384, 3, 1, "same", 1, xavier(), 0.1))
+    stack.add(_conv("conv5", 256, 3, 1, "same", 1, xavier(), 0.1))
+    stack.add(_max_pool(name="pool5"))
+    dropout = functools.partial(layers.Dropout, dropout_keep_prob)
+    stack.add(_conv("fc6", 4096, 5, 1, "valid", 1, fc_normal(), 0.1))
+    stack.apply(dropout(name="dropout6"))
+    stack.add(_conv("fc7", 4096, 1, 1, "valid", 1, fc_normal(), 0.1))
+    _add_logits(
+        stack, num_classes, dropout(name="dropout7"), fc_normal(), spatial_squeeze, global_pool
+    )
+    return stack.net, stack.end_points
+
+
+def _conv(
+    name: str,
+    filters: int,
+    kernel_size: int,
+    stride: int,
+    padding: str,
+    groups: int,
+    weights: keras.initializers.Initializer,
+    bias: float,
+    activation: str | None = "relu",
+) -> layers.Conv2D:
+    """A row of the paper's table."""
+    return layers.Conv2D(
+        filters,
+        kernel_size,
+        stride,
+        padding,
+        groups=groups,
+        activation=activation,
+        kernel_initializer=weights,
+        bias_initializer=keras.initializers.Constant(bias),
+        name=name,
+    )
+
+
+def _normal(stddev: float) -> keras.initializers.Initializer:
+    return keras.initializers.RandomNormal(stddev=stddev)
+
+
+def _add_logits(
+    stack: _Stack,
+    num_classes: int | None,
+    dropout: keras.layers.Layer,
+    weights: keras.initializers.Initializer,
+    spatial_squeeze: bool,
+    global_pool: bool,
+) -> None:
+    """What follows fc7 in every AlexNet, with TF-Slim's options and end points."""
+    if global_pool:
+        pool = keras.layers.GlobalAveragePooling2D(keepdims=True, name="global_pool")
+        stack.add(pool, end_point="global_pool")
+    if num_classes is None:
+        return
+    stack.apply(dropout)
+    logits = _conv("fc8", num_classes, 1, 1, "valid", 1, weights, 0, activation=None)
+    if spatial_squeeze:
+        stack.apply(logits)
+        stack.add(layers.SpatialSqueeze(name="squeeze"), end_point=f"{stack._scope}/fc8")
+    else:
+        stack.add(logits)

@@ -1,0 +1,302 @@
+"""The layers that AlexNet needs and Keras lacks, or has in a form that is slow on the CPU."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import threading
+import zlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable(package="slimzoo")
+class Conv2D(keras.layers.Conv2D):
+    """`keras.layers.Conv2D` on TensorFlow's own kernels, grouped convolution included.
+
+    A grouped convolution is one convolution a group, side by side. Keras would send it through XLA
+    on the CPU, several times slower; TensorFlow's grouped kernel has no gradient on a CPU without
+    oneDNN, and is no faster than this with it. Takes and gives float [batch, height, width, channels].
+    """
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Convolves, adds the bias and applies the activation."""
+        outputs = self._convolve_groups(inputs)
+        if self.use_bias:
+            # bias_add, unlike a broadcast addition, is fused with the convolution in inference.
+            outputs = tf.nn.bias_add(outputs, self.bias)
+        return self.activation(outputs)
+
+    def _convolve_groups(self, inputs: tf.Tensor) -> tf.Tensor:
+        kernel = tf.convert_to_tensor(self.kernel)
+        if self.groups == 1:
+            return self._convolve(inputs, kernel)
+        towers = zip(
+            tf.split(inputs, self.groups, axis=-1),
+            tf.split(kernel, self.groups, axis=-1),
+            strict=True,
+        )
+        return tf.concat([self._convolve(*tower) for tower in towers], axis=-1)
+
+    def _convolve(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
+        if self.padding == "valid" and tuple(inputs.shape[1:3]) == tuple(kernel.shape[:2]):
+            # A kernel as large as its input is a fully connected layer: one matrix product.
+            inputs_per_output = kernel.shape[0] * kernel.shape[1] * kernel.shape[2]
+            outputs = tf.matmul(
+                tf.reshape(inputs, [-1, inputs_per_output]),
+                tf.reshape(kernel, [inputs_per_output, -1]),
+            )
+            return outputs[:, tf.newaxis, tf.newaxis, :]
+        return tf.nn.conv2d(
+            inputs,
+            kernel,
+            strides=self.strides,
+            padding=self.padding.upper(),
+            dilations=self.dilation_rate,
+        )
+
+
+@keras.saving.register_keras_serializable(package="slimzoo")
+class LocalResponseNormalization(keras.layers.Layer):
+    """Divides each activation by a power of its neighbours' energy across channels.
+
+    `x / (bias + alpha * sum of x^2 over 2 * depth_radius + 1 channels) ^ beta`, section 3.3 of the
+    2012 paper, in the convention of `tf.nn.local_response_normalization`: alpha multiplies the sum.
+    (Caffe, PyTorch and cuda-convnet divide theirs by the number of channels.) The defaults are the
+    paper's. Takes and gives float [batch, height, width, channels]; computes in float32 whatever
+    the dtype, so that bfloat16 costs one rounding.
+    """
+
+    def __init__(
+        self,
+        depth_radius: int = 2,
+        bias: float = 2.0,
+        alpha: float = 1e-4,
+        beta: float = 0.75,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.depth_radius = depth_radius
+        self.bias = bias
+        self.alpha = alpha
+        self.beta = beta
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Normalises across the last axis."""
+        return local_response_normalization(
+            inputs, self.depth_radius, self.bias, self.alpha, self.beta
+        )
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """The input's shape."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return super().get_config() | {
+            "depth_radius": self.depth_radius,
+            "bias": self.bias,
+            "alpha": self.alpha,
+            "beta": self.beta,
+        }
+
+
+def local_response_normalization(
+    inputs: tf.Tensor,
+    depth_radius: int = 2,
+    bias: float = 2.0,
+    alpha: float = 1e-4,
+    beta: float = 0.75,
+) -> tf.Tensor:
+    """`LocalResponseNormalization` as a function, with a gradient of its own.
+
+    Equal to `tf.nn.local_response_normalization`, about two times faster on the CPU: its
+    element-wise parts are fused by XLA, and the gradient keeps the denominator of the forward pass.
+
+    Args:
+      inputs: float [batch, height, width, channels].
+      depth_radius: channels on either side that count; clipped at the ends.
+      bias: added to the sum; must keep the denominator positive.
+      alpha: multiplies the sum of squares.
+      beta: the power.
+
+    Returns:
+      A tensor of the shape and dtype of `inputs`.
+    """
+
+    normalize = _local_response_normalizer(depth_radius, bias, alpha, beta)
+    return normalize(tf.convert_to_tensor(inputs))
+
+
+@functools.lru_cache  # XLA compiles once for each set of constants and each shape
+def _local_response_normalizer(
+    depth_radius: int, bias: float, alpha: float, beta: float
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    def window_sum(values: tf.Tensor) -> tf.Tensor:
+        channels = values.shape[-1]
+        padded = tf.pad(values, [[0, 0]] * (values.shape.rank - 1) + [[depth_radius] * 2])
+        return tf.add_n([padded[..., i : i + channels] for i in range(2 * depth_radius + 1)])
+
+    def negative_power(denominator: tf.Tensor) -> tf.Tensor:
+        if beta == 0.75:
+            # Two reciprocal roots are several times cheaper than a general power.
+            root = tf.math.rsqrt(denominator)
+            return root * tf.sqrt(root)
+        return tf.pow(denominator, -beta)
+
+    @tf.function(jit_compile=True, autograph=False)
+    def normalize(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        wide = tf.cast(x, tf.float32)
+        denominator = bias + alpha * window_sum(tf.square(wide))
+        return tf.cast(wide * negative_power(denominator), x.dtype), denominator
+
+    # The gradient is two fused loops: in one, XLA would work out every term of the window sum
+    # again for each of the channels that it reaches.
+    @tf.function(jit_compile=True, autograph=False)
+    def weigh(x: tf.Tensor, denominator: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
+        product = tf.cast(upstream, tf.float32) * tf.cast(x, tf.float32)
+        return product * negative_power(denominator) / denominator
+
+    @tf.function(jit_compile=True, autograph=False)
+    def combine(
+        x: tf.Tensor, denominator: tf.Tensor, upstream: tf.Tensor, weighed: tf.Tensor
+    ) -> tf.Tensor:
+        direct = tf.cast(upstream, tf.float32) * negative_power(denominator)
+        through_neighbours = tf.cast(x, tf.float32) * window_sum(weighed)
+        return tf.cast(direct - (2.0 * alpha * beta) * through_neighbours, x.dtype)
+
+    @tf.custom_gradient
+    def apply(x: tf.Tensor):
+        outputs, denominator = normalize(x)
+
+        def gradient(upstream: tf.Tensor) -> tf.Tensor:
+            return combine(x, denominator, upstream, weigh(x, denominator, upstream))
+
+        return outputs, gradient
+
+    return apply
+
+
+@keras.saving.register_keras_serializable(package="slimzoo")
+class Dropout(keras.layers.Layer):
+    """Zeroes activations in training, in today's form or in the 2012 paper's.
+
+    Args:
+      keep_prob: the probability that an activation is kept, in (0, 1].
+      rescale_in_training: True divides what is kept by `keep_prob` in training (TF-Slim, Keras);
+        False leaves it and multiplies by `keep_prob` at test time (section 4.2 of the paper).
+
+    Raises:
+      ValueError: if `keep_prob` is not in (0, 1].
+    """
+
+    def __init__(self, keep_prob: float = 0.5, rescale_in_training: bool = True, **kwargs: Any):
+        super().__init__(**kwargs)
+        if not 0 < keep_prob <= 1:
+            raise ValueError(f"dropout_keep_prob is {keep_prob}; it must be in (0, 1].")
+        self.keep_prob = keep_prob
+        self.rescale_in_training = rescale_in_training
+
+    def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
+        """Drops activations if `training`; its draws come from `dropout_seed` where one is set."""
+        if self.keep_prob == 1:
+            return inputs
+        if not training:
+            return inputs if self.rescale_in_training else inputs * self.keep_prob
+        seed = getattr(_dropout_state, "seed", None)
+        if seed is None:
+            seed = tf.random.uniform([2], tf.int32.min, tf.int32.max, dtype=tf.int32)
+        # Each layer draws from a stream of its own, named by the layer rather than numbered, so
+        # that adding one changes no other.
+        seed = tf.random.experimental.stateless_fold_in(seed, zlib.crc32(self.name.encode()) >> 1)
+        kept = tf.random.stateless_uniform(tf.shape(inputs), seed) < self.keep_prob
+        outputs = tf.where(kept, inputs, tf.zeros([], inputs.dtype))
+        return outputs / self.keep_prob if self.rescale_in_training else outputs
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """The input's shape."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return super().get_config() | {
+            "keep_prob": self.keep_prob,
+            "rescale_in_training": self.rescale_in_training,
+        }
+
+
+# Thread-local, because MirroredStrategy traces each replica in a thread of its own.
+_dropout_state = threading.local()
+
+
+@contextlib.contextmanager
+def dropout_seed(seed: tf.Tensor | None) -> Iterator[None]:
+    """Makes the `Dropout` layers called inside draw from `seed` (int32 [2]); None: at random."""
+    outer = getattr(_dropout_state, "seed", None)
+    _dropout_state.seed = seed
+    try:
+        yield
+    finally:
+        _dropout_state.seed = outer
+
+
+@keras.saving.register_keras_serializable(package="slimzoo")
+class PadToWholeStrides(keras.layers.Layer):
+    """Adds zero rows and columns at the bottom and right until a VALID window reads every pixel.
+
+    The 2012 network gives 55 outputs from 224 pixels without padding: its last window reads three
+    pixels past the edge, as zeros. At 227, nothing is added.
+
+    Args:
+      kernel_size: of the convolution that follows, in pixels.
+      strides: of that convolution, in pixels.
+    """
+
+    def __init__(self, kernel_size: int, strides: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.kernel_size = kernel_size
+        self.strides = strides
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Pads [batch, height, width, channels] at the end of height and width."""
+        dynamic = tf.shape(inputs)
+        height, width = (
+            dynamic[axis] if inputs.shape[axis] is None else inputs.shape[axis] for axis in (1, 2)
+        )
+        return tf.pad(inputs, [[0, 0], [0, self._missing(height)], [0, self._missing(width)], [0, 0]])
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """The padded shape."""
+        batch, height, width, channels = input_shape
+        padded = [None if n is None else n + self._missing(n) for n in (height, width)]
+        return (batch, *padded, channels)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return super().get_config() | {"kernel_size": self.kernel_size, "strides": self.strides}
+
+    def _missing(self, size: Any) -> Any:
+        return -(size - self.kernel_size) % self.strides
+
+
+@keras.saving.register_keras_serializable(package="slimzoo")
+class SpatialSqueeze(keras.layers.Layer):
+    """Drops height and width of [batch, 1, 1, channels]."""
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Gives [batch, channels]."""
+        return tf.squeeze(inputs, [1, 2])
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """[batch, channels]; raises ValueError if height or width is known and not 1."""
+        batch, height, width, channels = input_shape
+        if any(size not in (1, None) for size in (height, width)):
+            raise ValueError(
+                f"The logits have {height}x{width} positions and cannot be squeezed to one. "
+                "Give images of the network's default size, or ask for global_pool=True "
+                "(their mean) or spatial_squeeze=False (all of them)."
+            )
+        return (batch, channels)

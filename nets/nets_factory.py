@@ -1,0 +1,229 @@
+"""The registry of networks.
+
+    network_fn = nets_factory.get_network_fn("alexnet", num_classes=10)
+    logits, end_points = network_fn(images)
+
+A network is a function that reads like the table in its paper: it takes a Keras symbolic tensor
+and returns logits and end points. `register_network` adds one, from any package.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from nets import layers
+from slimzoo_registry import Registry, unknown_name_message
+
+EndPoints = dict[str, Any]
+BuildFn = Callable[..., tuple[Any, EndPoints]]
+
+
+@dataclasses.dataclass(frozen=True)
+class Network:
+    """A registered network: the function that builds it and what its users must know of it.
+
+    Attributes:
+      name: as in the registry, and the scope of its variables.
+      build: `build(images, num_classes, **options) -> (logits, end_points)` on Keras tensors.
+      default_image_size: height and width it is made for, in pixels.
+      minimum_image_size: its receptive field: the least height and width it can take, in pixels.
+      preprocessing_name: the pipeline of `preprocessing_factory` that feeds it.
+    """
+
+    name: str
+    build: BuildFn
+    default_image_size: int
+    minimum_image_size: int
+    preprocessing_name: str
+
+    @property
+    def options(self) -> list[str]:
+        """The names of the keyword options that `get_network_fn` passes on."""
+        return list(inspect.signature(self.build).parameters)[2:]
+
+
+networks: Registry[Network] = Registry("network")
+
+
+def register_network(
+    *, default_image_size: int, minimum_image_size: int, preprocessing: str, name: str | None = None
+) -> Callable[[BuildFn], BuildFn]:
+    """Registers the decorated function as a network under its own name, or `name`.
+
+    Args:
+      default_image_size: height and width it is made for, in pixels.
+      minimum_image_size: the least height and width it can take, in pixels.
+      preprocessing: the pipeline of `preprocessing_factory` that feeds it.
+      name: the name in the registry; None is the function's name.
+
+    Raises:
+      ValueError: if the name is taken.
+    """
+
+    def decorator(build: BuildFn) -> BuildFn:
+        network_name = name or build.__name__
+        networks.register(network_name)(
+            Network(network_name, build, default_image_size, minimum_image_size, preprocessing)
+        )
+        return build
+
+    return decorator
+
+
+class NetworkFn:
+    """A network with its variables, to be called on images. Made by `get_network_fn`.
+
+    Attributes:
+      name: the network's name and the scope of its variables.
+      default_image_size: in pixels.
+      preprocessing_name: the pipeline that feeds it.
+      num_classes: of the logits; None if it ends in features.
+      model: the Keras functional model from images to logits.
+    """
+
+    def __init__(self, network: Network, num_classes: int | None, is_training: bool, **options: Any):
+        self.name = network.name
+        self.default_image_size = network.default_image_size
+        self.preprocessing_name = network.preprocessing_name
+        self.num_classes = num_classes
+        self._is_training = is_training
+        self._minimum_image_size = network.minimum_image_size
+
+        images = keras.Input([None, None, 3], name="images")
+        outputs, end_points = network.build(images, num_classes, **options)
+        self.model = keras.Model(images, outputs, name=self.name)
+        self._end_point_names = list(end_points)
+        # The same layers, with every end point as an output.
+        self._model_with_end_points = keras.Model(images, [outputs, *end_points.values()])
+
+    def __call__(
+        self, images: tf.Tensor, is_training: bool | None = None, seed: tf.Tensor | None = None
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """Runs the network.
+
+        Args:
+          images: float [batch, height, width, 3], preprocessed; height and width at least the
+            network's receptive field, or unknown until the graph runs.
+          is_training: whether dropout drops; None is what `get_network_fn` was told.
+          seed: int32 [2] that dropout draws from, for a step that can be repeated; None draws
+            anew at each call.
+
+        Returns:
+          Logits in float32, [batch, num_classes] or as the network's options say (features
+          if `num_classes` is None), and the ordered end points, by TF-Slim's names.
+
+        Raises:
+          ValueError: if rank, channels, dtype or size of `images` do not fit.
+        """
+        images = self._checked(images)
+        training = self._is_training if is_training is None else is_training
+        with layers.dropout_seed(seed):
+            outputs, *values = self._model_with_end_points(images, training=training)
+        return tf.cast(outputs, tf.float32), dict(zip(self._end_point_names, values, strict=True))
+
+    @property
+    def variables(self) -> dict[str, keras.Variable]:
+        """Every weight by its TF-Slim name, for example `alexnet_v2/conv1/weights`."""
+        slim_names = {"kernel": "weights", "bias": "biases"}
+        return {
+            f"{self.name}/{layer.name}/{slim_names.get(weight.name, weight.name)}": weight
+            for layer in self.model.layers
+            for weight in layer.weights
+        }
+
+    def regularization_loss(self) -> tf.Tensor:
+        """`weight_decay / 2 * sum of squares` over the weights, biases excepted; a scalar."""
+        return tf.add_n(self.model.losses) if self.model.losses else tf.zeros([])
+
+    def _checked(self, images: tf.Tensor) -> tf.Tensor:
+        images = tf.convert_to_tensor(images)
+        if not images.dtype.is_floating:
+            raise ValueError(
+                f"{self.name} was given {images.dtype.name} images; it takes float ones, as "
+                f"the preprocessing {self.preprocessing_name!r} makes of uint8 images."
+            )
+        if images.shape.rank != 4 or images.shape[3] != 3:
+            raise ValueError(
+                f"{self.name} was given images of shape {images.shape}; "
+                "it takes [batch, height, width, 3]."
+            )
+        sizes = images.shape[1:3]
+        if any(size is not None and size < self._minimum_image_size for size in sizes):
+            raise ValueError(
+                f"{self.name} was given images of {images.shape[1]}x{images.shape[2]} pixels; it "
+                f"takes {self._minimum_image_size}x{self._minimum_image_size} or more."
+            )
+        if sizes.is_fully_defined() and set(sizes) != {self.default_image_size}:
+            # Asks every layer, and says what is wrong without the frames of Keras' call stack.
+            self.model.compute_output_shape(images.shape.as_list())
+        return images
+
+
+def get_network_fn(
+    name: str,
+    num_classes: int | None = 1000,
+    weight_decay: float | None = None,
+    is_training: bool = False,
+    dtype_policy: str | None = None,
+    **network_options: Any,
+) -> NetworkFn:
+    """Builds a network and returns it as a function of images.
+
+    Args:
+      name: a name in `networks`.
+      num_classes: outputs of the last layer; None or 0 leaves that layer out and returns features.
+      weight_decay: the factor of `regularization_loss()`, on weights and not on biases; None is
+        none, as in TF-Slim.
+      is_training: the mode in which calls run that do not say it themselves.
+      dtype_policy: a Keras policy such as `mixed_bfloat16`; None is Keras' current one.
+      **network_options: of that network: `dropout_keep_prob`, `spatial_squeeze`, `global_pool`...
+
+    Returns:
+      A `NetworkFn`; calling it again uses the same variables.
+
+    Raises:
+      ValueError: if the name or an option is unknown, or a number is out of its range.
+    """
+    network = networks[name]
+    for option in network_options:
+        if option not in network.options:
+            raise ValueError(unknown_name_message(f"option of {name}", option, network.options))
+    if num_classes is not None and num_classes < 0:
+        raise ValueError(f"num_classes is {num_classes}; it must be positive, or None for features.")
+    if weight_decay is not None and weight_decay < 0:
+        raise ValueError(f"weight_decay is {weight_decay}; it must not be negative.")
+
+    outer_policy = keras.config.dtype_policy()
+    try:
+        keras.config.set_dtype_policy(dtype_policy or outer_policy)
+        network_fn = NetworkFn(network, num_classes or None, is_training, **network_options)
+    finally:
+        keras.config.set_dtype_policy(outer_policy)
+    if weight_decay:
+        for layer in network_fn.model.layers:
+            if hasattr(layer, "kernel"):
+                # Keras' L2(c) adds c * |w|^2, whose gradient is 2cw: half of it is weight decay.
+                layer.kernel_regularizer = layer.kernel.regularizer = keras.regularizers.L2(
+                    weight_decay / 2
+                )
+    return network_fn
+
+
+def parameter_counts(network_fn: NetworkFn) -> dict[str, int]:
+    """The number of parameters of each layer that has any, by layer name."""
+    return {
+        layer.name: sum(int(np.prod(weight.shape)) for weight in layer.weights)
+        for layer in network_fn.model.layers
+        if layer.weights
+    }
+
+
+# The families register themselves when they are imported; they need what is above.
+from nets import alexnet  # noqa: E402,F401
