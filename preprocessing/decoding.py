@@ -1,0 +1,149 @@
+"""Encoded images to RGB: every format gives three uint8 channels, and a JPEG only what is needed.
+
+A pipeline asks a *source* for its size and then for one window of it. What it asks is the same
+for a file and for an array; what it costs is not: the size of a JPEG is read from its header, and
+of its pixels only the window is decoded.
+
+`tf.image.decode_and_crop_jpeg` gives the pixels of the whole image but for the first and the last
+column of the window, where chroma that is stored at a lower resolution is interpolated without
+the neighbour outside. Measured on 458 random windows of photos: 0.2 of 255 levels on average in
+those two columns, 43 at most, and nothing anywhere else. 4:4:4, grey and CMYK files that Pillow
+wrote showed no difference at all.
+"""
+
+from __future__ import annotations
+
+import abc
+from collections.abc import Callable
+
+import tensorflow as tf
+
+# INTEGER_FAST is 3% faster on 500x375 photos and libjpeg's own documentation advises against it
+# at high quality; TensorFlow's default leaves the choice to the build, so that two machines could
+# differ. Chroma is upsampled smoothly ("fancy"), as by Pillow and OpenCV.
+_DCT_METHOD = "INTEGER_ACCURATE"
+
+_BMP_FILE_HEADER_BYTES = 14
+_BMP_HEADERS_BYTES = _BMP_FILE_HEADER_BYTES + 40
+_NO_HEADERS = b"\0" * _BMP_HEADERS_BYTES
+
+
+class Source(abc.ABC):
+    """An image whose size is known before its pixels are.
+
+    Attributes:
+      height, width: int32 scalars.
+    """
+
+    height: tf.Tensor
+    width: tf.Tensor
+
+    @abc.abstractmethod
+    def window(self, top: tf.Tensor, left: tf.Tensor, height: tf.Tensor, width: tf.Tensor):
+        """Returns uint8 [height, width, 3], which must lie inside the image."""
+
+
+class Jpeg(Source):
+    """A JPEG file: `contents` is a scalar string tensor."""
+
+    def __init__(self, contents: tf.Tensor):
+        self._contents = contents
+        shape = tf.image.extract_jpeg_shape(contents)
+        self.height, self.width = shape[0], shape[1]
+
+    def window(self, top, left, height, width):
+        """Decodes the window alone."""
+        return tf.image.decode_and_crop_jpeg(
+            self._contents,
+            tf.stack([top, left, height, width]),
+            channels=3,
+            dct_method=_DCT_METHOD,
+        )
+
+
+class Pixels(Source):
+    """A decoded image: `image` is uint8 [height, width, 1, 3 or 4]; grey is tripled, alpha cut."""
+
+    def __init__(self, image: tf.Tensor):
+        self._image = tf.image.grayscale_to_rgb(image) if image.shape[-1] == 1 else image[..., :3]
+        shape = tf.shape(image)
+        self.height, self.width = shape[0], shape[1]
+
+    def window(self, top, left, height, width):
+        """Cuts the window out."""
+        return tf.slice(self._image, tf.stack([top, left, 0]), tf.stack([height, width, 3]))
+
+
+def with_source(image: tf.Tensor, read: Callable[[Source], tf.Tensor]) -> tf.Tensor:
+    """Returns `read(source)` for the kind of source that `image` is.
+
+    Args:
+      image: a scalar string (an encoded image; which format is seen when the graph runs) or uint8
+        [height, width, channels].
+      read: what to make of a source; traced once for each kind, so it must return the same dtype
+        and rank for all.
+    """
+    if image.dtype != tf.string:
+        return read(Pixels(image))
+    return tf.cond(
+        tf.image.is_jpeg(image),
+        lambda: read(Jpeg(image)),
+        lambda: read(Pixels(_decode_not_jpeg(image))),
+    )
+
+
+def decode(contents: tf.Tensor) -> tf.Tensor:
+    """Decodes a whole image.
+
+    JPEG (grey, YCbCr, CMYK, YCCK), PNG (any depth, palette), GIF, BMP and WebP. Of an animation
+    the first frame is taken, of 16 bits the upper eight; an alpha channel is cut off, not blended.
+    An EXIF orientation is not obeyed, as nowhere in TensorFlow.
+
+    Args:
+      contents: scalar string tensor.
+
+    Returns:
+      uint8 [height, width, 3].
+
+    Raises:
+      tf.errors.InvalidArgumentError: when it runs, if `contents` is no such image.
+    """
+    return with_source(
+        tf.convert_to_tensor(contents),
+        lambda source: source.window(0, 0, source.height, source.width),
+    )
+
+
+def _decode_not_jpeg(contents: tf.Tensor) -> tf.Tensor:
+    """Decodes anything but JPEG to uint8 [height, width, 3]."""
+    # Zeros follow so that what is too short for a header fails in decode_image, which says why.
+    header = tf.strings.join([tf.strings.substr(contents, 0, _BMP_HEADERS_BYTES), _NO_HEADERS])
+    is_palette_bmp = (tf.strings.substr(header, 0, 2) == b"BM") & (_integer(header, 28, 2) == 8)
+    return tf.cond(
+        is_palette_bmp,
+        lambda: _decode_palette_bmp(contents, header),
+        lambda: _decode_any(contents),
+    )
+
+
+def _decode_any(contents: tf.Tensor) -> tf.Tensor:
+    image = tf.io.decode_image(contents, channels=3, expand_animations=False)
+    # decode_image promises no rank, because it may give the frames of an animation.
+    return tf.ensure_shape(image, [None, None, 3])
+
+
+def _decode_palette_bmp(contents: tf.Tensor, header: tf.Tensor) -> tf.Tensor:
+    """Looks the pixels of an 8-bit BMP up in its palette; TensorFlow takes the index for grey."""
+    index = tf.io.decode_bmp(contents)[..., 0]
+    start = _BMP_FILE_HEADER_BYTES + _integer(header, 14, 4)
+    num_colours = (_integer(header, 10, 4) - start) // 4  # the pixels follow the palette
+    blue_green_red_zero = tf.reshape(
+        tf.io.decode_raw(tf.strings.substr(contents, start, 4 * num_colours), tf.uint8), [-1, 4]
+    )
+    return tf.gather(tf.reverse(blue_green_red_zero[:, :3], axis=[1]), tf.cast(index, tf.int32))
+
+
+def _integer(header: tf.Tensor, position: int, size: int) -> tf.Tensor:
+    """Returns the little-endian integer of `size` bytes at `position` as an int32 scalar."""
+    raw = tf.io.decode_raw(tf.strings.substr(header, position, size), tf.uint8)
+    return tf.reduce_sum(tf.bitwise.left_shift(tf.cast(raw, tf.int32), 8 * tf.range(size)))

@@ -1,0 +1,79 @@
+"""Steps that pipelines are made of: windows, resizing, flips, and the seeds of their choices."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+
+def independent_seeds(seed: tf.Tensor, *names: str) -> dict[str, tf.Tensor]:
+    """Returns a seed for each name, so that one choice says nothing about another.
+
+    Args:
+      seed: int32 or int64 [2].
+      *names: of the choices; their order is part of what a seed means.
+    """
+    return {name: tf.random.fold_in(seed, index) for index, name in enumerate(names)}
+
+
+def random_offset(limit: tf.Tensor | int, seed: tf.Tensor) -> tf.Tensor:
+    """Returns an int32 scalar, uniform over 0, 1, ..., limit."""
+    return tf.random.stateless_uniform([], seed, minval=0, maxval=limit + 1, dtype=tf.int32)
+
+
+def random_flip(image: tf.Tensor, seed: tf.Tensor) -> tf.Tensor:
+    """Mirrors uint8 [height, width, channels] left to right, or with probability 1/2 does not."""
+    flip = tf.random.stateless_uniform([], seed) < 0.5
+    return tf.cond(flip, lambda: mirror(image), lambda: image)
+
+
+def mirror(images: tf.Tensor) -> tf.Tensor:
+    """Mirrors [..., height, width, channels] left to right."""
+    return tf.reverse(images, axis=[-2])
+
+
+def resize(image: tf.Tensor, height: int, width: int) -> tf.Tensor:
+    """Resizes as the paper's authors did: by area when reducing, cubic when enlarging.
+
+    An image that one side must lose and the other gain counts as enlarged.
+
+    Args:
+      image: uint8 [any, any, 3].
+      height: in pixels.
+      width: in pixels.
+
+    Returns:
+      uint8 [height, width, 3]; values are rounded, and where the cubic overshoots, clipped.
+    """
+    shape = tf.shape(image)
+    same = (shape[0] == height) & (shape[1] == width)
+    reducing = (shape[0] >= height) & (shape[1] >= width)
+
+    def reduced():
+        average = tf.image.resize(image, [height, width], tf.image.ResizeMethod.AREA)
+        # An average stays within 0 to 255; not clipping it saves a pass over the pixels.
+        return tf.cast(average + 0.5, tf.uint8)
+
+    def enlarged():
+        cubic = tf.image.resize(image, [height, width], tf.image.ResizeMethod.BICUBIC)
+        return tf.saturate_cast(tf.round(cubic), tf.uint8)
+
+    return tf.cond(same, lambda: image, lambda: tf.cond(reducing, reduced, enlarged))
+
+
+def ten_crops(image: tf.Tensor, height: int, width: int) -> tf.Tensor:
+    """Cuts the paper's ten test views.
+
+    Args:
+      image: [any, any, channels], at least as large as a view.
+      height: of a view.
+      width: of a view.
+
+    Returns:
+      [10, height, width, channels]: top left, top right, bottom left, bottom right, centre, then
+      these five mirrored.
+    """
+    shape = tf.shape(image)
+    bottom, right = shape[0] - height, shape[1] - width
+    corners = [(0, 0), (0, right), (bottom, 0), (bottom, right), (bottom // 2, right // 2)]
+    views = tf.stack([image[top : top + height, left : left + width] for top, left in corners])
+    return tf.concat([views, mirror(views)], axis=0)

@@ -1,0 +1,177 @@
+import io
+import struct
+import zlib
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from preprocessing import decoding
+
+RED_GREEN_BLUE = np.array(
+    [[[200, 100, 50], [10, 220, 90], [30, 60, 240]], [[255, 0, 0], [0, 255, 0], [0, 0, 255]]],
+    np.uint8,
+)
+GREY = np.array([[[0], [90], [255]], [[17], [128], [201]]], np.uint8)
+
+# 3x2 pixels of (200, 100, 50); the second one has a second frame of (20, 10, 250).
+STILL_GIF = bytes.fromhex(
+    "47494638376103000200810000c864320000000000000000002c00000000030002000008060001081c1810003b"
+)
+ANIMATED_GIF = bytes.fromhex(
+    "47494638376103000200810000c864320000000000000000002c00000000030002000008060001081c181000"
+    "21f90401000001002c000000000300020081140afa00000000000000000008060001081c1810003b"
+)
+GIF_PIXELS = np.full((2, 3, 3), (200, 100, 50), np.uint8)
+
+
+def bmp(rows: np.ndarray, palette: bytes = b"") -> bytes:
+    """Writes uint8 [height, width, channels], channels in the order of the file."""
+    height, width, channels = rows.shape
+    padding = b"\0" * (-width * channels % 4)
+    pixels = b"".join(row.tobytes() + padding for row in rows[::-1])
+    start = 54 + len(palette)
+    header = struct.pack("<2sIHHI", b"BM", start + len(pixels), 0, 0, start)
+    info = struct.pack("<IiiHHIIiiII", 40, width, height, 1, 8 * channels, 0, len(pixels), *[0] * 4)
+    return header + info + palette + pixels
+
+
+def grey_bmp() -> bytes:
+    return bmp(GREY, b"".join(bytes([i, i, i, 0]) for i in range(256)))
+
+
+def palette_bmp() -> bytes:
+    colours = RED_GREEN_BLUE.reshape(-1, 3)
+    palette = b"".join(bytes([b, g, r, 0]) for r, g, b in colours)
+    return bmp(np.arange(6, dtype=np.uint8).reshape(2, 3, 1), palette)
+
+
+def palette_png() -> bytes:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        check = struct.pack(">I", zlib.crc32(kind + data))
+        return struct.pack(">I", len(data)) + kind + data + check
+
+    rows = b"".join(b"\0" + bytes(range(start, start + 3)) for start in (0, 3))
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", struct.pack(">IIBBBBB", 3, 2, 8, 3, 0, 0, 0))
+        + chunk(b"PLTE", RED_GREEN_BLUE.tobytes())
+        + chunk(b"IDAT", zlib.compress(rows))
+        + chunk(b"IEND", b"")
+    )
+
+
+def with_alpha(rgb: np.ndarray) -> np.ndarray:
+    return np.concatenate([rgb, np.full_like(rgb[..., :1], 40)], axis=-1)
+
+
+BGR = RED_GREEN_BLUE[..., ::-1]
+LOSSLESS = {
+    "png": (tf.io.encode_png(RED_GREEN_BLUE).numpy(), RED_GREEN_BLUE),
+    "png grey": (tf.io.encode_png(GREY).numpy(), GREY),
+    "png alpha": (tf.io.encode_png(with_alpha(RED_GREEN_BLUE)).numpy(), RED_GREEN_BLUE),
+    "png grey alpha": (tf.io.encode_png(with_alpha(GREY)).numpy(), GREY),
+    "png 16 bits": (tf.io.encode_png(RED_GREEN_BLUE.astype(np.uint16) * 257), RED_GREEN_BLUE),
+    "png 16 bits grey": (tf.io.encode_png(GREY.astype(np.uint16) * 257).numpy(), GREY),
+    "png palette": (palette_png(), RED_GREEN_BLUE),
+    "gif": (STILL_GIF, GIF_PIXELS),
+    "gif animated": (ANIMATED_GIF, GIF_PIXELS),
+    "bmp": (bmp(BGR), RED_GREEN_BLUE),
+    "bmp 32 bits": (bmp(with_alpha(BGR)), RED_GREEN_BLUE),
+    "bmp grey": (grey_bmp(), GREY),
+    "bmp palette": (palette_bmp(), RED_GREEN_BLUE),
+}
+
+
+@pytest.mark.parametrize("name", LOSSLESS)
+def test_lossless_formats_give_their_rgb(name):
+    contents, expected = LOSSLESS[name]
+    decoded = decoding.decode(contents)
+    assert decoded.dtype == tf.uint8
+    np.testing.assert_array_equal(decoded, np.broadcast_to(expected, (2, 3, 3)))
+
+
+def test_grey_jpeg_gives_three_equal_channels(texture):
+    grey = texture(40, 56)[..., :1]
+    decoded = decoding.decode(tf.io.encode_jpeg(grey, quality=95)).numpy()
+    assert decoded.shape == (40, 56, 3)
+    np.testing.assert_array_equal(decoded, np.broadcast_to(decoded[..., :1], decoded.shape))
+    np.testing.assert_allclose(decoded[..., :1].astype(int), grey, atol=8)
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "RGB"])
+def test_jpeg_colours_are_right_whatever_the_file_stores(texture, mode):
+    pil_image = pytest.importorskip("PIL.Image")
+    rgb = texture(40, 56)
+    file = io.BytesIO()
+    pil_image.fromarray(rgb).convert(mode).save(file, "JPEG", quality=95, subsampling=0)
+    difference = decoding.decode(file.getvalue()).numpy().astype(int) - rgb
+    assert np.abs(difference).mean() < 3
+
+
+def test_cmyk_window_is_part_of_the_whole(texture):
+    pil_image = pytest.importorskip("PIL.Image")
+    file = io.BytesIO()
+    pil_image.fromarray(texture(80, 100)).convert("CMYK").save(file, "JPEG")
+    whole = decoding.decode(file.getvalue())
+    window = decoding.Jpeg(tf.constant(file.getvalue())).window(13, 27, 40, 50)
+    np.testing.assert_array_equal(window, whole[13:53, 27:77])
+
+
+def test_jpeg_size_is_read_from_the_header(texture):
+    source = decoding.Jpeg(tf.io.encode_jpeg(texture(40, 56)))
+    assert (int(source.height), int(source.width)) == (40, 56)
+
+
+@pytest.mark.parametrize("chroma_downsampling", [False, True])
+def test_jpeg_window_differs_from_the_whole_in_its_outer_columns_only(texture, chroma_downsampling):
+    contents = tf.io.encode_jpeg(
+        texture(160, 200), quality=90, chroma_downsampling=chroma_downsampling
+    )
+    whole = decoding.decode(contents).numpy().astype(int)
+    source = decoding.Jpeg(contents)
+    largest = 0
+    for top, left in [(0, 0), (1, 1), (7, 16), (19, 33), (60, 99), (63, 100)]:
+        window = source.window(top, left, 96, 100).numpy()
+        difference = np.abs(window - whole[top : top + 96, left : left + 100])
+        assert difference[:, 1:-1].max() == 0
+        largest = max(largest, difference.max())
+    assert largest <= (32 if chroma_downsampling else 0)
+
+
+def test_windows_of_photos_differ_from_the_whole_by_little_in_their_outer_columns(sample_photos):
+    for contents in sample_photos.values():
+        whole = decoding.decode(contents).numpy().astype(int)
+        source = decoding.Jpeg(tf.constant(contents))
+        for top, left in [(0, 0), (5, 9), (17, 40), (64, 101), (99, 256)]:
+            window = source.window(top, left, 224, 224).numpy()
+            difference = np.abs(window - whole[top : top + 224, left : left + 224])
+            assert difference[:, 1:-1].max() == 0
+            assert difference[:, [0, -1]].mean() < 1
+
+
+@pytest.mark.parametrize(
+    "contents",
+    [b"", b"B", b"BM", b"a text", b"\xff\xd8\xff and no more", LOSSLESS["png"][0][:30]],
+)
+def test_what_is_no_image_fails_as_an_invalid_argument(contents):
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        decoding.decode(contents)
+
+
+def test_decode_works_in_a_saved_model_of_mixed_formats(texture, tmp_path):
+    class Decoder(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+        def mean(self, contents):
+            return tf.map_fn(
+                lambda one: tf.reduce_mean(tf.cast(decoding.decode(one), tf.float32)),
+                contents,
+                fn_output_signature=tf.float32,
+            )
+
+    tf.saved_model.save(Decoder(), str(tmp_path))
+    files = [contents for contents, _ in LOSSLESS.values()]
+    files.append(tf.io.encode_jpeg(texture(16, 24)).numpy())
+    means = tf.saved_model.load(str(tmp_path)).mean(tf.stack(files))
+    expected = [decoding.decode(contents).numpy().mean() for contents in files]
+    np.testing.assert_allclose(means, expected, rtol=1e-5)
