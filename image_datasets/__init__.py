@@ -1,0 +1,1 @@
+"""Where labelled images come from: TFDS by name, a folder per class, the embedded dataset."""

@@ -1,0 +1,251 @@
+"""Datasets of TensorFlow Datasets by name, read as encoded images and without needless network."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import os
+import random
+import socket
+import sys
+import urllib.parse
+import urllib.request
+from collections.abc import Iterator
+
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from image_datasets.image_dataset import ImageDataset
+from image_datasets.split_slices import parse_split
+from slimzoo_registry import unknown_name_message
+
+_CATALOG = "https://www.tensorflow.org/datasets/catalog/overview"
+
+# Long enough for a slow connection; TFDS itself would retry for more than three minutes.
+_CONNECTION_TIMEOUT_SECONDS = 5
+_MOST_HOSTS_TRIED = 3
+
+
+def load_tfds(
+    name: str, split: str, data_dir: str | None, other_names: tuple[str, ...] = ()
+) -> ImageDataset:
+    """Reads one split of a dataset of TFDS, which is downloaded and prepared if necessary.
+
+    Args:
+      name: "cifar10", "imagenette/320px-v2", "cifar10:3.0.2"; or the name of a prepared dataset in
+        `data_dir` whose source code is not at hand.
+      split: in TFDS syntax.
+      data_dir: where prepared datasets are, or the folder of this very dataset (the one with
+        `features.json`). None for TFDS's default, ~/tensorflow_datasets.
+      other_names: datasets that are not TFDS's, to be suggested if `name` is unknown.
+
+    Returns:
+      The dataset; its order is TFDS's own for files that are not shuffled.
+
+    Raises:
+      ValueError: if the dataset or split is unknown, is not prepared and cannot be, is incomplete,
+        or does not consist of labelled images.
+    """
+    builder = prepared_builder(name, data_dir, other_names)
+    image_key, label_key = _image_and_label_keys(name, builder.info)
+    slices = parse_split(split, builder.info.splits, name)
+    for part in slices:
+        _check_files_exist(name, builder.info.splits[part.name])
+
+    def make_examples() -> tf.data.Dataset:
+        rows = builder.as_dataset(
+            # Not `split` itself: TFDS reads too much for a term such as train[80%:20%].
+            split="+".join(f"{part.name}[{part.start}:{part.stop}]" for part in slices),
+            shuffle_files=False,
+            decoders=tfds.decode.PartialDecoding(
+                {image_key: True, label_key: True},
+                decoders={image_key: tfds.decode.SkipDecoding()},
+            ),
+            # Caching and prefetching are decided where it is known what follows.
+            read_config=tfds.ReadConfig(try_autocache=False, skip_prefetch=True),
+        )
+        return rows.enumerate().map(
+            lambda index, row: {"image": row[image_key], "label": row[label_key], "index": index}
+        )
+
+    return ImageDataset(
+        name=name,
+        split=split,
+        num_examples=sum(part.stop - part.start for part in slices),
+        class_names=tuple(builder.info.features[label_key].names),
+        make_examples=make_examples,
+        describe=lambda index: f"example {index} of {name}, split {split}",
+    )
+
+
+def prepared_builder(
+    name: str, data_dir: str | None, other_names: tuple[str, ...] = ()
+) -> tfds.core.DatasetBuilder:
+    """Returns the builder of a dataset that can be read; arguments and errors as `load_tfds`."""
+    if data_dir is not None:
+        data_dir = os.path.abspath(os.path.expanduser(data_dir))
+        if os.path.isfile(data_dir):
+            raise ValueError(f"{data_dir} is a file; the folder of prepared datasets was expected.")
+    builder = _find_prepared(name, data_dir)
+    if builder is None:
+        builder = _builder_from_code(name, data_dir, other_names)
+        _prepare(name, builder)
+    return builder
+
+
+def _find_prepared(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder | None:
+    # What is on the disk comes before the source code, whose version may be newer: then TFDS
+    # would download again. Neither the source code nor the network is needed here.
+    if data_dir and os.path.exists(os.path.join(data_dir, "features.json")):
+        builder = tfds.builder_from_directory(data_dir)
+        if _base_name(name) != builder.name:
+            raise ValueError(
+                f"{data_dir} holds the dataset {builder.name!r}, but {name!r} was asked for."
+            )
+        return builder
+    try:
+        return tfds.core.read_only_builder.builder_from_files(name, data_dir=data_dir)
+    except tfds.core.DatasetNotFoundError:
+        return None
+    except ValueError as error:
+        # The same dataset in several of TFDS's registered folders; TFDS's own words serve.
+        raise ValueError(
+            f"The dataset {name!r} cannot be read: {str(error).splitlines()[0]}"
+        ) from error
+
+
+def _builder_from_code(
+    name: str, data_dir: str | None, other_names: tuple[str, ...]
+) -> tfds.core.DatasetBuilder:
+    # Community datasets are left out because listing them asks a server.
+    known = tfds.list_builders(with_community_datasets=False)
+    base_name = _base_name(name)
+    if base_name not in known:
+        prepared = _folder_names(data_dir) if data_dir else []
+        candidates = sorted({*known, *other_names, *prepared})
+        near = difflib.get_close_matches(base_name, candidates, n=3)
+        hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+        where = f" Nothing of that name is in {data_dir}." if data_dir else ""
+        raise ValueError(
+            f"Unknown dataset {name!r}.{hint}{where} Known: "
+            f"{''.join(f'{other}, ' for other in other_names)}"
+            f"and every name of TensorFlow Datasets, listed at {_CATALOG}."
+        )
+    try:
+        configs = list(tfds.builder_cls(base_name).builder_configs)
+        config = name.partition(":")[0].partition("/")[2]
+        if config and config not in configs:
+            raise ValueError(
+                unknown_name_message(f"configuration of {base_name}", config, configs)
+                if configs
+                else f"The dataset {base_name!r} has no configurations; {config!r} was given."
+            )
+        return tfds.builder(name, data_dir=data_dir)
+    except (AssertionError, ImportError, OSError) as error:
+        raise ValueError(f"The dataset {name!r} cannot be used: {error}") from error
+
+
+def _prepare(name: str, builder: tfds.core.DatasetBuilder) -> None:
+    """Downloads and prepares a dataset, or says why not."""
+    where = f"The dataset {name!r} is not prepared in {builder.data_dir_root}"
+    if not (_has_downloads(builder) or _may_reach_any_host(builder)):
+        raise ValueError(
+            f"{where}, and it cannot be downloaded: there is no network connection to its server. "
+            "Give the folder that holds it as dataset_dir, or run once where there is a network."
+        )
+    try:
+        # Standard output belongs to results; TFDS's announcements are progress.
+        with _unseeded_random_names(), contextlib.redirect_stdout(sys.stderr):
+            builder.download_and_prepare(
+                download_config=tfds.download.DownloadConfig(try_download_gcs=False)
+            )
+    except Exception as error:
+        # Another process may have finished the same work meanwhile: TFDS writes to a folder of
+        # its own and renames it, which fails when the dataset is there.
+        if builder.is_prepared():
+            builder.info.read_from_directory(builder.data_path)
+            return
+        raise ValueError(f"{where}, and preparing it failed: {error}") from error
+    if not builder.is_prepared():
+        raise ValueError(
+            f"The dataset in {builder.data_path} is incomplete. Remove that folder and try again."
+        )
+
+
+def _has_downloads(builder: tfds.core.DatasetBuilder) -> bool:
+    """Returns whether files were downloaded before, which TFDS then uses without a network."""
+    folder = builder.data_dir_root / "downloads" / builder.name
+    return folder.exists() and any(".tmp." not in path.name for path in folder.iterdir())
+
+
+def _may_reach_any_host(builder: tfds.core.DatasetBuilder) -> bool:
+    """Returns False if downloading is bound to fail, without waiting for TFDS's many retries."""
+    if urllib.request.getproxies() or builder.MANUAL_DOWNLOAD_INSTRUCTIONS:
+        return True  # the proxy reaches the host; the user may have brought the files
+    addresses = {
+        (url.hostname, url.port or {"http": 80, "ftp": 21}.get(url.scheme, 443))
+        for url in map(urllib.parse.urlsplit, builder.url_infos or ())
+        if url.hostname
+    }
+    if not addresses:
+        return True  # nothing to download, or addresses that only the source code knows
+    for address in sorted(addresses)[:_MOST_HOSTS_TRIED]:
+        with contextlib.suppress(OSError):
+            socket.create_connection(address, _CONNECTION_TIMEOUT_SECONDS).close()
+            return True
+    return False
+
+
+@contextlib.contextmanager
+def _unseeded_random_names() -> Iterator[None]:
+    # TFDS names its temporary folder by Python's generator. Two processes that have seeded it
+    # alike, as replicas of one run do, would write into the same one.
+    state = random.getstate()
+    random.seed()
+    try:
+        yield
+    finally:
+        random.setstate(state)
+
+
+def _image_and_label_keys(name: str, info: tfds.core.DatasetInfo) -> tuple[str, str]:
+    """Returns the keys of the image and of the label among the features.
+
+    Raises:
+      ValueError: if there is not one that is meant: the one used for supervised learning, the one
+        called "image" or "label", or the only one.
+    """
+    found = []
+    wanted = (("image", tfds.features.Image), ("label", tfds.features.ClassLabel))
+    supervised = info.supervised_keys if len(info.supervised_keys or ()) == 2 else (None, None)
+    features = dict(info.features) if isinstance(info.features, tfds.features.FeaturesDict) else {}
+    for (usual_key, feature_type), supervised_key in zip(wanted, supervised, strict=True):
+        keys = [key for key, feature in features.items() if isinstance(feature, feature_type)]
+        preferred = [key for key in (supervised_key, usual_key) if key in keys]
+        if not preferred and len(keys) != 1:
+            raise ValueError(
+                f"The dataset {name!r} cannot be used to classify images: it has "
+                f"{'several' if keys else 'no'} {feature_type.__name__} features, "
+                f"where one called {usual_key!r} is needed. "
+                f"Its features: {', '.join(sorted(features))}."
+            )
+        found.append((preferred or keys)[0])
+    return found[0], found[1]
+
+
+def _check_files_exist(name: str, split_info: tfds.core.SplitInfo) -> None:
+    missing = [path for path in split_info.filepaths if not path.exists()]
+    if missing:
+        raise ValueError(
+            f"The dataset {name!r} is incomplete: {missing[0]} is missing"
+            f"{f' and {len(missing) - 1} more' if len(missing) > 1 else ''}. "
+            f"Remove {missing[0].parent} and prepare the dataset again."
+        )
+
+
+def _base_name(name: str) -> str:
+    return name.partition(":")[0].partition("/")[0]
+
+
+def _folder_names(parent: str) -> list[str]:
+    return os.listdir(parent) if os.path.isdir(parent) else []

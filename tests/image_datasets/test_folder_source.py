@@ -1,0 +1,131 @@
+import pytest
+
+from image_datasets.dataset_factory import default_validation_split, get_dataset
+from image_datasets.folder_source import scan_folder
+
+
+def paths_of(root, split):
+    dataset = get_dataset("folder", split, str(root))
+    paths = [dataset.describe(index) for index in range(dataset.num_examples)]
+    rows = list(dataset.examples().as_numpy_iterator())
+    assert [row["index"] for row in rows] == list(range(dataset.num_examples))
+    for path, row in zip(paths, rows, strict=True):
+        relative = path[len(str(root)) + 1 :].split("/")
+        assert dataset.class_names[row["label"]] in relative
+        assert row["image"].startswith(b"\x89PNG")
+    return paths
+
+
+@pytest.fixture
+def flat(write_images):
+    return write_images(*(f"{name}/{i}.png" for name in ("cat", "dog") for i in range(100)))
+
+
+@pytest.fixture
+def split(write_images):
+    return write_images(
+        *(f"train/{name}/{i}.png" for name in ("ant", "bee", "cow") for i in range(4)),
+        *(f"val/{name}/{i}.png" for name in ("ant", "cow") for i in range(2)),
+    )
+
+
+def test_a_flat_folder_is_split_by_hash_without_overlap(flat):
+    train, validation = paths_of(flat, "train"), paths_of(flat, "validation")
+    assert not set(train) & set(validation)
+    assert len(train) + len(validation) == 200
+    assert 140 <= len(train) <= 180
+    assert default_validation_split("folder", str(flat)) == "validation"
+
+
+def test_files_stay_in_their_split_and_order_when_others_are_added(flat, write_images):
+    before = paths_of(flat, "train"), paths_of(flat, "validation")
+    added = {str(write_images(f"cat/new{i}.png") / f"cat/new{i}.png") for i in range(20)}
+    after = paths_of(flat, "train"), paths_of(flat, "validation")
+    assert [[path for path in paths if path not in added] for paths in after] == list(before)
+
+
+def test_the_split_does_not_depend_on_where_the_folder_is(flat, tmp_path_factory):
+    before = [path[len(str(flat)) :] for path in paths_of(flat, "train")]
+    moved = flat.rename(tmp_path_factory.mktemp("elsewhere") / "photos")
+    assert [path[len(str(moved)) :] for path in paths_of(moved, "train")] == before
+
+
+def test_slices_cover_every_file_once_and_mix_classes(flat):
+    first, rest = paths_of(flat, "train[:10%]"), paths_of(flat, "train[10%:]")
+    assert first + rest == paths_of(flat, "train")
+    assert 3 <= sum("/cat/" in path for path in first) <= len(first) - 3
+    assert len(paths_of(flat, "train+validation")) == 200
+
+
+def test_a_split_that_lacks_a_class_keeps_the_labels(split):
+    for name in ("train", "val", "train+val"):
+        dataset = get_dataset("folder", name, str(split))
+        assert dataset.class_names == ("ant", "bee", "cow")
+        paths_of(split, name)
+    assert default_validation_split("folder", str(split)) == "val"
+
+
+def test_a_class_that_training_lacks_is_an_error(split, write_images):
+    write_images("val/bees/0.png")
+    with pytest.raises(ValueError, match=r"val has classes that .*train lacks: bees\. Classes to"):
+        get_dataset("folder", "train", str(split))
+
+
+def test_only_images_count(write_images):
+    root = write_images(
+        "a/1.JPG", "a/deep/er/2.jpeg", "a/3.Bmp", "b/4.gif", "b/5.PNG",
+        "a/.hidden.png", "a/.cache/6.png", ".git/7.png", "notes/readme.txt", "a/8.webp", "9.png",
+    )  # fmt: skip
+    folder = scan_folder(str(root))
+    assert folder.class_names == ("a", "b")
+    assert sorted(folder.labels) == ["a/1.JPG", "a/3.Bmp", "a/deep/er/2.jpeg", "b/4.gif", "b/5.PNG"]
+
+
+def test_train_may_be_a_class_of_vehicles(write_images):
+    root = write_images("bus/1.png", "car/1.png", "train/1.png")
+    assert scan_folder(str(root)).class_names == ("bus", "car", "train")
+
+
+def test_a_test_folder_alone_can_be_evaluated(write_images):
+    root = write_images("test/a/1.png", "test/b/1.png")
+    assert len(paths_of(root, "test")) == 2
+
+
+def test_unlabelled_test_images_do_not_keep_from_training(write_images):
+    root = write_images("train/a/1.png", "train/b/1.png", "test/1.png")
+    assert len(paths_of(root, "train")) == 2
+    with pytest.raises(ValueError, match="Known: train"):
+        get_dataset("folder", "test", str(root))
+
+
+def test_a_link_to_its_own_parent_ends(write_images):
+    root = write_images("a/1.png", "b/1.png")
+    (root / "a" / "again").symlink_to(root / "a")
+    assert sorted(scan_folder(str(root)).labels) == ["a/1.png", "b/1.png"]
+
+
+def test_the_dataset_works_inside_flat_map(split):
+    import tensorflow as tf
+
+    dataset = get_dataset("folder", "train", str(split))
+    epochs = tf.data.Dataset.range(2).flat_map(lambda _: dataset.examples())
+    assert [int(row["index"]) for row in epochs] == [*range(12), *range(12)]
+
+
+def test_errors_say_what_was_given_and_what_is_accepted(tmp_path, write_images):
+    with pytest.raises(ValueError, match="needs dataset_dir"):
+        get_dataset("folder", "train")
+    with pytest.raises(ValueError, match=r"The folder .*missing does not exist"):
+        get_dataset("folder", "train", str(tmp_path / "missing"))
+    with pytest.raises(ValueError, match=r"no class folders with images in .*jpg, jpeg, png"):
+        get_dataset("folder", "train", str(tmp_path))
+    write_images("loose.png", "train/loose.png")
+    with pytest.raises(ValueError, match="no class folders with images"):
+        get_dataset("folder", "train", str(tmp_path))
+    with pytest.raises(ValueError, match="is a file"):
+        get_dataset("folder", "train", str(tmp_path / "loose.png"))
+
+
+def test_an_unknown_split_names_those_that_exist(split):
+    with pytest.raises(ValueError, match=r"'vall'. Did you mean 'val'\? Known: train, val"):
+        get_dataset("folder", "vall", str(split))

@@ -1,0 +1,58 @@
+import itertools
+
+import pytest
+import tensorflow_datasets as tfds
+
+from image_datasets.split_slices import SplitSlice, parse_split
+
+
+def split_info(name, *shard_lengths):
+    return tfds.core.SplitInfo(name=name, shard_lengths=list(shard_lengths), num_bytes=0)
+
+
+SPLITS = {"train": split_info("train", 60, 43), "test": split_info("test", 10)}
+
+
+@pytest.mark.parametrize(
+    ("split", "expected"),
+    [
+        ("train", [("train", 0, 103)]),
+        ("train[:80%]", [("train", 0, 82)]),
+        ("train[80%:]", [("train", 82, 103)]),
+        ("train[-3:]", [("train", 100, 103)]),
+        ("train[1shard]", [("train", 60, 103)]),
+        ("test + train[5:7]", [("test", 0, 10), ("train", 5, 7)]),
+        ("all", [("train", 0, 103), ("test", 0, 10)]),
+        # TFDS itself reads the whole of "train" for this one.
+        ("train[80%:20%]+test", [("test", 0, 10)]),
+    ],
+)
+def test_positions(split, expected):
+    assert parse_split(split, SPLITS, "pets") == [SplitSlice(*part) for part in expected]
+
+
+def test_percentages_cover_every_example_once():
+    parts = [parse_split(f"train[{p}%:{p + 10}%]", SPLITS, "pets")[0] for p in range(0, 100, 10)]
+    assert parts[0].start == 0
+    assert parts[-1].stop == 103
+    assert all(a.stop == b.start for a, b in itertools.pairwise(parts))
+
+
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [
+        ("trian", r"Unknown split of pets 'trian'. Did you mean 'train'\? Known: test, train"),
+        ("train+tset", "Unknown split of pets 'tset'. Did you mean 'test'"),
+        ("", "'' of pets cannot be read.* Splits that exist: train, test"),
+        ("train[:80%", "cannot be read. Write a name, a slice or a sum"),
+        ("train[::2]", "cannot be read"),
+        ("all[:5]", "cannot be read"),
+        ("train[:104]", "reaches outside pets, .* train 103, test 10"),
+        ("train[:0]", "selects no example"),
+        ("train[80%:20%]", "selects no example"),
+        ("train[:101%]", "cannot be read"),
+    ],
+)
+def test_what_is_wrong_with_a_split_is_said(split, message):
+    with pytest.raises(ValueError, match=message):
+        parse_split(split, SPLITS, "pets")
