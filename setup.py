@@ -1,0 +1,36 @@
+"""Installs the packages, and the drivers as commands that work from anywhere."""
+
+import pathlib
+
+import setuptools
+
+DRIVERS = ["train_image_classifier", "eval_image_classifier", "export_saved_model"]
+
+setuptools.setup(
+    name="slimzoo",
+    version="0.1.0",
+    description="TF-Slim's model zoo reborn on TensorFlow 2 and Keras 3, AlexNet first.",
+    long_description=pathlib.Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=["nets", "preprocessing", "image_datasets", "training"],
+    py_modules=["slimzoo_registry", *DRIVERS],
+    python_requires=">=3.11",
+    # The lower bounds are what was tested; the upper ones are where an interface may change.
+    install_requires=[
+        "tensorflow>=2.21,<2.22",
+        "keras>=3.15,<4",
+        "tensorflow-datasets>=4.9.10,<5",
+        "importlib_resources",  # tensorflow-datasets needs it and does not ask for it
+        "absl-py>=2",
+        "numpy>=2,<3",
+        "tqdm>=4.60",
+    ],
+    extras_require={
+        "tensorboard": ["tensorboard"],
+        "test": ["pytest>=8", "pillow"],
+        "dev": ["pytest>=8", "pillow", "ruff", "mypy", "pre-commit"],
+        "peers": ["torch", "tf-slim"],
+    },
+    entry_points={"console_scripts": [f"{driver} = {driver}:main" for driver in DRIVERS]},
+)

@@ -1,0 +1,119 @@
+"""Flags made from a configuration class, and how a driver ends when its user made a mistake."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import sys
+import types
+import typing
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import tensorflow as tf
+from absl import app, flags, logging
+
+C = TypeVar("C")
+
+
+def run(config_class: type[C], command: Callable[[C], Any]) -> None:
+    """Defines the flags of `config_class`, parses the command line and calls `command`.
+
+    What a user can cause (a value that is not accepted, a file that is not there) ends in its
+    message and exit status 1; `--verbosity=1` shows where it was raised.
+    """
+    define_flags(config_class)
+
+    def main(arguments: list[str]) -> int:
+        if flags.FLAGS["verbosity"].present:
+            tf.get_logger().setLevel(logging.converter.absl_to_standard(logging.get_verbosity()))
+        else:
+            # What TFDS and AutoGraph have to say is not meant for who trains a network.
+            logging.set_verbosity(logging.ERROR)
+            tf.get_logger().setLevel("ERROR")
+        try:
+            if arguments[1:]:
+                raise ValueError(
+                    f"Unexpected arguments: {' '.join(arguments[1:])}. Flags are --name=value."
+                )
+            command(read_flags(config_class))
+        except (ValueError, OSError, ImportError, tf.errors.OpError) as error:
+            logging.debug("Raised here:", exc_info=True)
+            print(f"\nERROR: {error_text(error)}", file=sys.stderr)
+            return 1
+        except KeyboardInterrupt:
+            print("\nInterrupted.", file=sys.stderr)
+            return 130
+        return 0
+
+    app.run(main)
+
+
+def define_flags(config_class: type[Any], flag_values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines an absl flag for each field of a configuration class."""
+    types_of_fields = typing.get_type_hints(config_class)
+    main_module = sys.argv[0]
+    for field in dataclasses.fields(config_class):
+        choices = field.metadata["choices"]
+        arguments = (field.name, _default(field), field.metadata["help"])
+        annotation = types_of_fields[field.name]
+        flags.DEFINE_flag(
+            flags.BooleanFlag(*arguments)
+            if annotation is bool
+            else flags.Flag(*_parser(annotation, choices), *arguments),
+            flag_values,
+            # absl's --help lists the flags of the program that was started.
+            module_name=main_module,
+        )
+
+
+def read_flags(config_class: type[C], flag_values: flags.FlagValues = flags.FLAGS) -> C:
+    """Builds the configuration from parsed flags; raises ValueError as its constructor does."""
+    names = [field.name for field in dataclasses.fields(config_class)]  # type: ignore[arg-type]
+    return config_class(**{name: flag_values[name].value for name in names})
+
+
+def flag_lines(config: Any) -> str:
+    """The configuration as a flagfile: one `--name=value` a line, unset flags left out."""
+    lines = []
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if isinstance(value, bool):
+            lines.append(f"--{'' if value else 'no'}{field.name}")
+        elif isinstance(value, list):
+            lines.append(f"--{field.name}={','.join(value)}")
+        elif value is not None:
+            lines.append(f"--{field.name}={value}")
+    return "\n".join(lines) + "\n"
+
+
+def error_text(error: Exception) -> str:
+    """What to tell a user of `error`: TensorFlow's messages without graph and node names."""
+    if isinstance(error, tf.errors.OpError):
+        return (error.message or type(error).__name__).split("\n\t [[")[0]
+    return str(error) or type(error).__name__
+
+
+def _default(field: dataclasses.Field) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return field.default
+
+
+def _parser(annotation: Any, choices: tuple[str, ...] | None) -> tuple[Any, Any]:
+    if choices:
+        return flags.EnumParser(choices), flags.ArgumentSerializer()
+    arguments = set(typing.get_args(annotation)) - {types.NoneType}
+    if typing.get_origin(annotation) is list:
+        return flags.ListParser(), flags.ListSerializer(",")
+    kind = arguments.pop() if arguments else annotation
+    parsers = {int: flags.IntegerParser, float: flags.FloatParser, str: flags.ArgumentParser}
+    return parsers[kind](), flags.ArgumentSerializer()
+
+
+def beside_this_program(driver: str) -> str:
+    """The command that starts `driver` in the way in which the running program was started."""
+    folder, program = os.path.split(sys.argv[0])
+    if program.endswith("_classifier.py"):
+        return f"python {os.path.join(folder, driver)}.py"
+    return driver

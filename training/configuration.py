@@ -1,0 +1,303 @@
+"""What a user can ask of the drivers: one dataclass a driver, one field a flag.
+
+A field holds the flag's default and help text; `command_line` makes the flags. Tests and other
+programs build the dataclasses directly.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+from typing import Any
+
+STRATEGIES = ("mirrored", "multi_worker_mirrored")
+PRECISIONS = ("float32", "bfloat16", "float16")
+
+
+def _flag(default: Any, help_text: str, choices: tuple[str, ...] | None = None) -> Any:
+    metadata = {"help": help_text, "choices": choices}
+    if isinstance(default, list):
+        return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InputConfig:
+    """Where images come from and how many devices share them."""
+
+    dataset_name: str | None = _flag(
+        "shapes",
+        "A TFDS name (cifar10, imagenette/320px-v2), `folder` for a folder of images per class, "
+        "or `shapes`, drawn on first use without a network.",
+    )
+    dataset_dir: str | None = _flag(
+        None,
+        "The folder of images for `folder`; otherwise TFDS's data_dir. Default: TFDS's own, "
+        "~/tensorflow_datasets.",
+    )
+    batch_size: int = _flag(128, "Images in a batch, over all replicas together.")
+    skip_corrupt_images: bool = _flag(
+        False, "Leave out and count images that cannot be decoded, instead of stopping."
+    )
+    distribution_strategy: str = _flag(
+        "mirrored",
+        "`mirrored`: all devices of this host; `multi_worker_mirrored`: several hosts, "
+        "described by the environment variable TF_CONFIG.",
+        STRATEGIES,
+    )
+    num_replicas: int | None = _flag(
+        None,
+        "Devices of this host to use. Default: every GPU, or one CPU device. Without a GPU the "
+        "CPU is divided into so many logical devices.",
+    )
+
+    def __post_init__(self) -> None:
+        """Checks what no later stage can check as clearly."""
+        check_positive(batch_size=self.batch_size, num_replicas=self.num_replicas)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TrainingConfig(InputConfig):
+    """What `train_image_classifier` does."""
+
+    train_dir: str | None = _flag(
+        None,
+        "Where checkpoints, metrics and summaries go; a run found there is resumed. "
+        "Default: runs/MODEL-DATASET in the current folder.",
+    )
+    dataset_split_name: str = _flag(
+        "train", "The split to train on, in TFDS syntax: train, train[:80%], train+validation."
+    )
+    validation_split_name: str | None = _flag(
+        None,
+        "The split to validate on while training. Default: validation, test or val if the "
+        "dataset has one; `none` turns validation off.",
+    )
+    labels_offset: int = _flag(
+        0, "Subtracted from every label; drops the first classes, such as a background class."
+    )
+    model_name: str = _flag("alexnet_v2", "The network to train.")
+    network_module: list[str] = _flag(
+        [], "Python modules to import first, for networks and preprocessings of one's own."
+    )
+    network_options: list[str] = _flag(
+        [], "Options of the network as name=value, for example initialization=paper."
+    )
+    preprocessing_name: str | None = _flag(
+        None, "The preprocessing pipeline. Default: the network's own."
+    )
+    preprocessing_options: list[str] = _flag(
+        [], "Options of the preprocessing as name=value, for example resize_side=288."
+    )
+    augment: bool = _flag(
+        True, "Random crops, flips and colours while training; --noaugment trains on the "
+        "evaluation's view of each image."
+    )
+    train_image_size: int | None = _flag(
+        None, "Height and width given to the network, in pixels. Default: the network's own."
+    )
+    max_number_of_steps: int | None = _flag(
+        None, "Steps (batches) to train for in all. Default: num_epochs decides."
+    )
+    num_epochs: float = _flag(
+        90.0, "Passes over the training split; the 2012 paper made about 90."
+    )
+    optimizer: str = _flag(
+        "momentum", "adadelta, adagrad, adam, ftrl, momentum, rmsprop or sgd."
+    )
+    momentum: float = _flag(0.9, "Of the optimizers `momentum` and `rmsprop`.")
+    weight_decay: float = _flag(
+        5e-4, "L2 factor on weights, not on biases, applied inside the optimizer's update."
+    )
+    learning_rate: float = _flag(0.01, "The rate, after warmup.")
+    learning_rate_decay_type: str = _flag(
+        "cosine",
+        "fixed; exponential (every num_epochs_per_decay epochs, in steps); polynomial (a line to "
+        "end_learning_rate); piecewise (at learning_rate_boundaries); cosine (to "
+        "end_learning_rate); plateau (when the validation error stops improving).",
+    )
+    end_learning_rate: float = _flag(0.0, "Where `polynomial` and `cosine` end.")
+    learning_rate_decay_factor: float | None = _flag(
+        None, "By what a decay multiplies. Default: .94 for exponential, .1 for piecewise, plateau."
+    )
+    num_epochs_per_decay: float = _flag(2.0, "Epochs between decays of `exponential`.")
+    learning_rate_boundaries: list[str] = _flag(
+        [], "Epochs at which `piecewise` decays, for example 30,60,80."
+    )
+    plateau_patience: int = _flag(
+        5, "Validations without a lower error after which `plateau` decays."
+    )
+    plateau_max_decays: int = _flag(3, "How often `plateau` decays; the paper: three times.")
+    warmup_epochs: float = _flag(0.0, "Epochs over which the rate rises from 0.")
+    label_smoothing: float = _flag(0.0, "Share of each label spread over all classes, in [0, 1).")
+    moving_average_decay: float | None = _flag(
+        None,
+        "Keep moving averages of the weights with this decay, and validate, evaluate and export "
+        "with them. Default: none are kept.",
+    )
+    mixed_precision: str = _flag(
+        "float32",
+        "The type of activations; weights stay float32. float16 scales the loss.",
+        PRECISIONS,
+    )
+    checkpoint_path: str | None = _flag(
+        None,
+        "Start from these weights: a checkpoint or the train_dir of another run. Not used when "
+        "train_dir already holds a run, which then resumes.",
+    )
+    checkpoint_exclude_scopes: list[str] = _flag(
+        [], "Scopes that are not restored from checkpoint_path, for example alexnet_v2/fc8."
+    )
+    trainable_scopes: list[str] = _flag(
+        [], "Scopes to train, for example alexnet_v2/fc7,alexnet_v2/fc8. Default: all."
+    )
+    ignore_missing_vars: bool = _flag(
+        False, "Start even if checkpoint_path lacks some of the network's variables."
+    )
+    validation_interval_epochs: float = _flag(1.0, "Epochs between validations.")
+    save_interval_secs: float = _flag(600.0, "Seconds between checkpoints.")
+    keep_checkpoints: int = _flag(3, "How many recent checkpoints to keep, besides the best.")
+    log_every_n_steps: int = _flag(10, "Steps between entries in metrics.jsonl and TensorBoard.")
+    shuffle_buffer_size: int = _flag(10_000, "Examples (encoded) from which the next is drawn.")
+    seed: int = _flag(0, "Of initial weights, order, augmentation and dropout.")
+
+    def __post_init__(self) -> None:
+        """Checks ranges."""
+        super().__post_init__()
+        check_positive(
+            train_image_size=self.train_image_size,
+            max_number_of_steps=self.max_number_of_steps,
+            num_epochs=self.num_epochs,
+            learning_rate=self.learning_rate,
+            learning_rate_decay_factor=self.learning_rate_decay_factor,
+            num_epochs_per_decay=self.num_epochs_per_decay,
+            plateau_patience=self.plateau_patience,
+            validation_interval_epochs=self.validation_interval_epochs,
+            keep_checkpoints=self.keep_checkpoints,
+            log_every_n_steps=self.log_every_n_steps,
+            shuffle_buffer_size=self.shuffle_buffer_size,
+        )
+        check_not_negative(
+            labels_offset=self.labels_offset,
+            weight_decay=self.weight_decay,
+            end_learning_rate=self.end_learning_rate,
+            warmup_epochs=self.warmup_epochs,
+            plateau_max_decays=self.plateau_max_decays,
+            save_interval_secs=self.save_interval_secs,
+        )
+        check_fraction(
+            momentum=self.momentum,
+            label_smoothing=self.label_smoothing,
+            moving_average_decay=self.moving_average_decay,
+        )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluationConfig(InputConfig):
+    """What `eval_image_classifier` does."""
+
+    checkpoint_path: str | None = _flag(
+        None, "The checkpoint, or the train_dir that holds it (its last), to evaluate. Required."
+    )
+    dataset_name: str | None = _flag(None, "The dataset. Default: the one trained on.")
+    dataset_split_name: str | None = _flag(
+        None, "The split, in TFDS syntax. Default: the one the run was validated on."
+    )
+    eval_dir: str | None = _flag(
+        None,
+        "Where evaluation.json and predictions.csv go. Default: the folder `evaluation` beside "
+        "the checkpoint.",
+    )
+    eval_image_size: int | None = _flag(
+        None, "Height and width given to the network, in pixels. Default: as trained."
+    )
+    eval_crops: int = _flag(
+        1, "1: the centre; 10: corners and centre and their flips, softmax outputs averaged."
+    )
+    use_moving_average: bool = _flag(
+        True, "Evaluate the moving averages of the weights, if the run kept them."
+    )
+    max_num_batches: int | None = _flag(None, "Stop after so many batches. Default: all.")
+    network_module: list[str] = _flag(
+        [], "Python modules to import first, for networks and preprocessings of one's own."
+    )
+
+    def __post_init__(self) -> None:
+        """Checks ranges."""
+        super().__post_init__()
+        check_positive(
+            eval_image_size=self.eval_image_size, max_num_batches=self.max_num_batches
+        )
+        if self.eval_crops not in (1, 10):
+            raise ValueError(f"eval_crops is {self.eval_crops}; it must be 1 or 10.")
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ExportConfig:
+    """What `export_saved_model` does."""
+
+    checkpoint_path: str | None = _flag(
+        None, "The checkpoint, or the train_dir that holds it (its last), to export. Required."
+    )
+    export_dir: str | None = _flag(
+        None,
+        "Where the SavedModel goes; must not exist or be empty. Default: `saved_model` beside "
+        "the checkpoint.",
+    )
+    export_image_size: int | None = _flag(
+        None, "Height and width given to the network, in pixels. Default: as trained."
+    )
+    top_k: int = _flag(5, "How many of the likeliest classes the answers name.")
+    use_moving_average: bool = _flag(
+        True, "Export the moving averages of the weights, if the run kept them."
+    )
+    network_module: list[str] = _flag(
+        [], "Python modules to import first, for networks and preprocessings of one's own."
+    )
+
+    def __post_init__(self) -> None:
+        """Checks ranges."""
+        check_positive(export_image_size=self.export_image_size, top_k=self.top_k)
+
+
+def check_positive(**values: float | None) -> None:
+    """Raises ValueError if a value that is given is zero or less, naming its flag."""
+    for name, value in values.items():
+        if value is not None and not value > 0:
+            raise ValueError(f"--{name} is {value}; it must be greater than 0.")
+
+
+def check_not_negative(**values: float) -> None:
+    """Raises ValueError if a value is negative, naming its flag."""
+    for name, value in values.items():
+        if not value >= 0:
+            raise ValueError(f"--{name} is {value}; it must not be negative.")
+
+
+def check_fraction(**values: float | None) -> None:
+    """Raises ValueError if a value that is given is not in [0, 1), naming its flag."""
+    for name, value in values.items():
+        if value is not None and not 0 <= value < 1:
+            raise ValueError(f"--{name} is {value}; it must be at least 0 and less than 1.")
+
+
+def parse_options(flag: str, options: list[str]) -> dict[str, Any]:
+    """Turns `["a=1", "b=x"]` into `{"a": 1, "b": "x"}`.
+
+    Raises:
+      ValueError: if an entry has no `=`.
+    """
+    parsed = {}
+    for option in options:
+        name, equals, value = option.partition("=")
+        if not equals:
+            raise ValueError(f"--{flag} has {option!r}; it takes name=value, separated by commas.")
+        parsed[name.strip()] = _parse_value(value.strip())
+    return parsed
+
+
+def _parse_value(text: str) -> Any:
+    try:
+        return ast.literal_eval(text)
+    except (SyntaxError, ValueError):
+        return text

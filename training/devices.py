@@ -1,0 +1,69 @@
+"""Which devices share the work."""
+
+from __future__ import annotations
+
+import tensorflow as tf
+
+from slimzoo_registry import unknown_name_message
+from training.configuration import STRATEGIES
+
+
+def make_strategy(
+    name: str = "mirrored", num_replicas: int | None = None
+) -> tf.distribute.Strategy:
+    """Makes the `tf.distribute` strategy that the drivers run under.
+
+    Args:
+      name: `mirrored` or `multi_worker_mirrored`.
+      num_replicas: devices of this host; None is every GPU, or one CPU device. Where there is no
+        GPU, the CPU is divided into so many logical devices, which shows that a program is right
+        but makes none faster.
+
+    Returns:
+      A strategy; with one replica, one that has no cost.
+
+    Raises:
+      ValueError: if there are fewer devices than `num_replicas`, or the name is unknown.
+    """
+    if name not in STRATEGIES:
+        raise ValueError(unknown_name_message("distribution strategy", name, STRATEGIES))
+    if name == "multi_worker_mirrored":
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    num_gpus = len(tf.config.list_physical_devices("GPU"))
+    wanted = num_replicas or max(num_gpus, 1)
+    if num_gpus:
+        kind, available = "GPU", num_gpus
+    else:
+        kind, available = "CPU", _divide_cpu(wanted)
+    if wanted > available:
+        raise ValueError(
+            f"--num_replicas is {wanted}, but there are {available} logical {kind} devices."
+        )
+    devices = [f"{kind}:{i}" for i in range(wanted)]
+    if wanted == 1:
+        return tf.distribute.OneDeviceStrategy(devices[0])
+    return tf.distribute.MirroredStrategy(devices)
+
+
+def per_replica_batch_size(batch_size: int, strategy: tf.distribute.Strategy) -> int:
+    """Divides the global batch; raises ValueError if it does not divide evenly."""
+    replicas = strategy.num_replicas_in_sync
+    if batch_size % replicas:
+        below = batch_size - batch_size % replicas
+        raise ValueError(
+            f"--batch_size is {batch_size}, which {replicas} replicas cannot share equally; "
+            f"{below or replicas} or {below + replicas} would do."
+        )
+    return batch_size // replicas
+
+
+def _divide_cpu(wanted: int) -> int:
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    if wanted > 1:
+        try:
+            tf.config.set_logical_device_configuration(
+                cpu, [tf.config.LogicalDeviceConfiguration()] * wanted
+            )
+        except RuntimeError:
+            pass  # TensorFlow has been started already, with as many devices as it then was told.
+    return len(tf.config.list_logical_devices("CPU"))

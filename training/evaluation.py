@@ -1,0 +1,368 @@
+"""Evaluation that counts every example once."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import importlib
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+import tqdm
+
+from image_datasets import dataset_factory
+from image_datasets.image_dataset import ImageDataset
+from nets.nets_factory import NetworkFn
+from preprocessing import preprocessing_factory
+from preprocessing.pipeline import Preprocessing
+from training import devices, input_pipeline, run_directory
+from training.configuration import EvaluationConfig
+from training.input_pipeline import Example
+from training.run_directory import ModelDescription, RestoreReport
+
+
+@dataclasses.dataclass(frozen=True)
+class EvaluationResult:
+    """What an evaluation found. All averages are over `num_examples`.
+
+    Attributes:
+      num_examples: images that were counted.
+      num_skipped: images that could not be decoded and were left out.
+      loss: mean cross-entropy in nats, of the averaged softmax outputs if there are ten crops.
+      top_1: share of examples whose likeliest class is right.
+      top_k: share of examples whose class is among the `k` likeliest.
+      k: 5, or the number of classes if that is less.
+    """
+
+    num_examples: int
+    num_skipped: int
+    loss: float
+    top_1: float
+    top_k: float
+    k: int
+
+    def as_json(self) -> dict[str, Any]:
+        """A dictionary with `top_5` (or `top_3`, ...) for `top_k`."""
+        values = dataclasses.asdict(self)
+        k = values.pop("k")
+        values[f"top_{k}"] = values.pop("top_k")
+        return values
+
+    def __str__(self) -> str:
+        top_k = "" if self.k == 1 else f"top-{self.k} {self.top_k:.2%}, "
+        return f"top-1 {self.top_1:.2%}, {top_k}loss {self.loss:.4f}, {self.num_examples:,} images"
+
+
+class Evaluator:
+    """Evaluates a network on a dataset, again and again if need be.
+
+    Args:
+      network_fn: the network.
+      preprocessing: made for evaluation; both its halves are used.
+      dataset: what to evaluate on.
+      strategy: the devices that share the work.
+      batch_size: images in a batch, over all replicas.
+      image_size: height and width given to the network, in pixels.
+      num_crops: 1 or 10, whose softmax outputs are averaged.
+      labels_offset: subtracted from labels.
+      skip_corrupt_images: leaves out and counts images that cannot be decoded.
+      max_num_batches: stops there; None is all.
+    """
+
+    def __init__(
+        self,
+        network_fn: NetworkFn,
+        preprocessing: Preprocessing,
+        dataset: ImageDataset,
+        strategy: tf.distribute.Strategy,
+        *,
+        batch_size: int,
+        image_size: int,
+        num_crops: int = 1,
+        labels_offset: int = 0,
+        skip_corrupt_images: bool = False,
+        max_num_batches: int | None = None,
+    ):
+        devices.per_replica_batch_size(batch_size, strategy)
+        self._network_fn = network_fn
+        self._preprocessing = preprocessing
+        self._dataset = dataset
+        self._strategy = strategy
+        batches = input_pipeline.evaluation_batches(
+            dataset,
+            preprocessing,
+            batch_size=batch_size,
+            image_size=image_size,
+            num_crops=num_crops,
+            labels_offset=labels_offset,
+            skip_corrupt_images=skip_corrupt_images,
+        )
+        if max_num_batches:
+            batches = batches.take(max_num_batches)
+        self._num_batches = min(
+            -(-dataset.num_examples // batch_size), max_num_batches or dataset.num_examples
+        )
+        self._batches = strategy.experimental_distribute_dataset(batches)
+        self._step = tf.function(lambda batch: strategy.run(self._replica_step, (batch,)))
+
+    def run(self, predictions: Predictions | None = None, progress: bool = True) -> EvaluationResult:
+        """Evaluates once.
+
+        Args:
+          predictions: takes the answer for each example, if given; on one host only.
+          progress: whether to show a progress bar on a terminal.
+
+        Returns:
+          The averages.
+
+        Raises:
+          ValueError: if an image cannot be decoded and such are not to be skipped, or if none is
+            left.
+        """
+        bar = tqdm.tqdm(
+            total=self._num_batches, desc="evaluating", unit="batch", leave=False,
+            disable=None if progress else True,
+        )
+        k = min(5, self._network_fn.num_classes or 1)
+        totals = np.zeros(4)
+        seen = 0
+        with bar:
+            for batch in self._answers():
+                counted = batch["weight"] > 0
+                hits = batch["top_classes"] == batch["label"][:, np.newaxis]
+                totals += [
+                    counted.sum(),
+                    batch["loss"][counted].sum(dtype=np.float64),
+                    hits[counted, 0].sum(),
+                    hits[counted, :k].sum(),
+                ]
+                seen += len(counted)
+                if predictions is not None:
+                    predictions.add({key: value[counted] for key, value in batch.items()})
+                bar.update()
+        count, loss, top_1, top_k = totals
+        expected = min(seen, self._dataset.num_examples)
+        if not count:
+            raise ValueError(
+                f"No image of {self._dataset.name}, split {self._dataset.split}, could be counted."
+            )
+        return EvaluationResult(
+            int(count), expected - int(count), loss / count, top_1 / count, top_k / count, k
+        )
+
+    def _answers(self) -> Iterator[dict[str, np.ndarray]]:
+        """The answers for each batch, over all replicas of all hosts."""
+        try:
+            for batch in self._batches:
+                answers = self._strategy.gather(self._step(batch), axis=0)
+                yield {key: value.numpy() for key, value in answers.items()}
+        except tf.errors.InvalidArgumentError as error:
+            raise corrupt_image_error(self._dataset, self._preprocessing, error) from error
+
+    def _replica_step(self, batch: Example) -> Example:
+        images = self._preprocessing.device(batch)
+        crops = 1 if images.shape.rank == 4 else images.shape[1]
+        logits, _ = self._network_fn(
+            tf.reshape(images, [-1, *images.shape[-3:]]), is_training=False
+        )
+        log_probabilities = tf.reshape(tf.nn.log_softmax(logits), [-1, crops, logits.shape[-1]])
+        # The mean of softmax outputs, in logarithms: precise where they are tiny.
+        averaged = tf.reduce_logsumexp(log_probabilities, axis=1) - tf.math.log(float(crops))
+        return {
+            "loss": -tf.gather(averaged, batch["label"], axis=1, batch_dims=1),
+            "probabilities": tf.exp(averaged),
+            "top_classes": tf.math.top_k(averaged, min(5, logits.shape[-1])).indices,
+            **{key: batch[key] for key in ("label", "weight", "index")},
+        }
+
+
+class Predictions:
+    """Writes the answer for each example as a line of a CSV file.
+
+    Args:
+      path: of the file.
+      dataset: names examples and classes.
+      class_names: of the network's outputs.
+    """
+
+    def __init__(self, path: str, dataset: ImageDataset, class_names: list[str]):
+        self._file = open(path, "w", newline="")  # noqa: SIM115, closed by close()
+        self._writer = csv.writer(self._file)
+        self._dataset = dataset
+        self._class_names = class_names
+        self._writer.writerow(
+            ["index", "example", "label", "prediction", "probability", "loss"]
+            + [f"probability:{name}" for name in class_names]
+        )
+
+    def add(self, batch: dict[str, np.ndarray]) -> None:
+        """Writes a batch of answers."""
+        for i, index in enumerate(batch["index"]):
+            probabilities = batch["probabilities"][i]
+            best = batch["top_classes"][i, 0]
+            self._writer.writerow(
+                [
+                    index,
+                    self._dataset.describe(int(index)),
+                    self._class_names[batch["label"][i]],
+                    self._class_names[best],
+                    f"{probabilities[best]:.8g}",
+                    f"{batch['loss'][i]:.8g}",
+                ]
+                + [f"{probability:.8g}" for probability in probabilities]
+            )
+
+    def close(self) -> None:
+        """Closes the file."""
+        self._file.close()
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainedModel:
+    """A network with weights from a checkpoint, and what it was trained with."""
+
+    network_fn: NetworkFn
+    description: ModelDescription
+    preprocessing: Preprocessing
+    report: RestoreReport
+
+
+def load_trained_model(
+    checkpoint_path: str | None,
+    *,
+    use_moving_average: bool = True,
+    network_module: list[str] | None = None,
+) -> TrainedModel:
+    """Rebuilds the network of a run in float32 and restores its weights.
+
+    Args:
+      checkpoint_path: a train_dir or a checkpoint in one.
+      use_moving_average: takes the weights' moving averages if the run kept them.
+      network_module: modules to import besides those that the run imported.
+
+    Raises:
+      ValueError: if there is no such checkpoint or it does not fit its model.json.
+    """
+    prefix = run_directory.find_checkpoint(checkpoint_path)
+    description = ModelDescription.load(os.path.dirname(prefix))
+    if description is None:
+        raise ValueError(
+            f"There is no model.json beside {prefix}, which says what network it is. Training "
+            "writes it; copy it along with the checkpoint."
+        )
+    import_modules([*description.network_module, *(network_module or [])])
+    network_fn = description.build()
+    report = run_directory.restore_network(
+        network_fn, prefix, use_moving_average=use_moving_average
+    )
+    preprocessing = preprocessing_factory.get_preprocessing(
+        description.preprocessing_name, is_training=False, **description.preprocessing_options
+    )
+    return TrainedModel(network_fn, description, preprocessing, report)
+
+
+def evaluate(config: EvaluationConfig) -> EvaluationResult:
+    """Runs the evaluation driver: evaluates a checkpoint, prints and writes what it found.
+
+    Raises:
+      ValueError: if something in the configuration does not exist or does not fit.
+    """
+    strategy = devices.make_strategy(config.distribution_strategy, config.num_replicas)
+    with strategy.scope():
+        model = load_trained_model(
+            config.checkpoint_path,
+            use_moving_average=config.use_moving_average,
+            network_module=config.network_module,
+        )
+    description = model.description
+    dataset_name = config.dataset_name or description.dataset_name
+    # The folder that was trained on goes with its name, and with no other dataset.
+    same = dataset_name == description.dataset_name
+    dataset_dir = config.dataset_dir or (description.dataset_dir if same else None)
+    split = config.dataset_split_name or (description.validation_split_name if same else None)
+    split = split or dataset_factory.default_validation_split(dataset_name, dataset_dir)
+    if split is None:
+        raise ValueError(
+            f"{dataset_name} has no validation or test split: give --dataset_split_name."
+        )
+    dataset = dataset_factory.get_dataset(dataset_name, split, dataset_dir)
+    check_classes(description.class_names, dataset, description.labels_offset)
+
+    folder = os.path.dirname(model.report.checkpoint)
+    eval_dir = os.path.expanduser(config.eval_dir or os.path.join(folder, "evaluation"))
+    os.makedirs(eval_dir, exist_ok=True)
+    evaluator = Evaluator(
+        model.network_fn,
+        model.preprocessing,
+        dataset,
+        strategy,
+        batch_size=config.batch_size,
+        image_size=config.eval_image_size or description.image_size,
+        num_crops=config.eval_crops,
+        labels_offset=description.labels_offset,
+        skip_corrupt_images=config.skip_corrupt_images,
+        max_num_batches=config.max_num_batches,
+    )
+    predictions_path = os.path.join(eval_dir, "predictions.csv")
+    predictions = Predictions(predictions_path, dataset, description.class_names)
+    try:
+        result = evaluator.run(predictions)
+    finally:
+        predictions.close()
+    summary = {
+        "checkpoint": model.report.checkpoint,
+        "model_name": description.model_name,
+        "dataset_name": dataset_name,
+        "dataset_split_name": split,
+        "eval_crops": config.eval_crops,
+        **result.as_json(),
+    }
+    json_path = os.path.join(eval_dir, "evaluation.json")
+    run_directory.write_text(json_path, json.dumps(summary, indent=2) + "\n")
+    print(f"{description.model_name} from {model.report.checkpoint}")
+    print(f"on {dataset_name}, split {split}: {result}")
+    if result.num_skipped:
+        print(f"{result.num_skipped} images could not be decoded and were not counted.")
+    print(f"Written: {json_path}, {predictions_path}")
+    return result
+
+
+def check_classes(class_names: list[str], dataset: ImageDataset, labels_offset: int) -> None:
+    """Raises ValueError if a dataset's classes are not those that a network answers with."""
+    there = list(dataset.class_names[labels_offset:])
+    if there != list(class_names):
+        raise ValueError(
+            f"The network answers with {_class_list(class_names)}, but {dataset.name} has "
+            f"{_class_list(there)}."
+        )
+
+
+def corrupt_image_error(
+    dataset: ImageDataset, preprocessing: Preprocessing, error: tf.errors.OpError
+) -> Exception:
+    """The error to raise when reading failed: one that names the image, if it was an image."""
+    name = input_pipeline.find_corrupt_image(dataset, preprocessing)
+    if name is None:
+        return error
+    return ValueError(
+        f"This image cannot be decoded: {name}. Replace it, or leave out such images with "
+        "--skip_corrupt_images."
+    )
+
+
+def import_modules(names: list[str]) -> None:
+    """Imports modules that register networks or preprocessings of a user's own."""
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except ImportError as error:
+            raise ValueError(f"--network_module {name} cannot be imported: {error}") from error
+
+
+def _class_list(names: list[str]) -> str:
+    shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    return f"{len(names)} classes ({shown})"

@@ -1,0 +1,194 @@
+"""Batches of images for training and evaluation, in an order that can be taken up anywhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import tensorflow as tf
+
+from image_datasets.image_dataset import ImageDataset
+from preprocessing.pipeline import Preprocessing
+
+Example = dict[str, tf.Tensor]
+
+
+def training_batches(
+    dataset: ImageDataset,
+    preprocessing: Preprocessing,
+    *,
+    batch_size: int,
+    image_size: int,
+    seed: int = 0,
+    start_step: int = 0,
+    labels_offset: int = 0,
+    shuffle_buffer_size: int = 10_000,
+    skip_corrupt_images: bool = False,
+) -> tf.data.Dataset:
+    """The endless stream of batches from step `start_step` on.
+
+    Every example comes once an epoch; a batch may begin in one epoch and end in the next. The
+    order of an epoch depends on `seed` and the epoch, and what is random about an example on
+    `seed`, the epoch and the example, so that a run taken up at a step sees what it would have
+    seen without the stop.
+
+    Args:
+      dataset: the examples.
+      preprocessing: its host half is applied here, its device half in the training step.
+      batch_size: images in a batch, over all replicas.
+      image_size: height and width in pixels.
+      seed: of order and augmentation.
+      start_step: batches to leave out; what is left out is not decoded.
+      labels_offset: subtracted from labels; examples whose label becomes negative are left out.
+      shuffle_buffer_size: examples from which the next is drawn.
+      skip_corrupt_images: gives an image that cannot be decoded the weight 0.
+
+    Returns:
+      Batches of dictionaries: what the host half gives, "label" int64 [batch], "weight" float32
+      [batch], "index" int64 [batch].
+    """
+    num_examples = dataset.num_examples
+
+    def one_epoch(epoch: tf.Tensor) -> tf.data.Dataset:
+        epoch_seed = tf.random.experimental.stateless_fold_in(
+            tf.constant([seed, 0], tf.int64), epoch
+        )
+        shuffled = _shuffle(dataset.examples(), min(shuffle_buffer_size, num_examples), epoch_seed)
+        return shuffled.map(lambda example: {**example, "epoch": epoch})
+
+    def prepare(example: Example) -> Example:
+        image_seed = tf.constant([seed, 1], tf.int64)
+        for number in (example["epoch"], example["index"]):
+            image_seed = tf.random.experimental.stateless_fold_in(image_seed, number)
+        return _host_half(
+            example, preprocessing, image_size, image_seed, 1, labels_offset, skip_corrupt_images
+        )
+
+    start_epoch, start_example = divmod(start_step * batch_size, num_examples)
+    examples = tf.data.Dataset.range(start_epoch, tf.int64.max).flat_map(one_epoch)
+    return _with_options(
+        examples.skip(start_example)
+        .map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
+        .batch(batch_size, drop_remainder=True)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def evaluation_batches(
+    dataset: ImageDataset,
+    preprocessing: Preprocessing,
+    *,
+    batch_size: int,
+    image_size: int,
+    num_crops: int = 1,
+    labels_offset: int = 0,
+    skip_corrupt_images: bool = False,
+) -> tf.data.Dataset:
+    """Every example once, in the dataset's order; the last batch is filled up with weight 0.
+
+    Args are those of `training_batches`; `num_crops` is 1, or 10 for images of [10, h, w, 3].
+    """
+
+    def prepare(example: Example) -> Example:
+        return _host_half(
+            example, preprocessing, image_size, None, num_crops, labels_offset, skip_corrupt_images
+        )
+
+    def fill(batch: Example) -> Example:
+        missing = batch_size - tf.shape(batch["label"])[0]
+        return {
+            key: tf.ensure_shape(
+                tf.pad(value, [[0, missing]] + [[0, 0]] * (value.shape.rank - 1)),
+                [batch_size, *value.shape[1:]],
+            )
+            for key, value in batch.items()
+        }
+
+    return _with_options(
+        dataset.examples()
+        .map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
+        .batch(batch_size)
+        .map(fill)
+        .prefetch(tf.data.AUTOTUNE)
+    )
+
+
+def find_corrupt_image(dataset: ImageDataset, preprocessing: Preprocessing) -> str | None:
+    """Describes the first image of `dataset` that cannot be decoded; None if all can."""
+    size = 256  # any will do
+    checked = dataset.examples().map(
+        lambda example: _host_half(example, preprocessing, size, [0, 0], 1, 0, True),
+        num_parallel_calls=tf.data.AUTOTUNE,
+    )
+    for example in checked.map(lambda example: (example["weight"], example["index"])):
+        weight, index = example
+        if weight == 0:
+            return dataset.describe(int(index))
+    return None
+
+
+def describe_corrupt_images(dataset: ImageDataset, indexes: Iterable[int]) -> str:
+    """A line for the user: how many images were left out, and which."""
+    names = [dataset.describe(index) for index in sorted(set(indexes))]
+    shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+    plural = "image that cannot be decoded was" if len(names) == 1 else (
+        "images that cannot be decoded were"
+    )
+    return f"{len(names)} {plural} left out: {shown}"
+
+
+def _host_half(
+    example: Example,
+    preprocessing: Preprocessing,
+    image_size: int,
+    seed: tf.Tensor | list[int] | None,
+    num_crops: int,
+    labels_offset: int,
+    skip_corrupt_images: bool,
+) -> Example:
+    def decode(image: tf.Tensor) -> Example:
+        return preprocessing.host(image, image_size, image_size, seed=seed, num_crops=num_crops)
+
+    weight = tf.ones([])
+    if skip_corrupt_images:
+        prepared, weight = _decode_or_zeros(example["image"], decode)
+    else:
+        prepared = decode(example["image"])
+    label = example["label"] - labels_offset
+    weight = tf.where(label < 0, 0.0, weight)
+    label = tf.maximum(label, 0)  # a label that no loss would accept, where the weight is 0
+    return {**prepared, "label": label, "weight": weight, "index": example["index"]}
+
+
+def _decode_or_zeros(image: tf.Tensor, decode) -> tuple[Example, tf.Tensor]:
+    """Decodes, or gives zeros and the weight 0 where `decode` fails.
+
+    A graph cannot catch an error, but a dataset can drop the elements that raise one.
+    """
+    decoded = tf.data.Dataset.from_tensors(image).map(lambda image: (decode(image), tf.ones([])))
+    zeros = tf.nest.map_structure(
+        lambda spec: tf.zeros(spec.shape, spec.dtype), decoded.element_spec
+    )
+    fallback = tf.data.Dataset.from_tensors(zeros)
+    return decoded.ignore_errors().concatenate(fallback).take(1).get_single_element()
+
+
+def _shuffle(dataset: tf.data.Dataset, buffer_size: int, seed: tf.Tensor) -> tf.data.Dataset:
+    """`dataset.shuffle` with a seed that is a tensor, which that method does not take."""
+    shuffled = tf.raw_ops.ShuffleDatasetV3(
+        input_dataset=tf.data.experimental.to_variant(dataset),
+        buffer_size=tf.constant(buffer_size, tf.int64),
+        seed=seed[0],
+        seed2=seed[1],
+        seed_generator=tf.raw_ops.DummySeedGenerator(),
+        output_types=[spec.dtype for spec in tf.nest.flatten(dataset.element_spec)],
+        output_shapes=[spec.shape for spec in tf.nest.flatten(dataset.element_spec)],
+        reshuffle_each_iteration=False,
+    )
+    return tf.data.experimental.from_variant(shuffled, dataset.element_spec)
+
+
+def _with_options(dataset: tf.data.Dataset) -> tf.data.Dataset:
+    options = tf.data.Options()
+    # Workers share examples rather than files: a dataset of one file can be shared too.
+    options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
+    return dataset.with_options(options)

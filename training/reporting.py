@@ -1,0 +1,119 @@
+"""What a run shows while it trains: a progress bar, metrics.jsonl and TensorBoard summaries."""
+
+from __future__ import annotations
+
+import json
+import os
+import pathlib
+import sys
+import time
+from typing import Any
+
+import tensorflow as tf
+import tqdm
+
+
+class Reporter:
+    """Reports on a run in `train_dir`; a context manager.
+
+    Args:
+      train_dir: where metrics.jsonl and the summaries go.
+      first_step: what the run resumes from; later lines of metrics.jsonl, written by a run that
+        was stopped before its next checkpoint, are dropped.
+      num_steps: of the whole run.
+      steps_per_epoch: may be fractional.
+      batch_size: images a step.
+    """
+
+    def __init__(
+        self,
+        train_dir: str,
+        first_step: int,
+        num_steps: int,
+        steps_per_epoch: float,
+        batch_size: int,
+    ):
+        self._steps_per_epoch = steps_per_epoch
+        self._batch_size = batch_size
+        self._path = os.path.join(train_dir, "metrics.jsonl")
+        _drop_lines_after(self._path, first_step)
+        self._train_summaries = tf.summary.create_file_writer(train_dir)
+        self._validation_summaries = tf.summary.create_file_writer(
+            os.path.join(train_dir, "validation")
+        )
+        # A log file gets a line every half a minute rather than ten a second.
+        self._bar = tqdm.tqdm(
+            initial=first_step,
+            total=num_steps,
+            unit="step",
+            dynamic_ncols=True,
+            mininterval=0.2 if sys.stderr.isatty() else 30,
+        )
+        self._postfix: dict[str, str] = {}
+        self._last_time = time.perf_counter()
+        self._last_step = first_step
+        self._paused = 0.0
+
+    def __enter__(self) -> Reporter:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._bar.close()
+        self._train_summaries.close()
+        self._validation_summaries.close()
+
+    def step(self) -> None:
+        """Counts a step."""
+        self._bar.update()
+
+    def say(self, text: str) -> None:
+        """Prints a line above the progress bar."""
+        self._bar.write(text)
+
+    def paused(self, seconds: float) -> None:
+        """Leaves time spent on validation or saving out of images per second."""
+        self._paused += seconds
+
+    def train_metrics(self, step: int, loss: float, top_1: float, learning_rate: float) -> None:
+        """Reports averages over the steps since the last report."""
+        now = time.perf_counter()
+        seconds = now - self._last_time - self._paused
+        rate = (step - self._last_step) * self._batch_size / max(seconds, 1e-9)
+        self._last_time, self._last_step, self._paused = now, step, 0.0
+        self._postfix |= {
+            "epoch": f"{step / self._steps_per_epoch:.1f}",
+            "loss": f"{loss:.3f}",
+            "top-1": f"{top_1:.1%}",
+            "rate": f"{learning_rate:.2g}",
+            "images/s": f"{rate:.3g}" if rate < 100 else f"{rate:.0f}",
+        }
+        self._bar.set_postfix(self._postfix, refresh=False)
+        metrics = {"loss": loss, "top_1": top_1, "learning_rate": learning_rate}
+        self._write("train", self._train_summaries, step, metrics | {"images_per_second": rate})
+
+    def validation_metrics(self, step: int, metrics: dict[str, Any]) -> None:
+        """Reports a validation."""
+        self._postfix["val top-1"] = f"{metrics['top_1']:.1%}"
+        self._write("validation", self._validation_summaries, step, metrics)
+
+    def _write(self, kind: str, summaries: Any, step: int, metrics: dict[str, Any]) -> None:
+        epoch = round(step / self._steps_per_epoch, 4)
+        with open(self._path, "a") as file:
+            file.write(json.dumps({"kind": kind, "step": step, "epoch": epoch} | metrics) + "\n")
+        with summaries.as_default(step=step):
+            for name, value in metrics.items():
+                tf.summary.scalar(name, value)
+        summaries.flush()
+
+
+def _drop_lines_after(path: str, step: int) -> None:
+    if not os.path.exists(path):
+        return
+    kept = []
+    for line in pathlib.Path(path).read_text().splitlines():
+        try:
+            if json.loads(line)["step"] <= step:
+                kept.append(line + "\n")
+        except ValueError:
+            pass  # torn by the end of the run that wrote it
+    pathlib.Path(path).write_text("".join(kept))

@@ -1,0 +1,275 @@
+"""What a training run leaves on disk, and how its weights are found and read again.
+
+    train_dir/
+      model.json            which network, classes, preprocessing: all that the weights do not say
+      flags.txt             the flags it ran with, as a flagfile
+      model.ckpt-1200.*     the last few checkpoints (`checkpoint` lists them)
+      best/model.ckpt-900.* the one with the highest validation accuracy
+      metrics.jsonl         a line per log interval and validation
+      events.*, validation/ TensorBoard summaries
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from nets import nets_factory
+from nets.nets_factory import NetworkFn
+from slimzoo_registry import unknown_name_message
+
+CHECKPOINT_NAME = "model.ckpt"
+_DESCRIPTION_NAME = "model.json"
+_SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelDescription:
+    """All that is needed to rebuild a trained network and feed it as in training.
+
+    Attributes:
+      model_name: in the registry of networks.
+      network_options: those that it was built with.
+      class_names: of its outputs, in order.
+      preprocessing_name: in the registry of pipelines.
+      preprocessing_options: those that it was made with.
+      image_size: height and width, in pixels.
+      labels_offset: subtracted from the dataset's labels.
+      dataset_name: trained on.
+      dataset_dir: where that was.
+      validation_split_name: what it was validated on; None if it was not.
+      network_module: imported before the network is looked up.
+      moving_average_decay: of the weights' averages; None if none were kept.
+    """
+
+    model_name: str
+    network_options: dict[str, Any]
+    class_names: list[str]
+    preprocessing_name: str
+    preprocessing_options: dict[str, Any]
+    image_size: int
+    labels_offset: int
+    dataset_name: str
+    dataset_dir: str | None
+    validation_split_name: str | None
+    network_module: list[str]
+    moving_average_decay: float | None
+
+    def save(self, folder: str) -> None:
+        """Writes `model.json` into `folder`, whole or not at all."""
+        write_text(os.path.join(folder, _DESCRIPTION_NAME), json.dumps(vars(self), indent=2) + "\n")
+
+    @classmethod
+    def load(cls, folder: str) -> ModelDescription | None:
+        """Reads the `model.json` of `folder`, or of the train_dir above; None if there is none."""
+        for place in (folder, os.path.dirname(os.path.abspath(folder))):
+            path = os.path.join(place, _DESCRIPTION_NAME)
+            if os.path.exists(path):
+                try:
+                    return cls(**json.loads(pathlib.Path(path).read_text()))
+                except (ValueError, TypeError) as error:
+                    raise ValueError(
+                        f"{path} is damaged or of another version: {error}"
+                    ) from error
+        return None
+
+    def build(self, dtype_policy: str = "float32", is_training: bool = False) -> NetworkFn:
+        """Builds the network, with new weights."""
+        return nets_factory.get_network_fn(
+            self.model_name,
+            num_classes=len(self.class_names),
+            is_training=is_training,
+            dtype_policy=dtype_policy,
+            **self.network_options,
+        )
+
+
+def find_checkpoint(path: str | None) -> str:
+    """Turns what a user gives as --checkpoint_path into the prefix of a checkpoint's files.
+
+    Args:
+      path: a folder with checkpoints (the last is taken), or a checkpoint with or without the
+        ending of one of its files.
+
+    Raises:
+      ValueError: if there is no checkpoint.
+    """
+    if not path:
+        raise ValueError("--checkpoint_path is not given; it takes a train_dir or a checkpoint.")
+    path = os.path.expanduser(path)
+    if os.path.isdir(path):
+        latest = tf.train.latest_checkpoint(path)
+        if latest:
+            return latest
+        raise ValueError(f"--checkpoint_path {path} is a folder without a checkpoint.")
+    prefix = path.removesuffix(".index")
+    if ".data-" in prefix:
+        prefix = prefix.rpartition(".data-")[0]
+    if os.path.exists(prefix + ".index"):
+        return prefix
+    raise ValueError(
+        f"--checkpoint_path {path} does not exist. It takes a train_dir or a checkpoint in it, "
+        f"such as TRAIN_DIR/{CHECKPOINT_NAME}-1000."
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class RestoreReport:
+    """Which variables were set from a checkpoint: names, or names and the reason why not."""
+
+    checkpoint: str
+    restored: list[str]
+    skipped: dict[str, str]
+
+    def __str__(self) -> str:
+        lines = [f"Restored {len(self.restored)} variables from {self.checkpoint}."]
+        lines += [f"  left as initialised: {name} ({why})" for name, why in self.skipped.items()]
+        return "\n".join(lines)
+
+
+def restore_network(
+    network_fn: NetworkFn,
+    checkpoint_path: str,
+    *,
+    exclude_scopes: list[str] | None = None,
+    ignore_missing: bool = False,
+    skip_other_head: bool = False,
+    use_moving_average: bool = False,
+) -> RestoreReport:
+    """Sets a network's variables from a checkpoint, by their TF-Slim names.
+
+    Takes checkpoints of this package, and those of TF-Slim, which have the same names. Either all
+    variables that are to be restored are, or none is.
+
+    Args:
+      network_fn: the network.
+      checkpoint_path: as `find_checkpoint` takes it.
+      exclude_scopes: names or scopes (`alexnet_v2/fc8`) that keep their values.
+      ignore_missing: whether variables that the checkpoint lacks keep their values.
+      skip_other_head: whether a last layer for another number of classes keeps its values.
+      use_moving_average: whether to take moving averages where the checkpoint has them.
+
+    Returns:
+      What was restored and what was not.
+
+    Raises:
+      ValueError: if there is no checkpoint, it cannot be read, lacks variables, or has them in
+        other shapes; or if a scope excludes nothing.
+    """
+    prefix = find_checkpoint(checkpoint_path)
+    try:
+        reader = tf.train.load_checkpoint(prefix)
+    except (tf.errors.OpError, ValueError) as error:
+        raise ValueError(_damaged(prefix)) from error
+    shapes = reader.get_variable_to_shape_map()
+    variables = network_fn.variables
+    excluded = select_scopes("checkpoint_exclude_scopes", variables, exclude_scopes or [])
+    head = next(reversed(variables)).rpartition("/")[0] if variables else ""
+
+    keys, skipped, wrong = {}, {}, []
+    for name, variable in variables.items():
+        key = _find_key(name, shapes, use_moving_average)
+        if name in excluded:
+            skipped[name] = "excluded"
+        elif key is None:
+            if not ignore_missing:
+                wrong.append(f"{name} is not in it")
+            skipped[name] = "not in the checkpoint"
+        elif list(shapes[key]) != list(variable.shape):
+            why = f"{shapes[key]} there, {list(variable.shape)} here"
+            is_other_head = (
+                skip_other_head
+                and name.startswith(head + "/")
+                and shapes[key][:-1] == list(variable.shape[:-1])
+            )
+            if not is_other_head:
+                wrong.append(f"{name} has another shape: {why}")
+            skipped[name] = f"for another number of classes: {why}"
+        else:
+            keys[name] = key
+    if wrong:
+        raise ValueError(_mismatch(prefix, network_fn.name, wrong, list(shapes)))
+    try:
+        values = {name: reader.get_tensor(key) for name, key in keys.items()}
+    except (tf.errors.OpError, RuntimeError) as error:
+        raise ValueError(_damaged(prefix)) from error
+    for name, value in values.items():
+        variables[name].assign(value)
+    return RestoreReport(prefix, list(values), skipped)
+
+
+def select_scopes(flag: str, variables: Mapping[str, Any], scopes: list[str]) -> list[str]:
+    """Returns the names of the variables in `scopes`; ValueError if a scope holds none."""
+    selected: list[str] = []
+    for scope in scopes:
+        inside = [name for name in variables if f"{name}/".startswith(scope.rstrip("/") + "/")]
+        if not inside:
+            known = dict.fromkeys(name.rpartition("/")[0] for name in variables)
+            raise ValueError(f"--{flag}: " + unknown_name_message("scope", scope, known))
+        selected += inside
+    return selected
+
+
+@contextlib.contextmanager
+def damage_explained(prefix: str) -> Iterator[None]:
+    """Turns what TensorFlow raises on reading a torn or foreign checkpoint into a ValueError."""
+    try:
+        yield
+    except (tf.errors.OpError, AssertionError, RuntimeError) as error:
+        raise ValueError(_damaged(prefix)) from error
+
+
+def as_checkpoint(name: str, variables: Mapping[str, Any]) -> tf.train.Checkpoint:
+    """Makes Keras variables trackable by name, so that layers can be moved without harm."""
+    values = {
+        key: variable.value if isinstance(variable, keras.Variable) else variable
+        for key, variable in variables.items()
+    }
+    return tf.train.Checkpoint(**{name: values})
+
+
+def write_text(path: str, text: str) -> None:
+    """Writes a file whole or not at all."""
+    temporary = f"{path}.incomplete"
+    pathlib.Path(temporary).write_text(text)
+    os.replace(temporary, path)
+
+
+def all_finite(variables: Mapping[str, Any]) -> bool:
+    """Whether no variable holds a NaN or an infinity."""
+    return all(np.isfinite(keras.ops.convert_to_numpy(v)).all() for v in variables.values())
+
+
+def _find_key(name: str, shapes: Mapping[str, Any], use_moving_average: bool) -> str | None:
+    escaped = name.replace(".", "..").replace("/", ".S")  # as tf.train.Checkpoint writes names
+    keys = [f"network/{escaped}{_SUFFIX}", name]
+    if use_moving_average:
+        keys.insert(0, f"averages/{escaped}{_SUFFIX}")
+    return next((key for key in keys if key in shapes), None)
+
+
+def _mismatch(prefix: str, network: str, wrong: list[str], keys: list[str]) -> str:
+    shown = "\n".join(f"  {line}" for line in wrong[:8])
+    more = f"\n  and {len(wrong) - 8} more" if len(wrong) > 8 else ""
+    held = sorted({key.removeprefix("network/").split(".S")[0].split("/")[0] for key in keys})
+    return (
+        f"The checkpoint {prefix} does not fit {network}:\n{shown}{more}\n"
+        f"It holds variables of: {', '.join(held[:6])}. Give the network it was trained with, "
+        "exclude scopes, or ignore missing variables."
+    )
+
+
+def _damaged(prefix: str) -> str:
+    return (
+        f"The checkpoint {prefix} cannot be read: it is damaged, incomplete or of another run. "
+        "Give an earlier one, or remove its files to go on from the one before."
+    )

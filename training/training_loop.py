@@ -1,0 +1,469 @@
+"""The training loop: the same code for one device, several, and several hosts."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from image_datasets import dataset_factory
+from image_datasets.image_dataset import ImageDataset
+from nets import nets_factory
+from nets.nets_factory import NetworkFn
+from preprocessing import preprocessing_factory
+from preprocessing.pipeline import Preprocessing
+from training import command_line, devices, evaluation, input_pipeline, run_directory
+from training.configuration import TrainingConfig, parse_options
+from training.evaluation import EvaluationResult, Evaluator
+from training.input_pipeline import Example
+from training.learning_rates import LearningRate
+from training.optimizers import make_optimizer
+from training.reporting import Reporter
+from training.run_directory import CHECKPOINT_NAME, ModelDescription
+
+# Variables that are saved hold this many seconds of work at most, unless told otherwise.
+_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
+
+
+def train(config: TrainingConfig) -> str:
+    """Runs the training driver: trains a network, or goes on where a run was stopped.
+
+    Args:
+      config: what to train, on what, and how.
+
+    Returns:
+      The last checkpoint.
+
+    Raises:
+      ValueError: if something in the configuration does not exist or does not fit, an image
+        cannot be decoded, or the loss is no longer a number.
+      KeyboardInterrupt: after saving, if the user interrupts the run.
+    """
+    strategy = devices.make_strategy(config.distribution_strategy, config.num_replicas)
+    devices.per_replica_batch_size(config.batch_size, strategy)
+    evaluation.import_modules(config.network_module)
+    keras.utils.set_random_seed(config.seed)
+    dataset = dataset_factory.get_dataset(
+        config.dataset_name, config.dataset_split_name, config.dataset_dir
+    )
+    validation_dataset = _validation_dataset(config)
+    description = _describe(config, dataset, validation_dataset)
+    train_dir = _prepare_train_dir(config, description)
+    trainer = Trainer(config, strategy, dataset, validation_dataset, description, train_dir)
+    return trainer.run()
+
+
+class Trainer:
+    """A network, its optimizer and its data, ready to train.
+
+    Args:
+      config: how to train.
+      strategy: the devices that share the work.
+      dataset: to train on.
+      validation_dataset: to validate on; None does not.
+      description: of the network.
+      train_dir: an existing folder; a run in it is resumed.
+    """
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        strategy: tf.distribute.Strategy,
+        dataset: ImageDataset,
+        validation_dataset: ImageDataset | None,
+        description: ModelDescription,
+        train_dir: str,
+    ):
+        self._config = config
+        self._strategy = strategy
+        self._dataset = dataset
+        self._description = description
+        self._train_dir = train_dir
+        self._steps_per_epoch = dataset.num_examples / config.batch_size
+        self._num_steps = config.max_number_of_steps or max(
+            1, round(config.num_epochs * self._steps_per_epoch)
+        )
+        self._learning_rate = LearningRate(config, self._steps_per_epoch, self._num_steps)
+        self._train_preprocessing = _preprocessing(description, is_training=config.augment)
+        with strategy.scope():
+            self.network_fn = description.build(
+                dtype_policy=_POLICIES[config.mixed_precision], is_training=True
+            )
+            self._trainable = self._select_trainable()
+            self.optimizer = make_optimizer(config)
+            self.optimizer.build(self._trainable)
+            self._averages = (
+                {
+                    name: tf.Variable(variable.value, trainable=False)
+                    for name, variable in self.network_fn.variables.items()
+                }
+                if config.moving_average_decay
+                else {}
+            )
+        self._evaluator = None
+        if validation_dataset is not None:
+            self._evaluator = Evaluator(
+                self.network_fn,
+                _preprocessing(description, is_training=False),
+                validation_dataset,
+                strategy,
+                batch_size=config.batch_size,
+                image_size=description.image_size,
+                labels_offset=config.labels_offset,
+                skip_corrupt_images=config.skip_corrupt_images,
+            )
+        with tf.device("CPU:0"):
+            self._step = tf.Variable(0, dtype=tf.int64, name="step")
+            self._best_top_1 = tf.Variable(-1.0, name="best_top_1")
+        self._checkpoint = tf.train.Checkpoint(
+            step=self._step,
+            best_top_1=self._best_top_1,
+            learning_rate=self._learning_rate.state,
+            network=run_directory.as_checkpoint("variables", self.network_fn.variables).variables,
+            averages=run_directory.as_checkpoint("variables", self._averages).variables,
+            optimizer=run_directory.as_checkpoint(
+                "variables", {v.path: v for v in self.optimizer.variables}
+            ).variables,
+        )
+        self._manager = tf.train.CheckpointManager(
+            self._checkpoint,
+            train_dir,
+            max_to_keep=config.keep_checkpoints,
+            checkpoint_name=CHECKPOINT_NAME,
+        )
+        self._best_manager = tf.train.CheckpointManager(
+            self._checkpoint,
+            os.path.join(train_dir, "best"),
+            max_to_keep=1,
+            checkpoint_name=CHECKPOINT_NAME,
+        )
+        self._pending: list[dict[str, tf.Tensor]] = []
+        self._corrupt: set[int] = set()
+
+    def run(self) -> str:
+        """Trains to the last step; see `train`."""
+        self._restore()
+        first_step = int(self._step)
+        self._announce(first_step)
+        if first_step >= self._num_steps:
+            print(f"This run has its {self._num_steps:,} steps already; nothing to do.")
+            return self._conclude(None)
+        batches = iter(self._batches(first_step))
+        validate_every = max(
+            1, round(self._config.validation_interval_epochs * self._steps_per_epoch)
+        )
+        last_save = time.monotonic()
+        result = None
+        with Reporter(
+            self._train_dir,
+            first_step,
+            self._num_steps,
+            self._steps_per_epoch,
+            self._config.batch_size,
+        ) as reporter:
+            try:
+                for step in range(first_step + 1, self._num_steps + 1):
+                    rate = self._learning_rate(step - 1)
+                    self._train_on(next(batches), rate)
+                    self._step.assign(step)
+                    reporter.step()
+                    is_last = step == self._num_steps
+                    is_validation = self._evaluator is not None and (
+                        step % validate_every == 0 or is_last
+                    )
+                    is_save = time.monotonic() - last_save > self._config.save_interval_secs
+                    if step % self._config.log_every_n_steps == 0 or is_validation or is_last:
+                        self._report(reporter, step, rate)
+                    if is_validation or is_save or is_last:
+                        started = time.monotonic()
+                        if is_validation:
+                            result = self._validate(reporter, step)
+                        self._save()
+                        last_save = time.monotonic()
+                        reporter.paused(last_save - started)
+            except tf.errors.InvalidArgumentError as error:
+                raise evaluation.corrupt_image_error(
+                    self._dataset, self._train_preprocessing, error
+                ) from error
+            except KeyboardInterrupt:
+                step = int(self._step)
+                reporter.say(f"\nInterrupted at step {step:,}; saving. The same command goes on.")
+                self._save()
+                raise
+        return self._conclude(result)
+
+    def _batches(self, start_step: int) -> Any:
+        batches = input_pipeline.training_batches(
+            self._dataset,
+            self._train_preprocessing,
+            batch_size=self._config.batch_size,
+            image_size=self._description.image_size,
+            seed=self._config.seed,
+            start_step=start_step,
+            labels_offset=self._config.labels_offset,
+            shuffle_buffer_size=self._config.shuffle_buffer_size,
+            skip_corrupt_images=self._config.skip_corrupt_images,
+        )
+        return self._strategy.experimental_distribute_dataset(batches)
+
+    # ---------------------------------------------------------------- one step
+
+    def _train_on(self, batch: Example, rate: float) -> None:
+        outcome = self._train_step(batch, tf.constant(rate), tf.cast(self._step, tf.int32))
+        self._pending.append(outcome)
+
+    @tf.function
+    def _train_step(
+        self, batch: Example, rate: tf.Tensor, step: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        self.optimizer.learning_rate.assign(rate)
+        outcome = self._strategy.run(self._replica_step, (batch, step))
+        totals = {
+            key: self._strategy.reduce("SUM", value, axis=None)
+            for key, value in outcome.items()
+        }
+        if self._averages:
+            # TF's ExponentialMovingAverage starts fast in the same way.
+            steps = tf.cast(step, tf.float32)
+            decay = tf.minimum(self._config.moving_average_decay, (1 + steps) / (10 + steps))
+            for name, average in self._averages.items():
+                value = self.network_fn.variables[name].value
+                average.assign(average + (1 - decay) * (value - average))
+        return totals
+
+    def _replica_step(self, batch: Example, step: tf.Tensor) -> dict[str, tf.Tensor]:
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        # Replicas must drop different activations.
+        seed = tf.random.experimental.stateless_fold_in(
+            tf.stack([self._config.seed, tf.cast(step, tf.int32)]), replica
+        )
+        images = self._train_preprocessing.device(batch)
+        with tf.GradientTape() as tape:
+            logits, _ = self.network_fn(images, is_training=True, seed=seed)
+            losses = self._cross_entropy(batch["label"], logits)
+            # Replicas' gradients are added up, so each divides by the batch of all of them.
+            loss = tf.reduce_sum(losses * batch["weight"]) / self._config.batch_size
+            scaled_loss = self.optimizer.scale_loss(loss)
+        gradients = tape.gradient(scaled_loss, [variable.value for variable in self._trainable])
+        self.optimizer.apply(gradients, self._trainable)
+        right = tf.argmax(logits, axis=-1) == batch["label"]
+        return {
+            "loss": loss * self._config.batch_size,
+            "right": tf.reduce_sum(tf.cast(right, tf.float32) * batch["weight"]),
+            "counted": tf.reduce_sum(batch["weight"]),
+        }
+
+    def _cross_entropy(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        smoothing = self._config.label_smoothing
+        if not smoothing:
+            return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        num_classes = logits.shape[-1]
+        targets = tf.one_hot(labels, num_classes) * (1 - smoothing) + smoothing / num_classes
+        return tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+
+    # ------------------------------------------------- reports, validation, saving
+
+    def _report(self, reporter: Reporter, step: int, rate: float) -> None:
+        totals = {
+            key: sum(float(outcome[key]) for outcome in self._pending)
+            for key in ("loss", "right", "counted")
+        }
+        self._pending.clear()
+        loss = totals["loss"] / max(totals["counted"], 1)
+        if not np.isfinite(loss):
+            raise ValueError(self._divergence(step, rate))
+        reporter.train_metrics(step, loss, totals["right"] / max(totals["counted"], 1), rate)
+
+    def _validate(self, reporter: Reporter, step: int) -> EvaluationResult:
+        assert self._evaluator is not None
+        with self._averages_in_place():
+            result = self._evaluator.run()
+        reporter.validation_metrics(step, result.as_json())
+        reporter.say(f"step {step:,}, epoch {step / self._steps_per_epoch:.1f}: validation {result}")
+        if self._learning_rate.observe(1 - result.top_1):
+            reporter.say(f"step {step:,}: no better for a while, the learning rate is lowered.")
+        if result.top_1 > float(self._best_top_1):
+            self._best_top_1.assign(result.top_1)
+            self._check_finite(step)
+            self._best_manager.save(step)
+        return result
+
+    def _save(self) -> None:
+        step = int(self._step)
+        self._check_finite(step)
+        self._manager.save(step)
+
+    def _check_finite(self, step: int) -> None:
+        if not run_directory.all_finite(self.network_fn.variables):
+            raise ValueError(self._divergence(step, self._learning_rate(step)))
+
+    def _divergence(self, step: int, rate: float) -> str:
+        last = self._manager.latest_checkpoint
+        kept = f"The last good checkpoint is {last}." if last else "There is no checkpoint yet."
+        return (
+            f"At step {step:,} the loss is not a number any more: training diverged at the "
+            f"learning rate {rate:.3g}. {kept} Try a lower --learning_rate or --warmup_epochs."
+        )
+
+    @contextlib.contextmanager
+    def _averages_in_place(self) -> Iterator[None]:
+        """Lets the network run with the moving averages of its weights, if they are kept."""
+        variables = self.network_fn.variables
+        trained = {name: variables[name].numpy() for name in self._averages}
+        for name, average in self._averages.items():
+            variables[name].assign(average)
+        try:
+            yield
+        finally:
+            for name, value in trained.items():
+                variables[name].assign(value)
+
+    # --------------------------------------------------------- beginning and end
+
+    def _restore(self) -> None:
+        latest = self._manager.latest_checkpoint
+        config = self._config
+        if latest:
+            with run_directory.damage_explained(latest):
+                self._checkpoint.restore(latest).assert_consumed()
+            print(f"Resuming from {latest}.")
+            if config.checkpoint_path:
+                print(
+                    f"WARNING: --checkpoint_path {config.checkpoint_path} is NOT used, because "
+                    f"{self._train_dir} holds a run that goes on. Give another --train_dir to "
+                    "start from it."
+                )
+            return
+        if config.checkpoint_path:
+            report = run_directory.restore_network(
+                self.network_fn,
+                config.checkpoint_path,
+                exclude_scopes=config.checkpoint_exclude_scopes,
+                ignore_missing=config.ignore_missing_vars,
+                skip_other_head=True,
+                use_moving_average=True,
+            )
+            for name, average in self._averages.items():
+                average.assign(self.network_fn.variables[name].value)
+            print(report)
+
+    def _select_trainable(self) -> list[keras.Variable]:
+        variables = self.network_fn.variables
+        scopes = self._config.trainable_scopes
+        names = (
+            run_directory.select_scopes("trainable_scopes", variables, scopes)
+            if scopes
+            else list(variables)
+        )
+        return [variables[name] for name in names if variables[name].trainable]
+
+    def _announce(self, first_step: int) -> None:
+        description, config = self._description, self._config
+        replicas = self._strategy.num_replicas_in_sync
+        trainable = sum(int(np.prod(variable.shape)) for variable in self._trainable)
+        validation = "no validation"
+        if self._evaluator is not None:
+            validation = f"validation on {description.validation_split_name}"
+        print(
+            f"{description.model_name}: {self.network_fn.model.count_params():,} parameters "
+            f"({trainable:,} trained), {description.image_size}x{description.image_size} pixels, "
+            f"{config.mixed_precision}, preprocessing {description.preprocessing_name}\n"
+            f"{description.dataset_name}: {self._dataset.num_examples:,} images of "
+            f"{len(description.class_names)} classes in {self._dataset.split}; {validation}\n"
+            f"steps {first_step:,} to {self._num_steps:,} of {config.batch_size} images on "
+            f"{replicas} replica{'s' if replicas > 1 else ''}; train_dir {self._train_dir}",
+            flush=True,
+        )
+
+    def _conclude(self, result: EvaluationResult | None) -> str:
+        checkpoint = self._manager.latest_checkpoint
+        best = self._best_manager.latest_checkpoint
+        if result is not None:
+            print(f"Done: {result}.")
+        if best:
+            print(f"Best validation top-1: {float(self._best_top_1):.2%}, {best}")
+        print(f"Last checkpoint: {checkpoint}")
+        print("Next:")
+        for driver in ("eval_image_classifier", "export_saved_model"):
+            command = command_line.beside_this_program(driver)
+            print(f"  {command} --checkpoint_path={self._train_dir}")
+        return checkpoint
+
+
+def _validation_dataset(config: TrainingConfig) -> ImageDataset | None:
+    split = config.validation_split_name or dataset_factory.default_validation_split(
+        config.dataset_name, config.dataset_dir
+    )
+    if split is None or split == "none":
+        return None
+    return dataset_factory.get_dataset(config.dataset_name, split, config.dataset_dir)
+
+
+def _preprocessing(description: ModelDescription, is_training: bool) -> Preprocessing:
+    return preprocessing_factory.get_preprocessing(
+        description.preprocessing_name, is_training, **description.preprocessing_options
+    )
+
+
+def _describe(
+    config: TrainingConfig, dataset: ImageDataset, validation_dataset: ImageDataset | None
+) -> ModelDescription:
+    network = nets_factory.networks[config.model_name]
+    class_names = list(dataset.class_names[config.labels_offset :])
+    if not class_names:
+        raise ValueError(
+            f"--labels_offset is {config.labels_offset}, but {dataset.name} has only "
+            f"{dataset.num_classes} classes."
+        )
+    if validation_dataset is not None:
+        evaluation.check_classes(class_names, validation_dataset, config.labels_offset)
+    description = ModelDescription(
+        model_name=config.model_name,
+        network_options=parse_options("network_options", config.network_options),
+        class_names=class_names,
+        preprocessing_name=config.preprocessing_name or network.preprocessing_name,
+        preprocessing_options=parse_options("preprocessing_options", config.preprocessing_options),
+        image_size=config.train_image_size or network.default_image_size,
+        labels_offset=config.labels_offset,
+        dataset_name=config.dataset_name,
+        dataset_dir=config.dataset_dir and os.path.abspath(os.path.expanduser(config.dataset_dir)),
+        validation_split_name=validation_dataset.split if validation_dataset else None,
+        network_module=config.network_module,
+        moving_average_decay=config.moving_average_decay,
+    )
+    _preprocessing(description, is_training=True)  # says so now if an option does not exist
+    return description
+
+
+def _prepare_train_dir(config: TrainingConfig, description: ModelDescription) -> str:
+    """Makes the folder of the run and writes what it is; raises if it holds another run."""
+    default = os.path.join("runs", f"{config.model_name}-{config.dataset_name}".replace("/", "-"))
+    train_dir = os.path.expanduser(config.train_dir or default)
+    try:
+        os.makedirs(os.path.join(train_dir, "best"), exist_ok=True)
+        earlier = ModelDescription.load(train_dir)
+        if earlier is not None and tf.train.latest_checkpoint(train_dir):
+            _check_same_run(earlier, description, train_dir)
+        description.save(train_dir)
+        run_directory.write_text(
+            os.path.join(train_dir, "flags.txt"), command_line.flag_lines(config)
+        )
+    except OSError as error:
+        raise ValueError(f"--train_dir {train_dir} cannot be written: {error.strerror}.") from error
+    return train_dir
+
+
+def _check_same_run(earlier: ModelDescription, now: ModelDescription, train_dir: str) -> None:
+    for name in ("model_name", "network_options", "class_names", "image_size", "dataset_name"):
+        before, after = getattr(earlier, name), getattr(now, name)
+        if before != after:
+            raise ValueError(
+                f"{train_dir} holds a run with {name} {before!r}; now it is {after!r}. Give "
+                "another --train_dir, or start from its weights with --checkpoint_path."
+            )
