@@ -90,8 +90,9 @@ class TrainingConfig(InputConfig):
         [], "Options of the preprocessing as name=value, for example resize_side=288."
     )
     augment: bool = _flag(
-        True, "Random crops, flips and colours while training; --noaugment trains on the "
-        "evaluation's view of each image."
+        True,
+        "Random crops, flips and colours while training; --noaugment trains on the "
+        "evaluation's view of each image.",
     )
     train_image_size: int | None = _flag(
         None, "Height and width given to the network, in pixels. Default: the network's own."
@@ -99,12 +100,8 @@ class TrainingConfig(InputConfig):
     max_number_of_steps: int | None = _flag(
         None, "Steps (batches) to train for in all. Default: num_epochs decides."
     )
-    num_epochs: float = _flag(
-        90.0, "Passes over the training split; the 2012 paper made about 90."
-    )
-    optimizer: str = _flag(
-        "momentum", "adadelta, adagrad, adam, ftrl, momentum, rmsprop or sgd."
-    )
+    num_epochs: float = _flag(90.0, "Passes over the training split; the 2012 paper made about 90.")
+    optimizer: str = _flag("momentum", "adadelta, adagrad, adam, ftrl, momentum, rmsprop or sgd.")
     momentum: float = _flag(0.9, "Of the optimizers `momentum` and `rmsprop`.")
     weight_decay: float = _flag(
         5e-4, "L2 factor on weights, not on biases, applied inside the optimizer's update."
@@ -225,9 +222,7 @@ class EvaluationConfig(InputConfig):
     def __post_init__(self) -> None:
         """Checks ranges."""
         super().__post_init__()
-        check_positive(
-            eval_image_size=self.eval_image_size, max_num_batches=self.max_num_batches
-        )
+        check_positive(eval_image_size=self.eval_image_size, max_num_batches=self.max_num_batches)
         if self.eval_crops not in (1, 10):
             raise ValueError(f"eval_crops is {self.eval_crops}; it must be 1 or 10.")
 

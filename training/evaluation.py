@@ -109,7 +109,9 @@ class Evaluator:
         self._batches = strategy.experimental_distribute_dataset(batches)
         self._step = tf.function(lambda batch: strategy.run(self._replica_step, (batch,)))
 
-    def run(self, predictions: Predictions | None = None, progress: bool = True) -> EvaluationResult:
+    def run(
+        self, predictions: Predictions | None = None, progress: bool = True
+    ) -> EvaluationResult:
         """Evaluates once.
 
         Args:
@@ -124,7 +126,10 @@ class Evaluator:
             left.
         """
         bar = tqdm.tqdm(
-            total=self._num_batches, desc="evaluating", unit="batch", leave=False,
+            total=self._num_batches,
+            desc="evaluating",
+            unit="batch",
+            leave=False,
             disable=None if progress else True,
         )
         k = min(5, self._network_fn.num_classes or 1)
@@ -158,10 +163,15 @@ class Evaluator:
         """The answers for each batch, over all replicas of all hosts."""
         try:
             for batch in self._batches:
-                answers = self._strategy.gather(self._step(batch), axis=0)
-                yield {key: value.numpy() for key, value in answers.items()}
+                yield {key: self._gather(answer) for key, answer in self._step(batch).items()}
         except tf.errors.InvalidArgumentError as error:
             raise corrupt_image_error(self._dataset, self._preprocessing, error) from error
+
+    def _gather(self, answer: tf.Tensor) -> np.ndarray:
+        if isinstance(self._strategy, tf.distribute.MultiWorkerMirroredStrategy):
+            return self._strategy.gather(answer, axis=0).numpy()
+        # On one host nothing has to be sent.
+        return np.concatenate(self._strategy.experimental_local_results(answer))
 
     def _replica_step(self, batch: Example) -> Example:
         images = self._preprocessing.device(batch)

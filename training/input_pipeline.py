@@ -130,8 +130,10 @@ def describe_corrupt_images(dataset: ImageDataset, indexes: Iterable[int]) -> st
     """A line for the user: how many images were left out, and which."""
     names = [dataset.describe(index) for index in sorted(set(indexes))]
     shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-    plural = "image that cannot be decoded was" if len(names) == 1 else (
-        "images that cannot be decoded were"
+    plural = (
+        "image that cannot be decoded was"
+        if len(names) == 1
+        else ("images that cannot be decoded were")
     )
     return f"{len(names)} {plural} left out: {shown}"
 

@@ -32,7 +32,7 @@ class LearningRate:
       num_steps: length of the run.
 
     Attributes:
-      state: float32 [3], to be kept in checkpoints: decays made by `plateau`, lowest validation
+      state: float64 [3], to be kept in checkpoints: decays made by `plateau`, lowest validation
         error, validations since.
 
     Raises:
@@ -49,7 +49,8 @@ class LearningRate:
         self._patience = config.plateau_patience
         self._max_decays = config.plateau_max_decays
         with tf.device("CPU:0"):
-            self.state = tf.Variable([0.0, float("inf"), 0.0], name="plateau")
+            # float64, so that an error equal to the lowest is not less than its rounding.
+            self.state = tf.Variable([0.0, float("inf"), 0.0], dtype=tf.float64, name="plateau")
 
     def __call__(self, step: int) -> float:
         """The rate of the step that follows `step` finished ones."""

@@ -11,6 +11,9 @@ from slimzoo_registry import Registry
 from training.configuration import TrainingConfig
 
 Factory = Callable[[TrainingConfig], keras.optimizers.Optimizer]
+
+# Keras would number optimizers of one process, and checkpoints hold these names.
+_NAME = "optimizer"
 optimizers: Registry[Factory] = Registry("optimizer")
 
 
@@ -43,7 +46,7 @@ def make_optimizer(config: TrainingConfig) -> keras.optimizers.Optimizer:
     optimizer = with_weight_decay(optimizers[config.optimizer](config), config.weight_decay)
     if config.mixed_precision == "float16":
         # Gradients below 6e-8 would vanish in float16.
-        optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer, name="loss_scale")
     return optimizer
 
 
@@ -69,37 +72,37 @@ def with_weight_decay(
 
 @optimizers.register("momentum")
 def _momentum(config: TrainingConfig) -> keras.optimizers.Optimizer:
-    return MomentumSGD(config.learning_rate, momentum=config.momentum)
+    return MomentumSGD(config.learning_rate, momentum=config.momentum, name=_NAME)
 
 
 @optimizers.register("sgd")
 def _sgd(config: TrainingConfig) -> keras.optimizers.Optimizer:
-    return keras.optimizers.SGD(config.learning_rate)
+    return keras.optimizers.SGD(config.learning_rate, name=_NAME)
 
 
 @optimizers.register("rmsprop")
 def _rmsprop(config: TrainingConfig) -> keras.optimizers.Optimizer:
     # TF-Slim's rho and epsilon.
     return keras.optimizers.RMSprop(
-        config.learning_rate, rho=0.9, momentum=config.momentum, epsilon=1.0
+        config.learning_rate, rho=0.9, momentum=config.momentum, epsilon=1.0, name=_NAME
     )
 
 
 @optimizers.register("adam")
 def _adam(config: TrainingConfig) -> keras.optimizers.Optimizer:
-    return keras.optimizers.Adam(config.learning_rate)
+    return keras.optimizers.Adam(config.learning_rate, name=_NAME)
 
 
 @optimizers.register("adagrad")
 def _adagrad(config: TrainingConfig) -> keras.optimizers.Optimizer:
-    return keras.optimizers.Adagrad(config.learning_rate)
+    return keras.optimizers.Adagrad(config.learning_rate, name=_NAME)
 
 
 @optimizers.register("adadelta")
 def _adadelta(config: TrainingConfig) -> keras.optimizers.Optimizer:
-    return keras.optimizers.Adadelta(config.learning_rate)
+    return keras.optimizers.Adadelta(config.learning_rate, name=_NAME)
 
 
 @optimizers.register("ftrl")
 def _ftrl(config: TrainingConfig) -> keras.optimizers.Optimizer:
-    return keras.optimizers.Ftrl(config.learning_rate)
+    return keras.optimizers.Ftrl(config.learning_rate, name=_NAME)

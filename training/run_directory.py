@@ -1,12 +1,12 @@
 """What a training run leaves on disk, and how its weights are found and read again.
 
-    train_dir/
-      model.json            which network, classes, preprocessing: all that the weights do not say
-      flags.txt             the flags it ran with, as a flagfile
-      model.ckpt-1200.*     the last few checkpoints (`checkpoint` lists them)
-      best/model.ckpt-900.* the one with the highest validation accuracy
-      metrics.jsonl         a line per log interval and validation
-      events.*, validation/ TensorBoard summaries
+train_dir/
+  model.json            which network, classes, preprocessing: all that the weights do not say
+  flags.txt             the flags it ran with, as a flagfile
+  model.ckpt-1200.*     the last few checkpoints (`checkpoint` lists them)
+  best/model.ckpt-900.* the one with the highest validation accuracy
+  metrics.jsonl         a line per log interval and validation
+  events.*, validation/ TensorBoard summaries
 """
 
 from __future__ import annotations
@@ -77,9 +77,7 @@ class ModelDescription:
                 try:
                     return cls(**json.loads(pathlib.Path(path).read_text()))
                 except (ValueError, TypeError) as error:
-                    raise ValueError(
-                        f"{path} is damaged or of another version: {error}"
-                    ) from error
+                    raise ValueError(f"{path} is damaged or of another version: {error}") from error
         return None
 
     def build(self, dtype_policy: str = "float32", is_training: bool = False) -> NetworkFn:
@@ -166,10 +164,8 @@ def restore_network(
         other shapes; or if a scope excludes nothing.
     """
     prefix = find_checkpoint(checkpoint_path)
-    try:
+    with damage_explained(prefix):
         reader = tf.train.load_checkpoint(prefix)
-    except (tf.errors.OpError, ValueError) as error:
-        raise ValueError(_damaged(prefix)) from error
     shapes = reader.get_variable_to_shape_map()
     variables = network_fn.variables
     excluded = select_scopes("checkpoint_exclude_scopes", variables, exclude_scopes or [])
@@ -198,10 +194,8 @@ def restore_network(
             keys[name] = key
     if wrong:
         raise ValueError(_mismatch(prefix, network_fn.name, wrong, list(shapes)))
-    try:
+    with damage_explained(prefix):
         values = {name: reader.get_tensor(key) for name, key in keys.items()}
-    except (tf.errors.OpError, RuntimeError) as error:
-        raise ValueError(_damaged(prefix)) from error
     for name, value in values.items():
         variables[name].assign(value)
     return RestoreReport(prefix, list(values), skipped)
@@ -224,8 +218,11 @@ def damage_explained(prefix: str) -> Iterator[None]:
     """Turns what TensorFlow raises on reading a torn or foreign checkpoint into a ValueError."""
     try:
         yield
-    except (tf.errors.OpError, AssertionError, RuntimeError) as error:
-        raise ValueError(_damaged(prefix)) from error
+    except (tf.errors.OpError, AssertionError, RuntimeError, IndexError, ValueError) as error:
+        raise ValueError(
+            f"The checkpoint {prefix} cannot be read: it is damaged, incomplete or of another "
+            "run. Give an earlier one, or remove its files to go on from the one before."
+        ) from error
 
 
 def as_checkpoint(name: str, variables: Mapping[str, Any]) -> tf.train.Checkpoint:
@@ -265,11 +262,4 @@ def _mismatch(prefix: str, network: str, wrong: list[str], keys: list[str]) -> s
         f"The checkpoint {prefix} does not fit {network}:\n{shown}{more}\n"
         f"It holds variables of: {', '.join(held[:6])}. Give the network it was trained with, "
         "exclude scopes, or ignore missing variables."
-    )
-
-
-def _damaged(prefix: str) -> str:
-    return (
-        f"The checkpoint {prefix} cannot be read: it is damaged, incomplete or of another run. "
-        "Give an earlier one, or remove its files to go on from the one before."
     )

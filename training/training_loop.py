@@ -219,14 +219,11 @@ class Trainer:
         self._pending.append(outcome)
 
     @tf.function
-    def _train_step(
-        self, batch: Example, rate: tf.Tensor, step: tf.Tensor
-    ) -> dict[str, tf.Tensor]:
+    def _train_step(self, batch: Example, rate: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
         self.optimizer.learning_rate.assign(rate)
         outcome = self._strategy.run(self._replica_step, (batch, step))
         totals = {
-            key: self._strategy.reduce("SUM", value, axis=None)
-            for key, value in outcome.items()
+            key: self._strategy.reduce("SUM", value, axis=None) for key, value in outcome.items()
         }
         if self._averages:
             # TF's ExponentialMovingAverage starts fast in the same way.
@@ -285,7 +282,9 @@ class Trainer:
         with self._averages_in_place():
             result = self._evaluator.run()
         reporter.validation_metrics(step, result.as_json())
-        reporter.say(f"step {step:,}, epoch {step / self._steps_per_epoch:.1f}: validation {result}")
+        reporter.say(
+            f"step {step:,}, epoch {step / self._steps_per_epoch:.1f}: validation {result}"
+        )
         if self._learning_rate.observe(1 - result.top_1):
             reporter.say(f"step {step:,}: no better for a while, the learning rate is lowered.")
         if result.top_1 > float(self._best_top_1):

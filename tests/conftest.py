@@ -1,0 +1,17 @@
+"""Two logical CPU devices for the whole session: TensorFlow must be told before it starts."""
+
+import training  # noqa: F401, I001 (sets TensorFlow's environment, so it comes first)
+
+import pytest
+import tensorflow as tf
+
+tf.config.set_logical_device_configuration(
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+)
+
+
+@pytest.fixture(autouse=True)
+def _no_leftovers_of_keras():
+    """Names that Keras counts up, and models that it would keep alive, end with each test."""
+    yield
+    tf.keras.backend.clear_session()

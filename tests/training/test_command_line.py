@@ -1,0 +1,87 @@
+import dataclasses
+import pathlib
+import subprocess
+import sys
+
+import pytest
+from absl import flags
+
+from training import command_line
+from training.configuration import EvaluationConfig, ExportConfig, TrainingConfig
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def parse(config_class, *arguments):
+    values = flags.FlagValues()
+    command_line.define_flags(config_class, values)
+    values(["program", *arguments])
+    return command_line.read_flags(config_class, values)
+
+
+@pytest.mark.parametrize("config_class", [TrainingConfig, EvaluationConfig, ExportConfig])
+def test_without_flags_it_is_the_default_configuration(config_class):
+    assert parse(config_class) == config_class()
+
+
+@pytest.mark.parametrize("config_class", [TrainingConfig, EvaluationConfig, ExportConfig])
+def test_every_flag_has_a_help_text_of_its_own(config_class):
+    for field in dataclasses.fields(config_class):
+        assert field.metadata["help"].endswith((".", "[0, 1)", "...")), field.name
+
+
+def test_flags_of_every_kind_arrive_and_can_be_written_as_a_flagfile(tmp_path):
+    config = parse(
+        TrainingConfig,
+        "--model_name=alexnet",
+        "--batch_size=64",
+        "--learning_rate=0.5",
+        "--noaugment",
+        "--trainable_scopes=a/b,a/c",
+        "--moving_average_decay=0.99",
+        "--mixed_precision=bfloat16",
+        "--validation_split_name=train[80%:]",
+    )
+    assert config.trainable_scopes == ["a/b", "a/c"]
+    assert (config.batch_size, config.learning_rate, config.augment) == (64, 0.5, False)
+    flagfile = tmp_path / "flags.txt"
+    flagfile.write_text(command_line.flag_lines(config))
+    assert parse(TrainingConfig, f"--flagfile={flagfile}") == config
+
+
+def run(driver, *arguments):
+    return subprocess.run(
+        [sys.executable, str(ROOT / f"{driver}.py"), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+
+
+@pytest.mark.parametrize(
+    ("driver", "arguments", "message"),
+    [
+        ("train_image_classifier", ["--model_name=alexnt"], "Did you mean 'alexnet'"),
+        ("train_image_classifier", ["--bach_size=3"], "Did you mean: batch_size"),
+        ("train_image_classifier", ["--batch_size=many"], "flag --batch_size=many"),
+        ("train_image_classifier", ["--mixed_precision=int8"], "<float32|bfloat16|float16>"),
+        ("train_image_classifier", ["train"], "Unexpected arguments: train"),
+        ("eval_image_classifier", [], "--checkpoint_path is not given"),
+        ("export_saved_model", ["--checkpoint_path=/nowhere"], "does not exist"),
+    ],
+)
+def test_a_wrong_flag_ends_in_a_message_and_status_1(tmp_path, driver, arguments, message):
+    if driver == "train_image_classifier":
+        arguments = [*arguments, f"--train_dir={tmp_path / 'run'}", f"--dataset_dir={tmp_path}"]
+    finished = run(driver, *arguments)
+    assert finished.returncode == 1
+    text = finished.stderr + finished.stdout
+    assert message.replace(" ", "") in text.replace("\n", "").replace(" ", "")
+    assert "Traceback" not in text
+    assert not (tmp_path / "run").exists()
+
+
+def test_help_lists_the_flags():
+    finished = run("train_image_classifier", "--help")
+    for flag in ("--batch_size", "--[no]augment", "--learning_rate_decay_type", "--train_dir"):
+        assert flag in finished.stdout

@@ -1,0 +1,87 @@
+import csv
+import json
+import pathlib
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from training import evaluation, export
+from training.configuration import EvaluationConfig, ExportConfig
+from training.training_loop import train
+
+# A new process that knows TensorFlow and nothing of this project.
+SERVE = """
+import json, pathlib, sys
+import tensorflow as tf
+model = tf.saved_model.load(sys.argv[1])
+paths = json.loads(sys.argv[2])
+images = tf.constant([pathlib.Path(path).read_bytes() for path in paths])
+answers = model.signatures["serving_bytes"](image_bytes=images)
+print(json.dumps({
+    "modules": [name for name in ("nets", "training", "preprocessing") if name in sys.modules],
+    "probabilities": answers["probabilities"].numpy().tolist(),
+    "top_classes": [[name.decode() for name in row] for row in answers["top_classes"].numpy()],
+    "features": list(answers["features"].shape),
+}))
+"""
+
+
+@pytest.fixture
+def run(replaced):
+    config = replaced(max_number_of_steps=20)
+    train(config)
+    return config.train_dir
+
+
+def test_a_new_process_gives_the_evaluation_drivers_probabilities(run, tmp_path):
+    evaluation.evaluate(EvaluationConfig(checkpoint_path=run, batch_size=8))
+    export_dir = export.export(ExportConfig(checkpoint_path=run))
+    rows = list(csv.DictReader(pathlib.Path(run, "evaluation/predictions.csv").open()))
+    finished = subprocess.run(
+        [sys.executable, "-c", SERVE, export_dir, json.dumps([row["example"] for row in rows])],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    answers = json.loads(finished.stdout)
+    assert answers["modules"] == []
+    expected = [
+        [float(row[f"probability:{name}"]) for name in ("blue", "green", "red")] for row in rows
+    ]
+    np.testing.assert_allclose(answers["probabilities"], expected, atol=1e-5)
+    assert [row[0] for row in answers["top_classes"]] == [row["prediction"] for row in rows]
+    assert answers["features"] == [len(rows), 16]
+
+
+def test_decoded_images_get_the_answers_of_their_files(run, photos):
+    model = tf.saved_model.load(export.export(ExportConfig(checkpoint_path=run, top_k=2)))
+    encoded = pathlib.Path(photos, "validation", "red", "0.jpg").read_bytes()
+    decoded = tf.image.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
+    from_bytes = model.signatures["serving_bytes"](image_bytes=tf.constant([encoded]))
+    from_pixels = model.signatures["serving_default"](images=decoded[tf.newaxis])
+    assert from_bytes.keys() == from_pixels.keys()
+    # The outermost columns of a JPEG window differ a little from those of the whole photo.
+    np.testing.assert_allclose(from_bytes["logits"], from_pixels["logits"], atol=0.05)
+    assert from_pixels["top_classes"].shape == (1, 2)
+    np.testing.assert_allclose(
+        from_pixels["top_probabilities"], tf.sort(from_pixels["probabilities"])[:, :0:-1][:, :2]
+    )
+
+
+def test_nothing_is_overwritten(run, tmp_path):
+    (tmp_path / "kept").write_text("kept")
+    with pytest.raises(ValueError, match="is not overwritten"):
+        export.export(ExportConfig(checkpoint_path=run, export_dir=str(tmp_path)))
+    assert (tmp_path / "kept").read_text() == "kept"
+    with pytest.raises(ValueError, match="--top_k is 0"):
+        ExportConfig(checkpoint_path=run, top_k=0)
+
+
+def test_a_checkpoint_without_its_description_is_explained(run):
+    pathlib.Path(run, "model.json").unlink()
+    with pytest.raises(ValueError, match=r"There is no model\.json beside"):
+        export.export(ExportConfig(checkpoint_path=run))

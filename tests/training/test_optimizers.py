@@ -1,0 +1,67 @@
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from training.configuration import TrainingConfig
+from training.optimizers import make_optimizer, optimizers
+
+WEIGHTS = np.array([[1.0, -2.0], [0.5, 3.0]], np.float32)
+BIASES = np.array([0.3, -0.4], np.float32)
+
+
+# FTRL computes weights from its accumulators, which know nothing of their initial values.
+INCREMENTAL = sorted(set(optimizers) - {"ftrl"})
+
+
+def make(**options):
+    variables = [keras.Variable(WEIGHTS, name="kernel"), keras.Variable(BIASES, name="bias")]
+    optimizer = make_optimizer(TrainingConfig(**options))
+    optimizer.build(variables)
+    return optimizer, variables
+
+
+def test_momentum_is_the_rule_of_the_2012_paper():
+    decay, momentum = 0.01, 0.9
+    optimizer, (kernel, bias) = make(weight_decay=decay, momentum=momentum)
+    w, b = WEIGHTS.astype(np.float64), BIASES.astype(np.float64)
+    v_w, v_b = np.zeros_like(w), np.zeros_like(b)
+    generator = np.random.default_rng(0)
+    for rate in (0.1, 0.1, 0.01):  # a change of rate leaves the velocity alone
+        g_w, g_b = generator.normal(size=w.shape), generator.normal(size=b.shape)
+        v_w = momentum * v_w - decay * rate * w - rate * g_w
+        v_b = momentum * v_b - rate * g_b
+        w, b = w + v_w, b + v_b
+        optimizer.learning_rate.assign(rate)
+        optimizer.apply([tf.constant(g_w, tf.float32), tf.constant(g_b, tf.float32)])
+    np.testing.assert_allclose(kernel.numpy(), w, rtol=1e-5)
+    np.testing.assert_allclose(bias.numpy(), b, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", INCREMENTAL)
+def test_every_optimizer_decays_weights_and_leaves_biases(name):
+    optimizer, (kernel, bias) = make(optimizer=name, weight_decay=0.1, learning_rate=0.01)
+    optimizer.apply([tf.zeros_like(WEIGHTS), tf.zeros_like(BIASES)])
+    assert (np.abs(kernel.numpy()) < np.abs(WEIGHTS)).all()
+    np.testing.assert_array_equal(bias.numpy(), BIASES)
+
+
+@pytest.mark.parametrize("name", INCREMENTAL)
+def test_every_optimizer_goes_against_the_gradient(name):
+    optimizer, (kernel, bias) = make(optimizer=name, weight_decay=0.0)
+    optimizer.apply([tf.ones_like(WEIGHTS), -tf.ones_like(BIASES)])
+    assert (kernel.numpy() < WEIGHTS).all()
+    assert (bias.numpy() > BIASES).all()
+
+
+def test_float16_scales_the_loss_and_undoes_it():
+    optimizer, (kernel, _) = make(mixed_precision="float16", weight_decay=0.0, learning_rate=0.1)
+    scale = float(optimizer.scale_loss(tf.constant(1.0)))
+    assert scale > 1
+    optimizer.apply([tf.ones_like(WEIGHTS) * scale, tf.zeros_like(BIASES)])
+    np.testing.assert_allclose(kernel.numpy(), WEIGHTS - 0.1, rtol=1e-5)
+
+
+def test_an_unknown_name_is_answered_with_the_nearest():
+    with pytest.raises(ValueError, match="Unknown optimizer 'momentun'. Did you mean 'momentum'"):
+        make_optimizer(TrainingConfig(optimizer="momentun"))

@@ -1,0 +1,283 @@
+import json
+import pathlib
+import shutil
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from training import training_loop
+from training.run_directory import ModelDescription, restore_network
+from training.training_loop import train
+
+
+def metrics(config, kind="train"):
+    lines = pathlib.Path(config.train_dir, "metrics.jsonl").read_text().splitlines()
+    return [line for line in map(json.loads, lines) if line["kind"] == kind]
+
+
+def weights(checkpoint):
+    """What a checkpoint holds, step by step counters and optimizer included."""
+    reader = tf.train.load_checkpoint(checkpoint)
+    return {
+        name: reader.get_tensor(name)
+        for name in reader.get_variable_to_shape_map()
+        if not name.startswith(("save_counter", "_CHECKPOINTABLE"))
+    }
+
+
+def network_weights(checkpoint):
+    return {name: v for name, v in weights(checkpoint).items() if name.startswith("network/")}
+
+
+def assert_equal_weights(one, other):
+    assert one.keys() == other.keys()
+    for name in one:
+        np.testing.assert_array_equal(one[name], other[name], err_msg=name)
+
+
+def test_it_learns_and_leaves_all_that_it_promises(replaced, capsys):
+    config = replaced(max_number_of_steps=120, log_every_n_steps=10, dataset_dir=None)
+    config = replaced(max_number_of_steps=120, log_every_n_steps=10)
+    checkpoint = train(config)
+    assert metrics(config, "validation")[-1]["top_1"] > 0.9
+    assert metrics(config)[-1]["loss"] < metrics(config)[0]["loss"] / 2
+    assert metrics(config)[-1]["images_per_second"] > 0
+    run = pathlib.Path(config.train_dir)
+    assert checkpoint == str(run / "model.ckpt-120")
+    assert len(list(run.glob("model.ckpt-*.index"))) == config.keep_checkpoints
+    assert len(list((run / "best").glob("model.ckpt-*.index"))) == 1
+    assert list(run.glob("events.*"))
+    assert list((run / "validation").glob("events.*"))
+    assert "--learning_rate=0.05" in (run / "flags.txt").read_text().splitlines()
+    assert ModelDescription.load(str(run / "best")).class_names == ["blue", "green", "red"]
+    printed = capsys.readouterr().out
+    assert f"--checkpoint_path={config.train_dir}" in printed
+    assert "export_saved_model" in printed
+
+
+@pytest.mark.parametrize("decay", ["plateau", "cosine"])
+def test_stopped_and_resumed_it_ends_with_the_weights_of_a_run_never_stopped(
+    replaced, tmp_path, monkeypatch, decay
+):
+    options = {
+        "max_number_of_steps": 8,
+        "learning_rate_decay_type": decay,
+        "plateau_patience": 1,
+        "moving_average_decay": 0.9,
+    }
+    whole = train(replaced(**options))
+
+    config = replaced(**options, train_dir=str(tmp_path / "stopped"))
+    train_on = training_loop.Trainer._train_on
+
+    def interrupt(self, batch, rate):
+        if int(self._step) == 5:  # in the middle of an epoch of three
+            monkeypatch.setattr(training_loop.Trainer, "_train_on", train_on)
+            raise KeyboardInterrupt
+        train_on(self, batch, rate)
+
+    monkeypatch.setattr(training_loop.Trainer, "_train_on", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train(config)
+    resumed = train(config)
+    assert_equal_weights(weights(whole), weights(resumed))
+    assert [line["step"] for line in metrics(config)] == list(range(1, 9))
+
+
+def test_two_replicas_have_the_losses_of_one_device(replaced, tmp_path):
+    options = {
+        "augment": False,
+        "network_options": ["dropout_keep_prob=1"],
+        "max_number_of_steps": 8,
+        "learning_rate_decay_type": "fixed",
+    }
+    one = replaced(**options, train_dir=str(tmp_path / "one"))
+    two = replaced(**options, train_dir=str(tmp_path / "two"), num_replicas=2)
+    checkpoints = train(one), train(two)
+    losses = [[line["loss"] for line in metrics(config)] for config in (one, two)]
+    assert losses[0][-1] < losses[0][0]
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
+    for name, value in network_weights(checkpoints[0]).items():
+        np.testing.assert_allclose(network_weights(checkpoints[1])[name], value, atol=1e-5)
+
+
+def test_replicas_drop_different_activations(replaced, monkeypatch):
+    seeds = []
+    network_call = training_loop.NetworkFn.__call__
+
+    def note_seed(self, images, is_training=None, seed=None):
+        if is_training:
+            tf.print(seed, output_stream=sys.stderr)
+            seeds.append(seed)
+        return network_call(self, images, is_training, seed)
+
+    monkeypatch.setattr(training_loop.NetworkFn, "__call__", note_seed)
+    config = replaced(num_replicas=2, max_number_of_steps=1, validation_split_name="none")
+    trainer_run = train(config)
+    assert len({id(seed) for seed in seeds}) == 2
+    assert trainer_run.endswith("-1")
+
+
+def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(replaced):
+    train(replaced(max_number_of_steps=3))
+    config = replaced(max_number_of_steps=40, learning_rate=1e20, validation_interval_epochs=100)
+    with pytest.raises(ValueError, match=r"not a number.*model\.ckpt-3.*lower --learning_rate"):
+        train(config)
+    assert tf.train.latest_checkpoint(config.train_dir).endswith("model.ckpt-3")
+    assert all(np.isfinite(v).all() for v in network_weights(config.train_dir).values())
+
+
+def test_fine_tuning_restores_skips_the_head_and_says_so(replaced, photos, tmp_path, capsys):
+    source = train(replaced(train_dir=str(tmp_path / "source")))
+    two_classes = tmp_path / "two_classes"
+    shutil.copytree(photos, two_classes)
+    for split in ("train", "validation"):
+        shutil.rmtree(two_classes / split / "red")
+    config = replaced(
+        dataset_dir=str(two_classes),
+        checkpoint_path=str(tmp_path / "source"),
+        trainable_scopes=["tiny/fc3"],
+        max_number_of_steps=2,
+    )
+    capsys.readouterr()
+    tuned = train(config)
+    printed = capsys.readouterr().out
+    assert f"Restored 4 variables from {source}" in printed
+    assert "tiny/fc3/weights (for another number of classes: [1, 1, 16, 3] there" in printed
+    before, after = network_weights(source), network_weights(tuned)
+    for name in before:
+        if "fc3" in name:
+            assert after[name].shape[-1] == 2
+        else:
+            np.testing.assert_array_equal(after[name], before[name])
+
+    # Resuming wins over --checkpoint_path, and says it loudly.
+    train(replaced(**{**vars(config), "max_number_of_steps": 3}))
+    assert "is NOT used" in capsys.readouterr().out
+
+
+def test_excluded_scopes_keep_their_initial_values(replaced, tmp_path, capsys):
+    train(replaced(train_dir=str(tmp_path / "source")))
+    config = replaced(
+        checkpoint_path=str(tmp_path / "source"), checkpoint_exclude_scopes=["tiny/conv1"]
+    )
+    train(config)
+    assert "tiny/conv1/weights (excluded)" in capsys.readouterr().out
+
+
+def test_moving_averages_are_validated_and_restored(replaced):
+    config = replaced(moving_average_decay=0.5, max_number_of_steps=3)
+    checkpoint = train(config)
+    network_fn = ModelDescription.load(config.train_dir).build()
+    restore_network(network_fn, checkpoint, use_moving_average=True)
+    averages = {name: v.numpy() for name, v in network_fn.variables.items()}
+    restore_network(network_fn, checkpoint)
+    trained = {name: v.numpy() for name, v in network_fn.variables.items()}
+    assert (averages["tiny/fc3/weights"] != trained["tiny/fc3/weights"]).any()
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_mixed_precision_trains_and_keeps_float32_weights(replaced, precision):
+    config = replaced(mixed_precision=precision, max_number_of_steps=30)
+    checkpoint = train(config)
+    losses = [line["loss"] for line in metrics(config)]
+    assert np.mean(losses[-5:]) < np.mean(losses[:5])
+    assert {value.dtype for value in network_weights(checkpoint).values()} == {np.dtype("float32")}
+
+
+def test_label_smoothing_and_every_other_optimizer_setting_reach_the_loss(replaced):
+    config = replaced(label_smoothing=0.3, max_number_of_steps=1, augment=False)
+    train(config)
+    plain = replaced(max_number_of_steps=1, augment=False, train_dir=config.train_dir + "_plain")
+    train(plain)
+    assert metrics(config)[0]["loss"] != metrics(plain)[0]["loss"]
+
+
+def test_corrupt_images_are_named_or_left_out(replaced, photos, tmp_path):
+    root = tmp_path / "damaged"
+    shutil.copytree(photos, root)
+    (root / "train" / "green" / "4.jpg").write_bytes(b"not an image")
+    with pytest.raises(ValueError, match=r"cannot be decoded: .*green.4\.jpg"):
+        train(replaced(dataset_dir=str(root)))
+    train(replaced(dataset_dir=str(root), skip_corrupt_images=True))
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"model_name": "alexnet_v3"}, "Unknown network 'alexnet_v3'. Did you mean 'alexnet_v2'"),
+        ({"preprocessing_name": "alexnett"}, "Did you mean 'alexnet'"),
+        ({"dataset_name": "cifar11"}, "cifar10"),
+        ({"dataset_split_name": "trian"}, "Did you mean 'train'"),
+        ({"validation_split_name": "tset"}, "split"),
+        ({"optimizer": "adm"}, "Did you mean 'adam'"),
+        ({"learning_rate_decay_type": "step"}, "Known: cosine, exponential"),
+        ({"batch_size": 5, "num_replicas": 2}, "2 replicas cannot share equally; 4 or 6"),
+        ({"num_replicas": 7}, "there are 2 logical CPU devices"),
+        ({"train_image_size": 16}, "32x32 or more"),
+        ({"network_options": ["dropout_kep=0.5"]}, "Did you mean 'dropout_keep_prob'"),
+        ({"network_options": ["dropout_keep_prob"]}, "name=value"),
+        ({"network_options": ["dropout_keep_prob=0"]}, r"must be in \(0, 1\]"),
+        ({"preprocessing_options": ["sigma=1"]}, "option"),
+        ({"network_module": ["no.such.module"]}, "cannot be imported"),
+        ({"trainable_scopes": ["tiny/fc9"]}, "Unknown scope 'tiny/fc9'. Did you mean"),
+        ({"checkpoint_path": "/nowhere"}, "does not exist"),
+        ({"labels_offset": 3}, "only 3 classes"),
+        ({"dataset_dir": "/nowhere"}, "/nowhere"),
+    ],
+)
+def test_what_does_not_exist_or_fit_is_named(replaced, values, message):
+    with pytest.raises(ValueError, match=message):
+        train(replaced(**values))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"batch_size": 0},
+        {"batch_size": -8},
+        {"train_image_size": -1},
+        {"learning_rate": 0.0},
+        {"weight_decay": -1.0},
+        {"momentum": 1.0},
+        {"label_smoothing": 1.0},
+        {"max_number_of_steps": 0},
+        {"num_replicas": 0},
+    ],
+)
+def test_numbers_out_of_range_are_refused_before_anything_is_done(replaced, values):
+    with pytest.raises(ValueError, match=f"--{next(iter(values))} is "):
+        replaced(**values)
+
+
+def test_a_train_dir_that_cannot_be_written(replaced, tmp_path):
+    file = tmp_path / "file"
+    file.write_text("kept")
+    with pytest.raises(ValueError, match="cannot be written"):
+        train(replaced(train_dir=str(file)))
+    assert file.read_text() == "kept"
+
+
+def test_a_torn_checkpoint_is_named_and_nothing_is_overwritten(config, replaced):
+    checkpoint = train(config)
+    data = pathlib.Path(checkpoint + ".data-00000-of-00001")
+    data.write_bytes(data.read_bytes()[:200])
+    with pytest.raises(ValueError, match=r"model\.ckpt-6 cannot be read"):
+        train(replaced(max_number_of_steps=9))
+    assert tf.train.latest_checkpoint(config.train_dir) == checkpoint
+
+
+def test_another_network_in_the_same_train_dir_is_refused(config, replaced):
+    train(config)
+    with pytest.raises(ValueError, match=r"holds a run with network_options .*another --train_dir"):
+        train(replaced(network_options=["dropout_keep_prob=0.9"]))
+
+
+def test_a_finished_run_is_not_trained_again(config, capsys):
+    checkpoint = train(config)
+    before = weights(checkpoint)
+    assert train(config) == checkpoint
+    assert "nothing to do" in capsys.readouterr().out
+    assert_equal_weights(before, weights(checkpoint))
