@@ -15,6 +15,7 @@ import keras
 
 from nets import layers
 from nets.nets_factory import EndPoints, register_network
+from nets.stacking import Stack, convolution, normal
 from slimzoo_registry import unknown_name_message
 
 
@@ -37,24 +38,6 @@ INITIALIZATIONS = {
     # Caffe's bvlc_alexnet, whose authors found that a bias of 1 "gave flat loss".
     "caffe": Initialization(0.01, 0.01, 0.005, 0.01, bias=0.1),
 }
-
-
-class _Stack:
-    """Applies layers one after another and keeps their outputs as end points."""
-
-    def __init__(self, scope: str, images: Any):
-        self.net = images
-        self.end_points: EndPoints = {}
-        self._scope = scope
-
-    def add(self, layer: keras.layers.Layer, end_point: str | None = None) -> None:
-        """Applies `layer`; its output becomes `<scope>/<layer name>`, or `end_point`."""
-        self.apply(layer)
-        self.end_points[end_point or f"{self._scope}/{layer.name}"] = self.net
-
-    def apply(self, layer: keras.layers.Layer) -> None:
-        """Applies `layer` without making its output an end point."""
-        self.net = layer(self.net)
 
 
 _max_pool = functools.partial(keras.layers.MaxPooling2D, 3, 2)
@@ -97,26 +80,26 @@ def alexnet(
         raise ValueError(unknown_name_message("initialization", initialization, INITIALIZATIONS))
     init = INITIALIZATIONS[initialization]
     one = init.bias
-    stack = _Stack("alexnet", images)
+    stack = Stack("alexnet", images)
 
-    #                     filters kernel stride pad  groups  std           bias
+    #                            filters kernel stride pad  groups  std           bias
     stack.apply(layers.PadToWholeStrides(11, 4, name="pad1"))
-    stack.add(_conv("conv1", 96, 11, 4, "valid", 1, _normal(init.conv1_2), 0))
+    stack.add(convolution("conv1", 96, 11, 4, "valid", 1, normal(init.conv1_2), 0))
     stack.add(layers.LocalResponseNormalization(name="norm1"))
     stack.add(_max_pool(name="pool1"))
-    stack.add(_conv("conv2", 256, 5, 1, "same", 2, _normal(init.conv1_2), one))
+    stack.add(convolution("conv2", 256, 5, 1, "same", 2, normal(init.conv1_2), one))
     stack.add(layers.LocalResponseNormalization(name="norm2"))
     stack.add(_max_pool(name="pool2"))
-    stack.add(_conv("conv3", 384, 3, 1, "same", 1, _normal(init.conv3_5), 0))
-    stack.add(_conv("conv4", 384, 3, 1, "same", 2, _normal(init.conv3_5), one))
-    stack.add(_conv("conv5", 256, 3, 1, "same", 2, _normal(init.conv3_5), one))
+    stack.add(convolution("conv3", 384, 3, 1, "same", 1, normal(init.conv3_5), 0))
+    stack.add(convolution("conv4", 384, 3, 1, "same", 2, normal(init.conv3_5), one))
+    stack.add(convolution("conv5", 256, 3, 1, "same", 2, normal(init.conv3_5), one))
     stack.add(_max_pool(name="pool5"))
     dropout = functools.partial(layers.Dropout, dropout_keep_prob, rescale_in_training=False)
-    stack.add(_conv("fc6", 4096, 6, 1, "valid", 1, _normal(init.fc6_7), one))
+    stack.add(convolution("fc6", 4096, 6, 1, "valid", 1, normal(init.fc6_7), one))
     stack.apply(dropout(name="dropout6"))
-    stack.add(_conv("fc7", 4096, 1, 1, "valid", 1, _normal(init.fc6_7), one))
+    stack.add(convolution("fc7", 4096, 1, 1, "valid", 1, normal(init.fc6_7), one))
     _add_logits(
-        stack, num_classes, dropout(name="dropout7"), _normal(init.fc8), spatial_squeeze, global_pool
+        stack, num_classes, dropout(name="dropout7"), normal(init.fc8), spatial_squeeze, global_pool
     )
     return stack.net, stack.end_points
 
@@ -147,58 +130,29 @@ def alexnet_v2(
     """
     xavier = keras.initializers.GlorotUniform
     fc_normal = functools.partial(keras.initializers.TruncatedNormal, stddev=0.005)
-    stack = _Stack("alexnet_v2", images)
+    stack = Stack("alexnet_v2", images)
 
-    #                     filters kernel stride pad  groups  weights   bias
-    stack.add(_conv("conv1", 64, 11, 4, "valid", 1, xavier(), 0.1))
+    #                            filters kernel stride pad  groups  weights   bias
+    stack.add(convolution("conv1", 64, 11, 4, "valid", 1, xavier(), 0.1))
     stack.add(_max_pool(name="pool1"))
-    stack.add(_conv("conv2", 192, 5, 1, "same", 1, xavier(), 0.1))
+    stack.add(convolution("conv2", 192, 5, 1, "same", 1, xavier(), 0.1))
     stack.add(_max_pool(name="pool2"))
-    stack.add(_conv("conv3", 384, 3, 1, "same", 1, xavier(), 0.1))
-    stack.add(_conv("conv4", 384, 3, 1, "same", 1, xavier(), 0.1))
-    stack.add(_conv("conv5", 256, 3, 1, "same", 1, xavier(), 0.1))
+    stack.add(convolution("conv3", 384, 3, 1, "same", 1, xavier(), 0.1))
+    stack.add(convolution("conv4", 384, 3, 1, "same", 1, xavier(), 0.1))
+    stack.add(convolution("conv5", 256, 3, 1, "same", 1, xavier(), 0.1))
     stack.add(_max_pool(name="pool5"))
     dropout = functools.partial(layers.Dropout, dropout_keep_prob)
-    stack.add(_conv("fc6", 4096, 5, 1, "valid", 1, fc_normal(), 0.1))
+    stack.add(convolution("fc6", 4096, 5, 1, "valid", 1, fc_normal(), 0.1))
     stack.apply(dropout(name="dropout6"))
-    stack.add(_conv("fc7", 4096, 1, 1, "valid", 1, fc_normal(), 0.1))
+    stack.add(convolution("fc7", 4096, 1, 1, "valid", 1, fc_normal(), 0.1))
     _add_logits(
         stack, num_classes, dropout(name="dropout7"), fc_normal(), spatial_squeeze, global_pool
     )
     return stack.net, stack.end_points
 
 
-def _conv(
-    name: str,
-    filters: int,
-    kernel_size: int,
-    stride: int,
-    padding: str,
-    groups: int,
-    weights: keras.initializers.Initializer,
-    bias: float,
-    activation: str | None = "relu",
-) -> layers.Conv2D:
-    """A row of the paper's table."""
-    return layers.Conv2D(
-        filters,
-        kernel_size,
-        stride,
-        padding,
-        groups=groups,
-        activation=activation,
-        kernel_initializer=weights,
-        bias_initializer=keras.initializers.Constant(bias),
-        name=name,
-    )
-
-
-def _normal(stddev: float) -> keras.initializers.Initializer:
-    return keras.initializers.RandomNormal(stddev=stddev)
-
-
 def _add_logits(
-    stack: _Stack,
+    stack: Stack,
     num_classes: int | None,
     dropout: keras.layers.Layer,
     weights: keras.initializers.Initializer,
@@ -207,14 +161,9 @@ def _add_logits(
 ) -> None:
     """What follows fc7 in every AlexNet, with TF-Slim's options and end points."""
     if global_pool:
-        pool = keras.layers.GlobalAveragePooling2D(keepdims=True, name="global_pool")
-        stack.add(pool, end_point="global_pool")
+        stack.add_global_pool()
     if num_classes is None:
         return
     stack.apply(dropout)
-    logits = _conv("fc8", num_classes, 1, 1, "valid", 1, weights, 0, activation=None)
-    if spatial_squeeze:
-        stack.apply(logits)
-        stack.add(layers.SpatialSqueeze(name="squeeze"), end_point=f"{stack._scope}/fc8")
-    else:
-        stack.add(logits)
+    stack.apply(convolution("fc8", num_classes, 1, 1, "valid", 1, weights, 0, activation=None))
+    stack.add_logits("fc8", spatial_squeeze)

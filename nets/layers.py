@@ -19,7 +19,8 @@ class Conv2D(keras.layers.Conv2D):
 
     A grouped convolution is one convolution a group, side by side. Keras would send it through XLA
     on the CPU, several times slower; TensorFlow's grouped kernel has no gradient on a CPU without
-    oneDNN, and is no faster than this with it. Takes and gives float [batch, height, width, channels].
+    oneDNN, and is no faster than this with it. Takes and gives float
+    [batch, height, width, channels].
     """
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
@@ -126,7 +127,6 @@ def local_response_normalization(
     Returns:
       A tensor of the shape and dtype of `inputs`.
     """
-
     normalize = _local_response_normalizer(depth_radius, bias, alpha, beta)
     return normalize(tf.convert_to_tensor(inputs))
 
@@ -140,31 +140,24 @@ def _local_response_normalizer(
         padded = tf.pad(values, [[0, 0]] * (values.shape.rank - 1) + [[depth_radius] * 2])
         return tf.add_n([padded[..., i : i + channels] for i in range(2 * depth_radius + 1)])
 
-    def negative_power(denominator: tf.Tensor) -> tf.Tensor:
-        if beta == 0.75:
-            # Two reciprocal roots are several times cheaper than a general power.
-            root = tf.math.rsqrt(denominator)
-            return root * tf.sqrt(root)
-        return tf.pow(denominator, -beta)
-
     @tf.function(jit_compile=True, autograph=False)
     def normalize(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         wide = tf.cast(x, tf.float32)
         denominator = bias + alpha * window_sum(tf.square(wide))
-        return tf.cast(wide * negative_power(denominator), x.dtype), denominator
+        return tf.cast(wide * _negative_power(denominator, beta), x.dtype), denominator
 
     # The gradient is two fused loops: in one, XLA would work out every term of the window sum
     # again for each of the channels that it reaches.
     @tf.function(jit_compile=True, autograph=False)
     def weigh(x: tf.Tensor, denominator: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
         product = tf.cast(upstream, tf.float32) * tf.cast(x, tf.float32)
-        return product * negative_power(denominator) / denominator
+        return product * _negative_power(denominator, beta) / denominator
 
     @tf.function(jit_compile=True, autograph=False)
     def combine(
         x: tf.Tensor, denominator: tf.Tensor, upstream: tf.Tensor, weighed: tf.Tensor
     ) -> tf.Tensor:
-        direct = tf.cast(upstream, tf.float32) * negative_power(denominator)
+        direct = tf.cast(upstream, tf.float32) * _negative_power(denominator, beta)
         through_neighbours = tf.cast(x, tf.float32) * window_sum(weighed)
         return tf.cast(direct - (2.0 * alpha * beta) * through_neighbours, x.dtype)
 
@@ -178,6 +171,66 @@ def _local_response_normalizer(
         return outputs, gradient
 
     return apply
+
+
+def _negative_power(base: tf.Tensor, exponent: float) -> tf.Tensor:
+    if exponent == 0.75:
+        # A reciprocal root and the root of it are several times cheaper than a general power.
+        root = tf.math.rsqrt(base)
+        return root * tf.sqrt(root)
+    return tf.pow(base, -exponent)
+
+
+@keras.saving.register_keras_serializable(package="slimzoo")
+class SpatialResponseNormalization(keras.layers.Layer):
+    """Divides each activation by a power of its neighbours' energy within its own channel.
+
+    `x / (bias + alpha * sum of x^2 over window x window positions) ^ beta`, with zeros past the
+    edges: cuda-convnet's `rnorm` layer, which divides its own alpha by window^2. Takes and gives
+    float [batch, height, width, channels]; computes in float32 whatever the dtype.
+
+    Args:
+      window: height and width of the neighbourhood, odd, in pixels.
+      alpha: multiplies the sum of squares.
+      bias: added to the sum; must keep the denominator positive.
+      beta: the power.
+
+    Raises:
+      ValueError: if `window` is not odd, and so has no centre.
+    """
+
+    def __init__(
+        self, window: int, alpha: float, bias: float = 1.0, beta: float = 0.75, **kwargs: Any
+    ):
+        super().__init__(**kwargs)
+        if window < 1 or window % 2 == 0:
+            raise ValueError(f"window is {window}; it must be an odd number of pixels.")
+        self.window = window
+        self.alpha = alpha
+        self.bias = bias
+        self.beta = beta
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Normalises over height and width."""
+        wide = tf.cast(inputs, tf.float32)
+        # A depthwise convolution with ones: an average pool would count only what is inside.
+        ones = tf.ones([self.window, self.window, inputs.shape[-1], 1])
+        window_sum = tf.nn.depthwise_conv2d(tf.square(wide), ones, [1, 1, 1, 1], "SAME")
+        scale = _negative_power(self.bias + self.alpha * window_sum, self.beta)
+        return tf.cast(wide * scale, inputs.dtype)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """The input's shape."""
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return super().get_config() | {
+            "window": self.window,
+            "alpha": self.alpha,
+            "bias": self.bias,
+            "beta": self.beta,
+        }
 
 
 @keras.saving.register_keras_serializable(package="slimzoo")
@@ -266,7 +319,9 @@ class PadToWholeStrides(keras.layers.Layer):
         height, width = (
             dynamic[axis] if inputs.shape[axis] is None else inputs.shape[axis] for axis in (1, 2)
         )
-        return tf.pad(inputs, [[0, 0], [0, self._missing(height)], [0, self._missing(width)], [0, 0]])
+        return tf.pad(
+            inputs, [[0, 0], [0, self._missing(height)], [0, self._missing(width)], [0, 0]]
+        )
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         """The padded shape."""

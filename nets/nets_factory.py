@@ -12,6 +12,7 @@ from __future__ import annotations
 import dataclasses
 import inspect
 from collections.abc import Callable
+from numbers import Integral
 from typing import Any
 
 import keras
@@ -88,7 +89,9 @@ class NetworkFn:
       model: the Keras functional model from images to logits.
     """
 
-    def __init__(self, network: Network, num_classes: int | None, is_training: bool, **options: Any):
+    def __init__(
+        self, network: Network, num_classes: int | None, is_training: bool, **options: Any
+    ):
         self.name = network.name
         self.default_image_size = network.default_image_size
         self.preprocessing_name = network.preprocessing_name
@@ -195,9 +198,11 @@ def get_network_fn(
     for option in network_options:
         if option not in network.options:
             raise ValueError(unknown_name_message(f"option of {name}", option, network.options))
-    if num_classes is not None and num_classes < 0:
-        raise ValueError(f"num_classes is {num_classes}; it must be positive, or None for features.")
-    if weight_decay is not None and weight_decay < 0:
+    if num_classes is not None and (not isinstance(num_classes, Integral) or num_classes < 0):
+        raise ValueError(
+            f"num_classes is {num_classes!r}; it must be a positive integer, or None for features."
+        )
+    if weight_decay is not None and not weight_decay >= 0:  # nor NaN
         raise ValueError(f"weight_decay is {weight_decay}; it must not be negative.")
 
     outer_policy = keras.config.dtype_policy()
@@ -226,4 +231,4 @@ def parameter_counts(network_fn: NetworkFn) -> dict[str, int]:
 
 
 # The families register themselves when they are imported; they need what is above.
-from nets import alexnet  # noqa: E402,F401
+from nets import alexnet, cifarnet  # noqa: E402,F401

@@ -25,9 +25,7 @@ def run(config_class: type[C], command: Callable[[C], Any]) -> None:
     define_flags(config_class)
 
     def main(arguments: list[str]) -> int:
-        if flags.FLAGS["verbosity"].present:
-            tf.get_logger().setLevel(logging.converter.absl_to_standard(logging.get_verbosity()))
-        else:
+        if not flags.FLAGS["verbosity"].present:
             # What TFDS and AutoGraph have to say is not meant for who trains a network.
             logging.set_verbosity(logging.ERROR)
             tf.get_logger().setLevel("ERROR")

@@ -22,14 +22,18 @@ def _flag(default: Any, help_text: str, choices: tuple[str, ...] | None = None) 
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class InputConfig:
+class ModulesConfig:
+    """What is imported before a name is looked up."""
+
+    network_module: list[str] = _flag(
+        [], "Python modules to import first, for networks and preprocessings of one's own."
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class InputConfig(ModulesConfig):
     """Where images come from and how many devices share them."""
 
-    dataset_name: str | None = _flag(
-        "shapes",
-        "A TFDS name (cifar10, imagenette/320px-v2), `folder` for a folder of images per class, "
-        "or `shapes`, drawn on first use without a network.",
-    )
     dataset_dir: str | None = _flag(
         None,
         "The folder of images for `folder`; otherwise TFDS's data_dir. Default: TFDS's own, "
@@ -60,6 +64,11 @@ class InputConfig:
 class TrainingConfig(InputConfig):
     """What `train_image_classifier` does."""
 
+    dataset_name: str = _flag(
+        "shapes",
+        "A TFDS name (cifar10, imagenette/320px-v2), `folder` for a folder of images per class, "
+        "or `shapes`, drawn on first use without a network.",
+    )
     train_dir: str | None = _flag(
         None,
         "Where checkpoints, metrics and summaries go; a run found there is resumed. "
@@ -77,9 +86,6 @@ class TrainingConfig(InputConfig):
         0, "Subtracted from every label; drops the first classes, such as a background class."
     )
     model_name: str = _flag("alexnet_v2", "The network to train.")
-    network_module: list[str] = _flag(
-        [], "Python modules to import first, for networks and preprocessings of one's own."
-    )
     network_options: list[str] = _flag(
         [], "Options of the network as name=value, for example initialization=paper."
     )
@@ -215,9 +221,6 @@ class EvaluationConfig(InputConfig):
         True, "Evaluate the moving averages of the weights, if the run kept them."
     )
     max_num_batches: int | None = _flag(None, "Stop after so many batches. Default: all.")
-    network_module: list[str] = _flag(
-        [], "Python modules to import first, for networks and preprocessings of one's own."
-    )
 
     def __post_init__(self) -> None:
         """Checks ranges."""
@@ -228,7 +231,7 @@ class EvaluationConfig(InputConfig):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ExportConfig:
+class ExportConfig(ModulesConfig):
     """What `export_saved_model` does."""
 
     checkpoint_path: str | None = _flag(
@@ -245,9 +248,6 @@ class ExportConfig:
     top_k: int = _flag(5, "How many of the likeliest classes the answers name.")
     use_moving_average: bool = _flag(
         True, "Export the moving averages of the weights, if the run kept them."
-    )
-    network_module: list[str] = _flag(
-        [], "Python modules to import first, for networks and preprocessings of one's own."
     )
 
     def __post_init__(self) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import tensorflow as tf
 
 from slimzoo_registry import unknown_name_message
@@ -60,10 +62,9 @@ def per_replica_batch_size(batch_size: int, strategy: tf.distribute.Strategy) ->
 def _divide_cpu(wanted: int) -> int:
     cpu = tf.config.list_physical_devices("CPU")[0]
     if wanted > 1:
-        try:
+        # Once TensorFlow has started, it has as many devices as it then was told.
+        with contextlib.suppress(RuntimeError):
             tf.config.set_logical_device_configuration(
                 cpu, [tf.config.LogicalDeviceConfiguration()] * wanted
             )
-        except RuntimeError:
-            pass  # TensorFlow has been started already, with as many devices as it then was told.
     return len(tf.config.list_logical_devices("CPU"))

@@ -15,7 +15,6 @@ import tensorflow as tf
 from image_datasets import dataset_factory
 from image_datasets.image_dataset import ImageDataset
 from nets import nets_factory
-from nets.nets_factory import NetworkFn
 from preprocessing import preprocessing_factory
 from preprocessing.pipeline import Preprocessing
 from training import command_line, devices, evaluation, input_pipeline, run_directory
@@ -26,9 +25,7 @@ from training.learning_rates import LearningRate
 from training.optimizers import make_optimizer
 from training.reporting import Reporter
 from training.run_directory import CHECKPOINT_NAME, ModelDescription
-
-# Variables that are saved hold this many seconds of work at most, unless told otherwise.
-_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
+from training.train_step import DTYPE_POLICIES, TrainStep
 
 
 def train(config: TrainingConfig) -> str:
@@ -93,7 +90,7 @@ class Trainer:
         self._train_preprocessing = _preprocessing(description, is_training=config.augment)
         with strategy.scope():
             self.network_fn = description.build(
-                dtype_policy=_POLICIES[config.mixed_precision], is_training=True
+                dtype_policy=DTYPE_POLICIES[config.mixed_precision], is_training=True
             )
             self._trainable = self._select_trainable()
             self.optimizer = make_optimizer(config)
@@ -106,6 +103,15 @@ class Trainer:
                 if config.moving_average_decay
                 else {}
             )
+        self._train_step = TrainStep(
+            config,
+            strategy,
+            self.network_fn,
+            self._trainable,
+            self.optimizer,
+            self._train_preprocessing,
+            self._averages,
+        )
         self._evaluator = None
         if validation_dataset is not None:
             self._evaluator = Evaluator(
@@ -144,7 +150,6 @@ class Trainer:
             checkpoint_name=CHECKPOINT_NAME,
         )
         self._pending: list[dict[str, tf.Tensor]] = []
-        self._corrupt: set[int] = set()
 
     def run(self) -> str:
         """Trains to the last step; see `train`."""
@@ -212,57 +217,9 @@ class Trainer:
         )
         return self._strategy.experimental_distribute_dataset(batches)
 
-    # ---------------------------------------------------------------- one step
-
     def _train_on(self, batch: Example, rate: float) -> None:
-        outcome = self._train_step(batch, tf.constant(rate), tf.cast(self._step, tf.int32))
-        self._pending.append(outcome)
-
-    @tf.function
-    def _train_step(self, batch: Example, rate: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
-        self.optimizer.learning_rate.assign(rate)
-        outcome = self._strategy.run(self._replica_step, (batch, step))
-        totals = {
-            key: self._strategy.reduce("SUM", value, axis=None) for key, value in outcome.items()
-        }
-        if self._averages:
-            # TF's ExponentialMovingAverage starts fast in the same way.
-            steps = tf.cast(step, tf.float32)
-            decay = tf.minimum(self._config.moving_average_decay, (1 + steps) / (10 + steps))
-            for name, average in self._averages.items():
-                value = self.network_fn.variables[name].value
-                average.assign(average + (1 - decay) * (value - average))
-        return totals
-
-    def _replica_step(self, batch: Example, step: tf.Tensor) -> dict[str, tf.Tensor]:
-        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
-        # Replicas must drop different activations.
-        seed = tf.random.experimental.stateless_fold_in(
-            tf.stack([self._config.seed, tf.cast(step, tf.int32)]), replica
-        )
-        images = self._train_preprocessing.device(batch)
-        with tf.GradientTape() as tape:
-            logits, _ = self.network_fn(images, is_training=True, seed=seed)
-            losses = self._cross_entropy(batch["label"], logits)
-            # Replicas' gradients are added up, so each divides by the batch of all of them.
-            loss = tf.reduce_sum(losses * batch["weight"]) / self._config.batch_size
-            scaled_loss = self.optimizer.scale_loss(loss)
-        gradients = tape.gradient(scaled_loss, [variable.value for variable in self._trainable])
-        self.optimizer.apply(gradients, self._trainable)
-        right = tf.argmax(logits, axis=-1) == batch["label"]
-        return {
-            "loss": loss * self._config.batch_size,
-            "right": tf.reduce_sum(tf.cast(right, tf.float32) * batch["weight"]),
-            "counted": tf.reduce_sum(batch["weight"]),
-        }
-
-    def _cross_entropy(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-        smoothing = self._config.label_smoothing
-        if not smoothing:
-            return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
-        num_classes = logits.shape[-1]
-        targets = tf.one_hot(labels, num_classes) * (1 - smoothing) + smoothing / num_classes
-        return tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+        step = tf.cast(self._step, tf.int32)
+        self._pending.append(self._train_step(batch, tf.constant(rate), step))
 
     # ------------------------------------------------- reports, validation, saving
 

@@ -92,7 +92,8 @@ def test_predictions_name_every_file_once(network_fn, dataset, tmp_path):
     )
     evaluator.run(predictions)
     predictions.close()
-    rows = list(csv.DictReader(path.open()))
+    with path.open() as file:
+        rows = list(csv.DictReader(file))
     probabilities, labels = expected(network_fn, dataset)
     names = np.array(["blue", "green", "red"])
     assert [row["label"] for row in rows] == list(names[labels])

@@ -39,7 +39,8 @@ def run(replaced):
 def test_a_new_process_gives_the_evaluation_drivers_probabilities(run, tmp_path):
     evaluation.evaluate(EvaluationConfig(checkpoint_path=run, batch_size=8))
     export_dir = export.export(ExportConfig(checkpoint_path=run))
-    rows = list(csv.DictReader(pathlib.Path(run, "evaluation/predictions.csv").open()))
+    with open(pathlib.Path(run, "evaluation/predictions.csv")) as file:
+        rows = list(csv.DictReader(file))
     finished = subprocess.run(
         [sys.executable, "-c", SERVE, export_dir, json.dumps([row["example"] for row in rows])],
         cwd=tmp_path,

@@ -89,7 +89,7 @@ def test_evaluation_counts_every_example_once(dataset, batch_size):
     ).as_numpy_iterator():
         assert batch["image"].shape == (batch_size, 32, 32, 3)
         seen.update(batch["index"][batch["weight"] == 1])
-    assert seen == {i: 1 for i in range(NUM_TRAIN)}
+    assert seen == dict.fromkeys(range(NUM_TRAIN), 1)
 
 
 @pytest.fixture

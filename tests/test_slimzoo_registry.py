@@ -1,0 +1,43 @@
+import pytest
+
+from slimzoo_registry import Registry, unknown_name_message
+
+
+@pytest.fixture
+def fruits():
+    registry = Registry("fruit")
+    registry.register("pear")(1)
+    registry.register("apple")(2)
+    return registry
+
+
+def test_it_is_a_mapping_in_alphabetical_order(fruits):
+    assert list(fruits.items()) == [("apple", 2), ("pear", 1)]
+    assert len(fruits) == 2
+    assert "apple" in fruits
+    assert "plum" not in fruits
+
+
+def test_registering_returns_the_entry_unchanged(fruits):
+    def plum():
+        return "plum"
+
+    assert fruits.register("plum")(plum) is plum
+    assert fruits["plum"] is plum
+
+
+def test_a_duplicate_name_raises_and_replaces_nothing(fruits):
+    with pytest.raises(ValueError, match="A fruit called 'apple' is registered already"):
+        fruits.register("apple")(3)
+    assert fruits["apple"] == 2
+
+
+def test_an_unknown_name_is_a_value_error_with_the_nearest_and_all_that_exist(fruits):
+    with pytest.raises(ValueError, match="Unknown fruit 'aple'") as error:
+        fruits["aple"]
+    assert str(error.value) == ("Unknown fruit 'aple'. Did you mean 'apple'? Known: apple, pear.")
+
+
+def test_nothing_is_suggested_where_nothing_is_near():
+    message = unknown_name_message("fruit", "xyz", ["pear", "apple"])
+    assert message == "Unknown fruit 'xyz'. Known: apple, pear."

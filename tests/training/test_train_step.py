@@ -1,0 +1,87 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from nets import nets_factory
+from preprocessing.preprocessing_factory import get_preprocessing
+from training import devices
+from training.configuration import TrainingConfig
+from training.optimizers import make_optimizer
+from training.train_step import TrainStep
+
+
+def make_step(config, preprocessing=None, replicas=1):
+    strategy = devices.make_strategy(num_replicas=replicas)
+    with strategy.scope():
+        network_fn = nets_factory.get_network_fn("tiny", num_classes=3)
+        optimizer = make_optimizer(config)
+        trainable = list(network_fn.variables.values())
+        optimizer.build(trainable)
+    preprocessing = preprocessing or get_preprocessing("alexnet", is_training=False)
+    return TrainStep(config, strategy, network_fn, trainable, optimizer, preprocessing, {}), (
+        network_fn
+    )
+
+
+def make_batch(size=4, weight=None):
+    generator = np.random.default_rng(0)
+    return {
+        "image": tf.constant(generator.integers(0, 256, size=(size, 32, 32, 3)), tf.uint8),
+        "label": tf.constant(generator.integers(0, 3, size=size), tf.int64),
+        "weight": tf.ones([size]) if weight is None else tf.constant(weight),
+    }
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_the_loss_is_the_cross_entropy_of_the_logits_before_the_update(smoothing):
+    config = TrainingConfig(batch_size=4, label_smoothing=smoothing)
+    step, network_fn = make_step(config)
+    batch = make_batch()
+    images = get_preprocessing("alexnet").device(batch)
+    logits, _ = network_fn(
+        images, is_training=True, seed=tf.random.experimental.stateless_fold_in([config.seed, 7], 0)
+    )
+    logits = logits.numpy().astype(np.float64)
+    log_softmax = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    targets = np.eye(3)[batch["label"]] * (1 - smoothing) + smoothing / 3
+    outcome = step(batch, tf.constant(0.01), tf.constant(7))
+    assert float(outcome["loss"]) == pytest.approx(-(targets * log_softmax).sum(), rel=1e-5)
+    assert float(outcome["right"]) == (logits.argmax(axis=1) == batch["label"].numpy()).sum()
+    assert float(outcome["counted"]) == 4
+
+
+def test_an_example_of_weight_0_has_no_influence():
+    config = TrainingConfig(batch_size=4)
+    batches = [make_batch(weight=[1.0, 1.0, 0.0, 1.0]) for _ in range(2)]
+    noise = tf.one_hot(2, 4)[:, None, None, None] * 90
+    batches[1]["image"] = tf.cast(tf.cast(batches[1]["image"], tf.float32) * 0.6 + noise, tf.uint8)
+    weights = []
+    for batch in batches:
+        batch["image"] = tf.tensor_scatter_nd_update(
+            batches[0]["image"], [[2]], batch["image"][2:3]
+        )
+        step, network_fn = make_step(config)
+        for name, variable in network_fn.variables.items():
+            variable.assign(tf.ones(variable.shape) * (0.01 * len(name)))
+        assert float(step(batch, tf.constant(0.1), tf.constant(0))["counted"]) == 3
+        weights.append([variable.numpy() for variable in network_fn.variables.values()])
+    for one, other in zip(*weights, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_replicas_drop_different_activations():
+    """Two replicas with the same images: their losses differ by nothing but what is dropped."""
+    config = TrainingConfig(batch_size=2)
+    step, network_fn = make_step(config, replicas=2)
+    generator = np.random.default_rng(1)
+    for variable in network_fn.variables.values():
+        variable.assign(generator.normal(scale=0.7, size=variable.shape))
+    batch = {key: tf.repeat(value[:1], 2, axis=0) for key, value in make_batch().items()}
+    strategy = step._strategy
+    batches = strategy.experimental_distribute_dataset(
+        tf.data.Dataset.from_tensors(batch).unbatch().batch(2)
+    )
+    losses = strategy.experimental_local_results(
+        strategy.run(tf.function(step._replica_step), (next(iter(batches)), tf.constant(0)))["loss"]
+    )
+    assert float(losses[0]) != float(losses[1])

@@ -1,0 +1,103 @@
+"""One step of training, on one device or many."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import keras
+import tensorflow as tf
+
+from nets.nets_factory import NetworkFn
+from preprocessing.pipeline import Preprocessing
+from training.configuration import TrainingConfig
+from training.input_pipeline import Example
+
+# --mixed_precision -> Keras' name.
+DTYPE_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
+
+
+class TrainStep:
+    """Device half of the preprocessing, forward, backward and update, as one graph.
+
+    Args:
+      config: its `batch_size`, `label_smoothing`, `moving_average_decay` and `seed` count.
+      strategy: the devices that share a batch.
+      network_fn: the network, made in the scope of `strategy`.
+      trainable: those of its variables that are trained.
+      optimizer: built for them.
+      preprocessing: whose device half is applied.
+      averages: moving averages by the names of `network_fn.variables`; may be empty.
+    """
+
+    def __init__(
+        self,
+        config: TrainingConfig,
+        strategy: tf.distribute.Strategy,
+        network_fn: NetworkFn,
+        trainable: list[keras.Variable],
+        optimizer: keras.optimizers.Optimizer,
+        preprocessing: Preprocessing,
+        averages: Mapping[str, tf.Variable],
+    ):
+        self._config = config
+        self._strategy = strategy
+        self._network_fn = network_fn
+        self._trainable = trainable
+        self._optimizer = optimizer
+        self._preprocessing = preprocessing
+        self._averages = averages
+
+    @tf.function
+    def __call__(self, batch: Example, rate: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
+        """Takes a step.
+
+        Args:
+          batch: of `input_pipeline.training_batches`, as the strategy distributes it.
+          rate: float32 [], the learning rate.
+          step: int32 [], steps taken before this one; with the seed it decides what is dropped.
+
+        Returns:
+          Sums over the batch, float32 []: "loss", the cross-entropy in nats; "right", how many
+          times the likeliest class was right; "counted", of how many examples.
+        """
+        self._optimizer.learning_rate.assign(rate)
+        outcome = self._strategy.run(self._replica_step, (batch, step))
+        self._update_averages(step)
+        return {
+            key: self._strategy.reduce("SUM", value, axis=None) for key, value in outcome.items()
+        }
+
+    def _replica_step(self, batch: Example, step: tf.Tensor) -> dict[str, tf.Tensor]:
+        replica = tf.distribute.get_replica_context().replica_id_in_sync_group
+        # Replicas must not drop the same activations.
+        seed = tf.random.experimental.stateless_fold_in([self._config.seed, step], replica)
+        images = self._preprocessing.device(batch)
+        with tf.GradientTape() as tape:
+            logits, _ = self._network_fn(images, is_training=True, seed=seed)
+            loss = tf.reduce_sum(self._cross_entropy(batch["label"], logits) * batch["weight"])
+            # Replicas' gradients are added up, so each divides by the batch of all of them.
+            scaled_loss = self._optimizer.scale_loss(loss / self._config.batch_size)
+        gradients = tape.gradient(scaled_loss, [variable.value for variable in self._trainable])
+        self._optimizer.apply(gradients, self._trainable)
+        right = tf.cast(tf.argmax(logits, axis=-1) == batch["label"], tf.float32)
+        return {
+            "loss": loss,
+            "right": tf.reduce_sum(right * batch["weight"]),
+            "counted": tf.reduce_sum(batch["weight"]),
+        }
+
+    def _cross_entropy(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
+        smoothing = self._config.label_smoothing
+        if not smoothing:
+            return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
+        num_classes = logits.shape[-1]
+        targets = tf.one_hot(labels, num_classes) * (1 - smoothing) + smoothing / num_classes
+        return tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+
+    def _update_averages(self, step: tf.Tensor) -> None:
+        for name, average in self._averages.items():
+            # Young averages follow faster, as those of tf.train.ExponentialMovingAverage do.
+            steps = tf.cast(step, tf.float32)
+            decay = tf.minimum(self._config.moving_average_decay, (1 + steps) / (10 + steps))
+            value = self._network_fn.variables[name].value
+            average.assign(average + (1 - decay) * (value - average))
