@@ -1,0 +1,74 @@
+"""What every network's table is written with: rows, and the outputs that they leave behind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+
+from nets import layers
+from nets.nets_factory import EndPoints
+
+
+class Stack:
+    """Applies layers one after another and keeps their outputs as end points.
+
+    Attributes:
+      net: the output of the last layer, a Keras symbolic tensor.
+      end_points: outputs by TF-Slim's names (`alexnet_v2/conv1`), in order.
+    """
+
+    def __init__(self, scope: str, images: Any):
+        self.net = images
+        self.end_points: EndPoints = {}
+        self._scope = scope
+
+    def add(self, layer: keras.layers.Layer) -> None:
+        """Applies `layer` and makes its output the end point `<scope>/<layer name>`."""
+        self.apply(layer)
+        self.end_points[f"{self._scope}/{layer.name}"] = self.net
+
+    def apply(self, layer: keras.layers.Layer) -> None:
+        """Applies `layer` without making its output an end point."""
+        self.net = layer(self.net)
+
+    def add_global_pool(self) -> None:
+        """Averages over positions; TF-Slim gives this end point no scope."""
+        self.apply(keras.layers.GlobalAveragePooling2D(keepdims=True, name="global_pool"))
+        self.end_points["global_pool"] = self.net
+
+    def add_logits(self, name: str, spatial_squeeze: bool) -> None:
+        """Makes the last output the end point `<scope>/<name>`, [batch, classes] if squeezed."""
+        if spatial_squeeze:
+            self.apply(layers.SpatialSqueeze(name="squeeze"))
+        self.end_points[f"{self._scope}/{name}"] = self.net
+
+
+def convolution(
+    name: str,
+    filters: int,
+    kernel_size: int,
+    stride: int,
+    padding: str,
+    groups: int,
+    weights: keras.initializers.Initializer,
+    bias: float,
+    activation: str | None = "relu",
+) -> layers.Conv2D:
+    """A convolution, its arguments in the order of the columns in a paper's table."""
+    return layers.Conv2D(
+        filters,
+        kernel_size,
+        stride,
+        padding,
+        groups=groups,
+        activation=activation,
+        kernel_initializer=weights,
+        bias_initializer=keras.initializers.Constant(bias),
+        name=name,
+    )
+
+
+def normal(stddev: float) -> keras.initializers.Initializer:
+    """Gaussian weights of zero mean."""
+    return keras.initializers.RandomNormal(stddev=stddev)

@@ -1,0 +1,51 @@
+"""Networks that the tests share, because building one with 61 million parameters takes seconds."""
+
+import functools
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from nets import nets_factory
+
+
+@pytest.fixture(scope="session")
+def built():
+    """`built(name)` is that network for 1,000 classes with a weight decay of 5e-4, made once."""
+    return functools.cache(
+        lambda name: nets_factory.get_network_fn(name, num_classes=1000, weight_decay=5e-4)
+    )
+
+
+@pytest.fixture(scope="session")
+def built_for_features():
+    """`built_for_features(name)` ends in the mean of its features over positions, made once."""
+    return functools.cache(
+        lambda name: nets_factory.get_network_fn(name, num_classes=None, global_pool=True)
+    )
+
+
+@pytest.fixture(scope="session")
+def noise():
+    """Makes float32 [batch, height, width, 3] of the range of pixels less their mean."""
+
+    def make(batch: int, height: int, width: int | None = None, seed: int = 0) -> tf.Tensor:
+        shape = (batch, height, width or height, 3)
+        values = np.random.default_rng(seed).uniform(-128, 128, shape)
+        return tf.constant(values, tf.float32)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def traced_shapes():
+    """Gives the shapes of logits and end points for a size of image, without computing them."""
+
+    def trace(network_fn, height, width=None):
+        images = tf.TensorSpec([1, height, width or height, 3])
+        logits, end_points = (
+            tf.function(network_fn).get_concrete_function(images).structured_outputs
+        )
+        return tuple(logits.shape), {name: tuple(end_points[name].shape) for name in end_points}
+
+    return trace

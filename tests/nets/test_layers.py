@@ -1,0 +1,383 @@
+"""Each layer against plain NumPy, written from the formula and not from the code under test."""
+
+import threading
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from nets import layers
+from nets.layers import local_response_normalization as lrn
+
+# (depth_radius, bias, alpha, beta) of the paper, its released source, Caffe, cuda-convnet's 11pct.
+CONVENTIONS = [(2, 2, 1e-4, 0.75), (2, 2, 2e-5, 0.75), (2, 1, 2e-5, 0.75), (4, 1, 0.001 / 9, 0.75)]
+
+
+def uniform(*shape, low=-1.0, high=1.0, seed=0):
+    return np.random.default_rng(seed).uniform(low, high, shape)
+
+
+def numpy_lrn(x, depth_radius, bias, alpha, beta):
+    outputs = np.empty_like(x)
+    for index in np.ndindex(x.shape):
+        channel = index[-1]
+        window = x[index[:-1]][max(0, channel - depth_radius) : channel + depth_radius + 1]
+        outputs[index] = x[index] / (bias + alpha * (window**2).sum()) ** beta
+    return outputs
+
+
+def numpy_spatial_norm(x, window, alpha, bias, beta):
+    outputs = np.empty_like(x)
+    radius = window // 2
+    for index in np.ndindex(x.shape):
+        image, row, column, channel = index
+        rows = slice(max(0, row - radius), row + radius + 1)
+        columns = slice(max(0, column - radius), column + radius + 1)
+        energy = (x[image, rows, columns, channel] ** 2).sum()
+        outputs[index] = x[index] / (bias + alpha * energy) ** beta
+    return outputs
+
+
+def numpy_convolution(x, kernel, padding=0):
+    size = kernel.shape[0]
+    x = np.pad(x, [(0, 0), (padding, padding), (padding, padding), (0, 0)])
+    height, width = (n - size + 1 for n in x.shape[1:3])
+    outputs = np.empty((x.shape[0], height, width, kernel.shape[3]))
+    for row, column in np.ndindex(height, width):
+        window = x[:, row : row + size, column : column + size]
+        outputs[:, row, column] = np.tensordot(window, kernel, axes=3)
+    return outputs
+
+
+def numpy_two_towers(x, kernel, padding):
+    """The 2012 network's groups: each tower sees its half of the channels."""
+    inputs, filters = x.shape[-1] // 2, kernel.shape[-1] // 2
+    left = numpy_convolution(x[..., :inputs], kernel[..., :filters], padding)
+    right = numpy_convolution(x[..., inputs:], kernel[..., filters:], padding)
+    return np.concatenate([left, right], axis=-1)
+
+
+def numpy_gradient(function, x, upstream, step=1e-4):
+    """Of `sum(upstream * function(x))`, by central differences in float64."""
+    gradient = np.empty_like(x)
+    for index in np.ndindex(x.shape):
+        shift = np.zeros_like(x)
+        shift[index] = step
+        difference = function(x + shift) - function(x - shift)
+        gradient[index] = (upstream * difference).sum() / (2 * step)
+    return gradient
+
+
+def value_and_gradient(function, x, upstream):
+    x = tf.convert_to_tensor(x)
+    with tf.GradientTape() as tape:
+        tape.watch(x)
+        outputs = function(x)
+    return outputs, tape.gradient(outputs, x, tf.cast(upstream, outputs.dtype))
+
+
+# Local response normalisation
+
+
+def test_lrn_of_a_worked_example():
+    # In channels of 25 to 28, 26 becomes 26 / (25^2 + 26^2 + 27^2 + 28^2).
+    outputs = lrn(tf.constant([[[[25.0, 26, 27, 28]]]]), depth_radius=2, bias=0, alpha=1, beta=1)
+    np.testing.assert_allclose(outputs[0, 0, 0, 1], 0.00923952, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "convention", [*CONVENTIONS, (0, 1, 0.5, 0.5), (1, 0.5, 2, 1), (9, 1, 1, 0.75)]
+)
+def test_lrn_equals_a_loop_in_value_and_gradient(convention):
+    # Activations so large that the denominator is far from its bias.
+    x = uniform(2, 2, 3, 7) * np.sqrt(3 / convention[2])
+    upstream = uniform(*x.shape, seed=1)
+    outputs, gradient = value_and_gradient(
+        lambda x: lrn(x, *convention), x.astype(np.float32), upstream
+    )
+    np.testing.assert_allclose(outputs, numpy_lrn(x, *convention), rtol=1e-5)
+    expected = numpy_gradient(lambda x: numpy_lrn(x, *convention), x, upstream)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("convention", CONVENTIONS)
+def test_lrn_equals_tensorflows(convention):
+    x = uniform(2, 5, 6, 20, high=300).astype(np.float32)
+    upstream = uniform(*x.shape, seed=1)
+    ours = value_and_gradient(lambda x: lrn(x, *convention), x, upstream)
+    theirs = value_and_gradient(
+        lambda x: tf.nn.local_response_normalization(x, *convention), x, upstream
+    )
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_lrn_clips_its_window_at_the_first_and_last_channels():
+    ones = np.ones((1, 1, 1, 8), np.float32)
+    outputs = lrn(ones, depth_radius=2, bias=0, alpha=1, beta=1)
+    np.testing.assert_allclose(1 / outputs[0, 0, 0], [3, 4, 5, 5, 5, 5, 4, 3], rtol=1e-6)
+
+
+def test_lrn_defaults_to_the_papers_constants():
+    x = uniform(1, 2, 2, 6, high=500)
+    outputs = layers.LocalResponseNormalization()(x)
+    np.testing.assert_allclose(outputs, numpy_lrn(x, 2, 2.0, 1e-4, 0.75), rtol=1e-5)
+
+
+def test_lrn_in_bfloat16_is_within_a_hundredth_of_float32():
+    x = tf.cast(uniform(2, 8, 8, 96, low=-300, high=300), tf.bfloat16)
+    upstream = tf.cast(uniform(*x.shape, seed=1), tf.bfloat16)
+    half = value_and_gradient(lrn, x, upstream)
+    full = value_and_gradient(lrn, tf.cast(x, tf.float32), upstream)
+    for one, other in zip(half, full, strict=True):
+        assert one.dtype == tf.bfloat16
+        np.testing.assert_allclose(tf.cast(one, tf.float32), other, rtol=1e-2)
+
+
+def test_lrn_in_float16_takes_values_whose_squares_it_cannot_hold():
+    x = tf.cast(uniform(1, 4, 4, 16, low=-60000, high=60000), tf.float16)
+    assert np.isinf(tf.square(x)).any()
+    for values in value_and_gradient(lrn, x, tf.ones_like(x)):
+        assert values.dtype == tf.float16
+        assert np.isfinite(values).all()
+
+
+def test_lrn_works_on_unknown_shapes():
+    dynamic = tf.function(lrn, input_signature=[tf.TensorSpec([None, None, None, 8])])
+    for shape in ((1, 3, 4, 8), (2, 5, 1, 8)):
+        x = uniform(*shape, high=300).astype(np.float32)
+        np.testing.assert_allclose(dynamic(x), lrn(x), rtol=1e-6)
+
+
+# Spatial response normalisation
+
+SPATIAL_NORMS = {  # window, alpha, bias, beta
+    "of cuda-convnet's CIFAR-10 network": (3, 5e-5 / 9, 1, 0.75),
+    "of the released 2012 network": (5, 4e-5, 1, 0.75),
+    "of another power": (3, 1.0, 0.5, 1.0),
+}
+
+
+@pytest.mark.parametrize("constants", SPATIAL_NORMS.values(), ids=SPATIAL_NORMS)
+def test_spatial_norm_equals_a_loop_in_value_and_gradient(constants):
+    x = uniform(2, 4, 5, 2) * np.sqrt(3 / constants[1])
+    upstream = uniform(*x.shape, seed=1)
+    norm = layers.SpatialResponseNormalization(*constants)
+    outputs, gradient = value_and_gradient(norm, x.astype(np.float32), upstream)
+    np.testing.assert_allclose(outputs, numpy_spatial_norm(x, *constants), rtol=1e-5)
+    expected = numpy_gradient(lambda x: numpy_spatial_norm(x, *constants), x, upstream)
+    np.testing.assert_allclose(gradient, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_spatial_norm_counts_nothing_past_the_edges():
+    norm = layers.SpatialResponseNormalization(3, alpha=1, bias=0, beta=1)
+    outputs = norm(np.ones((1, 4, 4, 1), np.float32))
+    terms = [[4, 6, 6, 4], [6, 9, 9, 6], [6, 9, 9, 6], [4, 6, 6, 4]]
+    np.testing.assert_allclose(1 / outputs[0, ..., 0], terms, rtol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
+def test_spatial_norm_in_half_precision_computes_in_float32(dtype):
+    constants = SPATIAL_NORMS["of cuda-convnet's CIFAR-10 network"]
+    x = tf.cast(uniform(2, 8, 8, 4, low=-2000, high=2000), dtype)
+    outputs = layers.SpatialResponseNormalization(*constants, dtype=dtype)(x)
+    assert outputs.dtype == dtype
+    expected = numpy_spatial_norm(tf.cast(x, tf.float64).numpy(), *constants)
+    np.testing.assert_allclose(tf.cast(outputs, tf.float64), expected, rtol=1e-2)
+
+
+@pytest.mark.parametrize("window", [0, 4, -3])
+def test_a_window_without_a_centre_is_refused(window):
+    with pytest.raises(ValueError, match=f"window is {window}; it must be an odd number"):
+        layers.SpatialResponseNormalization(window, alpha=1)
+
+
+# Convolution
+
+
+def test_two_groups_equal_two_towers_in_value_and_gradient():
+    x = uniform(2, 5, 4, 4)
+    kernel = uniform(3, 3, 2, 6, seed=1)
+    layer = layers.Conv2D(6, 3, padding="same", groups=2, bias_initializer="ones")
+    layer.build(x.shape)
+    layer.kernel.assign(kernel)
+    upstream = uniform(2, 5, 4, 6, seed=2)
+    inputs = tf.constant(x, tf.float32)
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        outputs = layer(inputs)
+        loss = tf.reduce_sum(outputs * upstream)
+    input_gradient, kernel_gradient, bias_gradient = tape.gradient(
+        loss, [inputs, layer.kernel.value, layer.bias.value]
+    )
+    np.testing.assert_allclose(outputs, numpy_two_towers(x, kernel, 1) + 1, atol=1e-5)
+    by_inputs = numpy_gradient(lambda x: numpy_two_towers(x, kernel, 1), x, upstream)
+    np.testing.assert_allclose(input_gradient, by_inputs, atol=1e-5)
+    by_kernel = numpy_gradient(lambda kernel: numpy_two_towers(x, kernel, 1), kernel, upstream)
+    np.testing.assert_allclose(kernel_gradient, by_kernel, atol=1e-5)
+    np.testing.assert_allclose(bias_gradient, upstream.sum(axis=(0, 1, 2)), atol=1e-5)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize(
+    ("kernel_size", "strides", "padding"), [(11, 4, "valid"), (5, 1, "same"), (3, 2, "same")]
+)
+def test_convolution_equals_that_of_keras(groups, kernel_size, strides, padding):
+    options = {"groups": groups, "activation": "relu", "bias_initializer": "random_normal"}
+    ours = layers.Conv2D(8, kernel_size, strides, padding, **options)
+    theirs = keras.layers.Conv2D(8, kernel_size, strides, padding, **options)
+    x = uniform(2, 23, 19, 4)
+    expected = theirs(x)
+    ours.build(x.shape)
+    ours.set_weights(theirs.get_weights())
+    np.testing.assert_allclose(ours(x), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_a_kernel_as_large_as_its_input_gives_what_a_convolution_gives(groups):
+    x = tf.constant(uniform(3, 6, 5, 8), tf.float32)
+    layer = layers.Conv2D(10, (6, 5), groups=groups, bias_initializer="random_normal")
+    layer.build(x.shape)
+    # One more column, of zeros, makes it a convolution with two positions.
+    wider = layer(tf.pad(x, [[0, 0], [0, 0], [0, 1], [0, 0]]))
+    assert layer(x).shape == (3, 1, 1, 10)
+    np.testing.assert_allclose(layer(x), wider[:, :, :1], atol=1e-5)
+    if groups == 1:
+        direct = tf.nn.conv2d(x, layer.kernel, 1, "VALID") + layer.bias
+        np.testing.assert_allclose(layer(x), direct, atol=1e-5)
+
+
+# Dropout
+
+
+def test_the_same_seed_gives_the_same_mask_in_a_graph_too():
+    layer = layers.Dropout(0.5, name="dropout6")
+
+    @tf.function
+    def drop(seed):
+        with layers.dropout_seed(seed):
+            return layer(tf.ones([4, 100]), training=True)
+
+    first, again, other = drop(tf.constant([1, 2])), drop(tf.constant([1, 2])), drop([1, 3])
+    np.testing.assert_array_equal(first, again)
+    assert np.any(first != other)
+    with layers.dropout_seed(tf.constant([1, 2])):
+        np.testing.assert_array_equal(layer(tf.ones([4, 100]), training=True), first)
+
+
+def test_layers_of_different_names_draw_different_masks_from_one_seed():
+    with layers.dropout_seed(tf.constant([1, 2])):
+        six, seven = (
+            layers.Dropout(0.5, name=name)(tf.ones([4, 1000]), training=True).numpy() > 0
+            for name in ("dropout6", "dropout7")
+        )
+    # Independent masks agree on half of the 4,000 activations, give or take 5 deviations.
+    assert abs((six == seven).mean() - 0.5) < 5 * 0.5 / np.sqrt(4000)
+
+
+def test_without_a_seed_each_call_draws_anew_in_a_graph_too():
+    layer = layers.Dropout(0.5)
+    drop = tf.function(lambda: layer(tf.ones([100]), training=True))
+    assert len({drop().numpy().tobytes() for _ in range(4)}) == 4
+    assert len({layer(tf.ones([100]), training=True).numpy().tobytes() for _ in range(4)}) == 4
+
+
+def test_a_seed_ends_with_its_block_and_stays_in_its_thread():
+    layer = layers.Dropout(0.5)
+    elsewhere = []
+
+    def drop():
+        return layer(tf.ones([100]), training=True).numpy().tobytes()
+
+    with layers.dropout_seed(tf.constant([1, 2])):
+        outer = drop()
+        with layers.dropout_seed(tf.constant([3, 4])):
+            assert drop() != outer
+        assert drop() == outer
+        thread = threading.Thread(target=lambda: elsewhere.extend([drop(), drop()]))
+        thread.start()
+        thread.join()
+    assert len({outer, drop(), *elsewhere}) == 4
+
+
+@pytest.mark.parametrize("keep_prob", [0.5, 0.8])
+@pytest.mark.parametrize("rescale", [True, False])
+def test_dropout_keeps_its_share_and_scales_in_one_mode_only(keep_prob, rescale):
+    layer = layers.Dropout(keep_prob, rescale_in_training=rescale)
+    x = uniform(100, 200, low=1, high=2).astype(np.float32)
+    with layers.dropout_seed(tf.constant([1, 2])):
+        trained = layer(x, training=True).numpy()
+    kept = trained != 0
+    deviation = np.sqrt(keep_prob * (1 - keep_prob) / x.size)
+    assert abs(kept.mean() - keep_prob) < 5 * deviation
+    # The 2012 paper scales at test time, TF-Slim and Keras in training.
+    np.testing.assert_allclose(trained[kept], (x / keep_prob if rescale else x)[kept], rtol=1e-6)
+    np.testing.assert_allclose(layer(x), x if rescale else x * keep_prob, rtol=1e-6)
+
+
+@pytest.mark.parametrize("rescale", [True, False])
+@pytest.mark.parametrize("training", [True, False])
+def test_keeping_everything_changes_nothing(rescale, training):
+    layer = layers.Dropout(1.0, rescale_in_training=rescale)
+    x = uniform(4, 5).astype(np.float32)
+    np.testing.assert_array_equal(layer(x, training=training), x)
+
+
+@pytest.mark.parametrize("keep_prob", [0, -0.5, 1.5, np.nan])
+def test_a_share_that_is_none_is_refused(keep_prob):
+    with pytest.raises(ValueError, match=rf"dropout_keep_prob is {keep_prob}; .* \(0, 1\]"):
+        layers.Dropout(keep_prob)
+
+
+# Padding and squeezing
+
+
+@pytest.mark.parametrize("size", range(224, 232))
+def test_padding_lets_the_last_window_read_every_pixel(size):
+    layer = layers.PadToWholeStrides(11, 4)
+    x = tf.ones([1, size, size + 1, 1])
+    outputs = layer(x)
+    # The paper's 55 positions are 1 + ceil((224 - 11) / 4).
+    for axis, given in ((1, size), (2, size + 1)):
+        assert (outputs.shape[axis] - 11) / 4 == np.ceil((given - 11) / 4)
+    assert layer.compute_output_shape(x.shape) == tuple(outputs.shape)
+    np.testing.assert_array_equal(outputs[:, :size, : size + 1], x)
+    assert np.sum(outputs) == size * (size + 1), "what is added is not zero"
+    dynamic = tf.function(layer, input_signature=[tf.TensorSpec([None, None, None, 1])])
+    np.testing.assert_array_equal(dynamic(x), outputs)
+
+
+def test_padding_adds_three_rows_and_columns_to_224_and_none_to_227():
+    layer = layers.PadToWholeStrides(11, 4)
+    assert layer.compute_output_shape((None, 224, 227, 3)) == (None, 227, 227, 3)
+    assert layer.compute_output_shape((None, None, None, 3)) == (None, None, None, 3)
+
+
+def test_squeezing_more_than_one_position_says_what_to_ask_for():
+    squeeze = layers.SpatialSqueeze()
+    assert squeeze(tf.ones([2, 1, 1, 5])).shape == (2, 5)
+    assert squeeze.compute_output_shape((None, None, None, 5)) == (None, 5)
+    with pytest.raises(ValueError, match=r"2x1 positions.*global_pool=True.*squeeze=False"):
+        squeeze.compute_output_shape((None, 2, 1, 5))
+
+
+# Serialisation
+
+
+def test_a_saved_model_loads_with_every_layer_and_option(tmp_path):
+    images = keras.Input([None, None, 3])
+    net = layers.PadToWholeStrides(5, 3)(images)
+    net = layers.Conv2D(6, 5, 3, groups=3)(net)
+    net = layers.LocalResponseNormalization(depth_radius=1, bias=0.5, alpha=0.1, beta=0.6)(net)
+    net = layers.SpatialResponseNormalization(5, alpha=0.2, bias=0.7, beta=0.9)(net)
+    net = keras.layers.GlobalAveragePooling2D(keepdims=True)(net)
+    net = layers.Dropout(0.3, rescale_in_training=False)(net)
+    model = keras.Model(images, layers.SpatialSqueeze()(net))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    x = uniform(2, 12, 13, 3, high=5).astype(np.float32)
+    np.testing.assert_array_equal(loaded(x), model(x))
+    assert [layer.get_config() for layer in loaded.layers] == [
+        layer.get_config() for layer in model.layers
+    ]
