@@ -59,6 +59,16 @@ def per_replica_batch_size(batch_size: int, strategy: tf.distribute.Strategy) ->
     return batch_size // replicas
 
 
+def is_chief(strategy: tf.distribute.Strategy) -> bool:
+    """Whether this process is the one among several hosts that writes checkpoints and metrics."""
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return True
+    resolver = strategy.cluster_resolver
+    if resolver.task_type != "worker":
+        return resolver.task_type in (None, "chief")
+    return resolver.task_id == 0 and "chief" not in resolver.cluster_spec().jobs
+
+
 def _divide_cpu(wanted: int) -> int:
     cpu = tf.config.list_physical_devices("CPU")[0]
     if wanted > 1:

@@ -23,6 +23,7 @@ class Reporter:
       num_steps: of the whole run.
       steps_per_epoch: may be fractional.
       batch_size: images a step.
+      silent: neither shows nor writes anything, as all hosts but one must.
     """
 
     def __init__(
@@ -32,20 +33,26 @@ class Reporter:
         num_steps: int,
         steps_per_epoch: float,
         batch_size: int,
+        silent: bool = False,
     ):
+        self._silent = silent
         self._steps_per_epoch = steps_per_epoch
         self._batch_size = batch_size
         self._path = os.path.join(train_dir, "metrics.jsonl")
-        _drop_lines_after(self._path, first_step)
-        self._train_summaries = tf.summary.create_file_writer(train_dir)
-        self._validation_summaries = tf.summary.create_file_writer(
-            os.path.join(train_dir, "validation")
-        )
+        if silent:
+            self._train_summaries = self._validation_summaries = tf.summary.create_noop_writer()
+        else:
+            _drop_lines_after(self._path, first_step)
+            self._train_summaries = tf.summary.create_file_writer(train_dir)
+            self._validation_summaries = tf.summary.create_file_writer(
+                os.path.join(train_dir, "validation")
+            )
         # A log file gets a line every half a minute rather than ten a second.
         self._bar = tqdm.tqdm(
             initial=first_step,
             total=num_steps,
             unit="step",
+            disable=silent,
             dynamic_ncols=True,
             mininterval=0.2 if sys.stderr.isatty() else 30,
         )
@@ -68,7 +75,8 @@ class Reporter:
 
     def say(self, text: str) -> None:
         """Prints a line above the progress bar."""
-        self._bar.write(text)
+        if not self._silent:
+            self._bar.write(text)
 
     def paused(self, seconds: float) -> None:
         """Leaves time spent on validation or saving out of images per second."""
@@ -97,6 +105,8 @@ class Reporter:
         self._write("validation", self._validation_summaries, step, metrics)
 
     def _write(self, kind: str, summaries: Any, step: int, metrics: dict[str, Any]) -> None:
+        if self._silent:
+            return
         epoch = round(step / self._steps_per_epoch, 4)
         with open(self._path, "a") as file:
             file.write(json.dumps({"kind": kind, "step": step, "epoch": epoch} | metrics) + "\n")

@@ -51,7 +51,7 @@ def train(config: TrainingConfig) -> str:
     )
     validation_dataset = _validation_dataset(config)
     description = _describe(config, dataset, validation_dataset)
-    train_dir = _prepare_train_dir(config, description)
+    train_dir = _prepare_train_dir(config, description, devices.is_chief(strategy))
     trainer = Trainer(config, strategy, dataset, validation_dataset, description, train_dir)
     return trainer.run()
 
@@ -79,6 +79,8 @@ class Trainer:
     ):
         self._config = config
         self._strategy = strategy
+        # Hosts share train_dir: all read it, one writes.
+        self._is_chief = devices.is_chief(strategy)
         self._dataset = dataset
         self._description = description
         self._train_dir = train_dir
@@ -171,6 +173,7 @@ class Trainer:
             self._num_steps,
             self._steps_per_epoch,
             self._config.batch_size,
+            silent=not self._is_chief,
         ) as reporter:
             try:
                 for step in range(first_step + 1, self._num_steps + 1):
@@ -189,7 +192,7 @@ class Trainer:
                         started = time.monotonic()
                         if is_validation:
                             result = self._validate(reporter, step)
-                        self._save()
+                        self._save_with(self._manager)
                         last_save = time.monotonic()
                         reporter.paused(last_save - started)
             except tf.errors.InvalidArgumentError as error:
@@ -199,7 +202,7 @@ class Trainer:
             except KeyboardInterrupt:
                 step = int(self._step)
                 reporter.say(f"\nInterrupted at step {step:,}; saving. The same command goes on.")
-                self._save()
+                self._save_with(self._manager)
                 raise
         return self._conclude(result)
 
@@ -246,18 +249,15 @@ class Trainer:
             reporter.say(f"step {step:,}: no better for a while, the learning rate is lowered.")
         if result.top_1 > float(self._best_top_1):
             self._best_top_1.assign(result.top_1)
-            self._check_finite(step)
-            self._best_manager.save(step)
+            self._save_with(self._best_manager)
         return result
 
-    def _save(self) -> None:
+    def _save_with(self, manager: tf.train.CheckpointManager) -> None:
         step = int(self._step)
-        self._check_finite(step)
-        self._manager.save(step)
-
-    def _check_finite(self, step: int) -> None:
         if not run_directory.all_finite(self.network_fn.variables):
             raise ValueError(self._divergence(step, self._learning_rate(step)))
+        if self._is_chief:
+            manager.save(step)
 
     def _divergence(self, step: int, rate: float) -> str:
         last = self._manager.latest_checkpoint
@@ -397,7 +397,9 @@ def _describe(
     return description
 
 
-def _prepare_train_dir(config: TrainingConfig, description: ModelDescription) -> str:
+def _prepare_train_dir(
+    config: TrainingConfig, description: ModelDescription, is_chief: bool
+) -> str:
     """Makes the folder of the run and writes what it is; raises if it holds another run."""
     default = os.path.join("runs", f"{config.model_name}-{config.dataset_name}".replace("/", "-"))
     train_dir = os.path.expanduser(config.train_dir or default)
@@ -406,10 +408,10 @@ def _prepare_train_dir(config: TrainingConfig, description: ModelDescription) ->
         earlier = ModelDescription.load(train_dir)
         if earlier is not None and tf.train.latest_checkpoint(train_dir):
             _check_same_run(earlier, description, train_dir)
-        description.save(train_dir)
-        run_directory.write_text(
-            os.path.join(train_dir, "flags.txt"), command_line.flag_lines(config)
-        )
+        if is_chief:
+            description.save(train_dir)
+            flags_path = os.path.join(train_dir, "flags.txt")
+            run_directory.write_text(flags_path, command_line.flag_lines(config))
     except OSError as error:
         raise ValueError(f"--train_dir {train_dir} cannot be written: {error.strerror}.") from error
     return train_dir
