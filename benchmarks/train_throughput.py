@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from training.configuration import TrainingConfig  # first: sets TensorFlow's environment
+from training.configuration import TrainingConfig  # sets TensorFlow's environment, so first
 
 # isort: split
 import keras

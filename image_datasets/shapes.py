@@ -26,7 +26,7 @@ _SPLIT_SEEDS = {"train": 0, "validation": 1}
 
 
 class Shapes(tfds.core.GeneratorBasedBuilder):
-    """Ten shapes of random position, size, rotation and colour on textured backgrounds.
+    """Ten bright shapes on textured backgrounds, at random places, sizes, tilts and colours.
 
     2,000 training and 500 validation JPEGs of 256x256, as many of each class, the same on every
     run. Only the outline tells the class.

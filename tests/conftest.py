@@ -2,6 +2,8 @@
 
 import training  # noqa: F401, I001 (sets TensorFlow's environment, so it comes first)
 
+import pathlib
+
 import pytest
 import tensorflow as tf
 
@@ -15,3 +17,12 @@ def _no_leftovers_of_keras():
     """Names that Keras counts up, and models that it would keep alive, end with each test."""
     yield
     tf.keras.backend.clear_session()
+
+
+@pytest.fixture(scope="session")
+def real_data_dir() -> str:
+    """The TFDS folder with real prepared datasets, which is beside the repository or nowhere."""
+    folder = pathlib.Path(__file__).resolve().parents[2] / "shared" / "data" / "tfds"
+    if not folder.is_dir():
+        pytest.skip(f"there are no prepared datasets in {folder}")
+    return str(folder)

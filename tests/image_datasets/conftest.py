@@ -36,15 +36,6 @@ def write_images(tmp_path):
 
 
 @pytest.fixture(scope="session")
-def real_data_dir() -> str:
-    """The TFDS folder with real prepared datasets, which is beside the repository or nowhere."""
-    folder = pathlib.Path(__file__).resolve().parents[3] / "shared" / "data" / "tfds"
-    if not folder.is_dir():
-        pytest.skip(f"there are no prepared datasets in {folder}")
-    return str(folder)
-
-
-@pytest.fixture(scope="session")
 def shapes_dir(tmp_path_factory) -> str:
     """A data_dir with the embedded dataset, all of it."""
     data_dir = str(tmp_path_factory.mktemp("shapes"))

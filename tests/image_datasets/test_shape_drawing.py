@@ -85,6 +85,6 @@ def test_a_shape_stands_out_from_its_background(seed):
     hole = np.linalg.norm(images[0] - images[1], axis=-1) > 60
     # The ring's hole is 0.56 of the circle's diameter; through it one sees the background.
     share = hole.sum() / IMAGE_SIZE**2
-    assert np.pi / 4 * (0.55 * 0.35) ** 2 < share < np.pi / 4 * (0.57 * 0.8) ** 2
+    assert np.pi / 4 * (0.55 * 0.55) ** 2 < share < np.pi / 4 * (0.57 * 0.85) ** 2
     contrast = np.linalg.norm(images[0][hole] - images[1][hole], axis=-1)
     assert np.median(contrast) > 100

@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from image_datasets.dataset_factory import get_dataset
 from training import evaluation, export
-from training.configuration import EvaluationConfig, ExportConfig
+from training.configuration import EvaluationConfig, ExportConfig, TrainingConfig
 from training.training_loop import train
 
 # A new process that knows TensorFlow and nothing of this project.
@@ -36,19 +37,28 @@ def run(replaced):
     return config.train_dir
 
 
-def test_a_new_process_gives_the_evaluation_drivers_probabilities(run, tmp_path):
-    evaluation.evaluate(EvaluationConfig(checkpoint_path=run, batch_size=8))
-    export_dir = export.export(ExportConfig(checkpoint_path=run))
+def read_predictions(run):
     with open(pathlib.Path(run, "evaluation/predictions.csv")) as file:
-        rows = list(csv.DictReader(file))
+        return list(csv.DictReader(file))
+
+
+def serve(export_dir, paths, elsewhere):
+    """The answers of a new process, started where nothing of this project can be imported."""
     finished = subprocess.run(
-        [sys.executable, "-c", SERVE, export_dir, json.dumps([row["example"] for row in rows])],
-        cwd=tmp_path,
+        [sys.executable, "-c", SERVE, export_dir, json.dumps(paths)],
+        cwd=elsewhere,
         capture_output=True,
         text=True,
         check=True,
     )
-    answers = json.loads(finished.stdout)
+    return json.loads(finished.stdout)
+
+
+def test_a_new_process_gives_the_evaluation_drivers_probabilities(run, tmp_path):
+    evaluation.evaluate(EvaluationConfig(checkpoint_path=run, batch_size=8))
+    export_dir = export.export(ExportConfig(checkpoint_path=run))
+    rows = read_predictions(run)
+    answers = serve(export_dir, [row["example"] for row in rows], tmp_path)
     assert answers["modules"] == []
     expected = [
         [float(row[f"probability:{name}"]) for name in ("blue", "green", "red")] for row in rows
@@ -86,3 +96,32 @@ def test_a_checkpoint_without_its_description_is_explained(run):
     pathlib.Path(run, "model.json").unlink()
     with pytest.raises(ValueError, match=r"There is no model\.json beside"):
         export.export(ExportConfig(checkpoint_path=run))
+
+
+@pytest.mark.slow
+def test_alexnet_answers_for_fifty_photos_as_its_evaluation_does(tmp_path, real_data_dir):
+    """The paper's network, LRN included, on real photos of different sizes in one batch."""
+    split = "train[:50]"
+    config = TrainingConfig(
+        model_name="alexnet",
+        dataset_name="tf_flowers",
+        dataset_dir=real_data_dir,
+        dataset_split_name=split,
+        validation_split_name=split,
+        train_dir=str(tmp_path / "run"),
+        batch_size=25,
+        max_number_of_steps=2,
+    )
+    train(config)
+    evaluation.evaluate(EvaluationConfig(checkpoint_path=config.train_dir, batch_size=16))
+    export_dir = export.export(ExportConfig(checkpoint_path=config.train_dir))
+    paths = []
+    for example in get_dataset("tf_flowers", split, real_data_dir).examples():
+        paths.append(str(tmp_path / f"{int(example['index'])}.jpg"))
+        pathlib.Path(paths[-1]).write_bytes(example["image"].numpy())
+    answers = serve(export_dir, paths, tmp_path)
+    rows = read_predictions(config.train_dir)
+    names = [name for name in rows[0] if name.startswith("probability:")]
+    expected = [[float(row[name]) for name in names] for row in rows]
+    assert len(rows) == 50
+    np.testing.assert_allclose(answers["probabilities"], expected, atol=1e-5)
