@@ -79,7 +79,7 @@ def flag_lines(config: Any) -> str:
         if isinstance(value, bool):
             lines.append(f"--{'' if value else 'no'}{field.name}")
         elif isinstance(value, list):
-            lines.append(f"--{field.name}={','.join(value)}")
+            lines.append(f"--{field.name}={flags.CsvListSerializer(',').serialize(value)}")
         elif value is not None:
             lines.append(f"--{field.name}={value}")
     return "\n".join(lines) + "\n"
@@ -103,7 +103,7 @@ def _parser(annotation: Any, choices: tuple[str, ...] | None) -> tuple[Any, Any]
         return flags.EnumParser(choices), flags.ArgumentSerializer()
     arguments = set(typing.get_args(annotation)) - {types.NoneType}
     if typing.get_origin(annotation) is list:
-        return flags.ListParser(), flags.ListSerializer(",")
+        return flags.ListParser(), flags.CsvListSerializer(",")
     kind = arguments.pop() if arguments else annotation
     parsers = {int: flags.IntegerParser, float: flags.FloatParser, str: flags.ArgumentParser}
     return parsers[kind](), flags.ArgumentSerializer()

@@ -93,7 +93,9 @@ class TrainingConfig(InputConfig):
         None, "The preprocessing pipeline. Default: the network's own."
     )
     preprocessing_options: list[str] = _flag(
-        [], "Options of the preprocessing as name=value, for example resize_side=288."
+        [],
+        "Options of the preprocessing as name=value, for example resize_side=288. One with commas "
+        'stands in double quotes: augment=False,"deviation_rgb=(1,1,1)".',
     )
     augment: bool = _flag(
         True,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import importlib
 import json
 import os
 from collections.abc import Iterator
@@ -17,12 +16,11 @@ import tqdm
 from image_datasets import dataset_factory
 from image_datasets.image_dataset import ImageDataset
 from nets.nets_factory import NetworkFn
-from preprocessing import preprocessing_factory
 from preprocessing.pipeline import Preprocessing
 from training import devices, input_pipeline, run_directory
 from training.configuration import EvaluationConfig
 from training.input_pipeline import Example
-from training.run_directory import ModelDescription, RestoreReport
+from training.trained_model import check_classes, load_trained_model
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,50 +229,6 @@ class Predictions:
         self._file.close()
 
 
-@dataclasses.dataclass(frozen=True)
-class TrainedModel:
-    """A network with weights from a checkpoint, and what it was trained with."""
-
-    network_fn: NetworkFn
-    description: ModelDescription
-    preprocessing: Preprocessing
-    report: RestoreReport
-
-
-def load_trained_model(
-    checkpoint_path: str | None,
-    *,
-    use_moving_average: bool = True,
-    network_module: list[str] | None = None,
-) -> TrainedModel:
-    """Rebuilds the network of a run in float32 and restores its weights.
-
-    Args:
-      checkpoint_path: a train_dir or a checkpoint in one.
-      use_moving_average: takes the weights' moving averages if the run kept them.
-      network_module: modules to import besides those that the run imported.
-
-    Raises:
-      ValueError: if there is no such checkpoint or it does not fit its model.json.
-    """
-    prefix = run_directory.find_checkpoint(checkpoint_path)
-    description = ModelDescription.load(os.path.dirname(prefix))
-    if description is None:
-        raise ValueError(
-            f"There is no model.json beside {prefix}, which says what network it is. Training "
-            "writes it; copy it along with the checkpoint."
-        )
-    import_modules([*description.network_module, *(network_module or [])])
-    network_fn = description.build()
-    report = run_directory.restore_network(
-        network_fn, prefix, use_moving_average=use_moving_average
-    )
-    preprocessing = preprocessing_factory.get_preprocessing(
-        description.preprocessing_name, is_training=False, **description.preprocessing_options
-    )
-    return TrainedModel(network_fn, description, preprocessing, report)
-
-
 def evaluate(config: EvaluationConfig) -> EvaluationResult:
     """Runs the evaluation driver: evaluates a checkpoint, prints and writes what it found.
 
@@ -341,16 +295,6 @@ def evaluate(config: EvaluationConfig) -> EvaluationResult:
     return result
 
 
-def check_classes(class_names: list[str], dataset: ImageDataset, labels_offset: int) -> None:
-    """Raises ValueError if a dataset's classes are not those that a network answers with."""
-    there = list(dataset.class_names[labels_offset:])
-    if there != list(class_names):
-        raise ValueError(
-            f"The network answers with {_class_list(class_names)}, but {dataset.name} has "
-            f"{_class_list(there)}."
-        )
-
-
 def corrupt_image_error(
     dataset: ImageDataset, preprocessing: Preprocessing, error: tf.errors.OpError
 ) -> Exception:
@@ -362,17 +306,3 @@ def corrupt_image_error(
         f"This image cannot be decoded: {name}. Replace it, or leave out such images with "
         "--skip_corrupt_images."
     )
-
-
-def import_modules(names: list[str]) -> None:
-    """Imports modules that register networks or preprocessings of a user's own."""
-    for name in names:
-        try:
-            importlib.import_module(name)
-        except ImportError as error:
-            raise ValueError(f"--network_module {name} cannot be imported: {error}") from error
-
-
-def _class_list(names: list[str]) -> str:
-    shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-    return f"{len(names)} classes ({shown})"

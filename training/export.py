@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from nets.nets_factory import NetworkFn
 from preprocessing.pipeline import Preprocessing
-from training import evaluation
 from training.configuration import ExportConfig
+from training.trained_model import load_trained_model
 
 Answers = dict[str, tf.Tensor]
 
@@ -86,7 +86,7 @@ def export(config: ExportConfig) -> str:
     Raises:
       ValueError: if the checkpoint does not exist or fit, or the folder is in use.
     """
-    model = evaluation.load_trained_model(
+    model = load_trained_model(
         config.checkpoint_path,
         use_moving_average=config.use_moving_average,
         network_module=config.network_module,

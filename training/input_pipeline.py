@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-
 import tensorflow as tf
 
 from image_datasets.image_dataset import ImageDataset
@@ -124,18 +122,6 @@ def find_corrupt_image(dataset: ImageDataset, preprocessing: Preprocessing) -> s
         if weight == 0:
             return dataset.describe(int(index))
     return None
-
-
-def describe_corrupt_images(dataset: ImageDataset, indexes: Iterable[int]) -> str:
-    """A line for the user: how many images were left out, and which."""
-    names = [dataset.describe(index) for index in sorted(set(indexes))]
-    shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-    plural = (
-        "image that cannot be decoded was"
-        if len(names) == 1
-        else ("images that cannot be decoded were")
-    )
-    return f"{len(names)} {plural} left out: {shown}"
 
 
 def _host_half(

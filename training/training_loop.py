@@ -26,6 +26,7 @@ from training.optimizers import make_optimizer
 from training.reporting import Reporter
 from training.run_directory import CHECKPOINT_NAME, ModelDescription
 from training.train_step import DTYPE_POLICIES, TrainStep
+from training.trained_model import check_classes, import_modules
 
 
 def train(config: TrainingConfig) -> str:
@@ -44,7 +45,7 @@ def train(config: TrainingConfig) -> str:
     """
     strategy = devices.make_strategy(config.distribution_strategy, config.num_replicas)
     devices.per_replica_batch_size(config.batch_size, strategy)
-    evaluation.import_modules(config.network_module)
+    import_modules(config.network_module)
     keras.utils.set_random_seed(config.seed)
     dataset = dataset_factory.get_dataset(
         config.dataset_name, config.dataset_split_name, config.dataset_dir
@@ -105,6 +106,11 @@ class Trainer:
                 if config.moving_average_decay
                 else {}
             )
+        if config.learning_rate_decay_type == "plateau" and validation_dataset is None:
+            raise ValueError(
+                "--learning_rate_decay_type=plateau follows the validation error, but there is no "
+                "validation: give --validation_split_name."
+            )
         self._train_step = TrainStep(
             config,
             strategy,
@@ -151,6 +157,7 @@ class Trainer:
             max_to_keep=1,
             checkpoint_name=CHECKPOINT_NAME,
         )
+        self._left_out = 0
         self._pending: list[dict[str, tf.Tensor]] = []
 
     def run(self) -> str:
@@ -231,6 +238,7 @@ class Trainer:
             key: sum(float(outcome[key]) for outcome in self._pending)
             for key in ("loss", "right", "counted")
         }
+        self._left_out += len(self._pending) * self._config.batch_size - round(totals["counted"])
         self._pending.clear()
         loss = totals["loss"] / max(totals["counted"], 1)
         if not np.isfinite(loss):
@@ -340,6 +348,8 @@ class Trainer:
     def _conclude(self, result: EvaluationResult | None) -> str:
         checkpoint = self._manager.latest_checkpoint
         best = self._best_manager.latest_checkpoint
+        if self._left_out:
+            print(f"{self._left_out:,} times an image that cannot be decoded was left out.")
         if result is not None:
             print(f"Done: {result}.")
         if best:
@@ -378,7 +388,7 @@ def _describe(
             f"{dataset.num_classes} classes."
         )
     if validation_dataset is not None:
-        evaluation.check_classes(class_names, validation_dataset, config.labels_offset)
+        check_classes(class_names, validation_dataset, config.labels_offset)
     description = ModelDescription(
         model_name=config.model_name,
         network_options=parse_options("network_options", config.network_options),

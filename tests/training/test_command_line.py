@@ -7,7 +7,7 @@ import pytest
 from absl import flags
 
 from training import command_line
-from training.configuration import EvaluationConfig, ExportConfig, TrainingConfig
+from training.configuration import EvaluationConfig, ExportConfig, TrainingConfig, parse_options
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -27,7 +27,7 @@ def test_without_flags_it_is_the_default_configuration(config_class):
 @pytest.mark.parametrize("config_class", [TrainingConfig, EvaluationConfig, ExportConfig])
 def test_every_flag_has_a_help_text_of_its_own(config_class):
     for field in dataclasses.fields(config_class):
-        assert field.metadata["help"].endswith((".", "[0, 1)", "...")), field.name
+        assert field.metadata["help"].endswith("."), field.name
 
 
 def test_flags_of_every_kind_arrive_and_can_be_written_as_a_flagfile(tmp_path):
@@ -39,11 +39,16 @@ def test_flags_of_every_kind_arrive_and_can_be_written_as_a_flagfile(tmp_path):
         "--noaugment",
         "--trainable_scopes=a/b,a/c",
         "--moving_average_decay=0.99",
+        '--preprocessing_options=augment=False,"deviation_rgb=(1,1,1)"',
         "--mixed_precision=bfloat16",
         "--validation_split_name=train[80%:]",
     )
     assert config.trainable_scopes == ["a/b", "a/c"]
     assert (config.batch_size, config.learning_rate, config.augment) == (64, 0.5, False)
+    assert parse_options("preprocessing_options", config.preprocessing_options) == {
+        "augment": False,
+        "deviation_rgb": (1, 1, 1),
+    }
     flagfile = tmp_path / "flags.txt"
     flagfile.write_text(command_line.flag_lines(config))
     assert parse(TrainingConfig, f"--flagfile={flagfile}") == config

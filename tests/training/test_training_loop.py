@@ -176,13 +176,14 @@ def test_label_smoothing_and_every_other_optimizer_setting_reach_the_loss(replac
     assert metrics(config)[0]["loss"] != metrics(plain)[0]["loss"]
 
 
-def test_corrupt_images_are_named_or_left_out(replaced, photos, tmp_path):
+def test_corrupt_images_are_named_or_left_out_and_counted(replaced, photos, tmp_path, capsys):
     root = tmp_path / "damaged"
     shutil.copytree(photos, root)
     (root / "train" / "green" / "4.jpg").write_bytes(b"not an image")
     with pytest.raises(ValueError, match=r"cannot be decoded: .*green.4\.jpg"):
         train(replaced(dataset_dir=str(root)))
-    train(replaced(dataset_dir=str(root), skip_corrupt_images=True))
+    train(replaced(dataset_dir=str(root), skip_corrupt_images=True, max_number_of_steps=6))
+    assert "2 times an image that cannot be decoded was left out" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -206,6 +207,10 @@ def test_corrupt_images_are_named_or_left_out(replaced, photos, tmp_path):
         ({"trainable_scopes": ["tiny/fc9"]}, "Unknown scope 'tiny/fc9'. Did you mean"),
         ({"checkpoint_path": "/nowhere"}, "does not exist"),
         ({"labels_offset": 3}, "only 3 classes"),
+        (
+            {"learning_rate_decay_type": "plateau", "validation_split_name": "none"},
+            "there is no validation",
+        ),
         ({"dataset_dir": "/nowhere"}, "/nowhere"),
     ],
 )
