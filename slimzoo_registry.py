@@ -9,6 +9,13 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
+class UnknownNameError(ValueError, KeyError):
+    """A user gave a name that does not exist: a ValueError that mappings know as a KeyError."""
+
+    def __str__(self) -> str:
+        return str(self.args[0])  # KeyError would show the message's repr
+
+
 class Registry(Mapping[str, T]):
     """A read-only mapping from names to entries that is filled by a decorator.
 
@@ -36,9 +43,8 @@ class Registry(Mapping[str, T]):
         return decorator
 
     def __getitem__(self, name: str) -> T:
-        # ValueError, not KeyError: the name is a user's value, and KeyError prints it as a repr.
         if name not in self._entries:
-            raise ValueError(unknown_name_message(self.kind, name, self._entries))
+            raise UnknownNameError(unknown_name_message(self.kind, name, self._entries))
         return self._entries[name]
 
     def __contains__(self, name: object) -> bool:

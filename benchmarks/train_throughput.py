@@ -96,7 +96,7 @@ def _make_step(model: str, precision: str) -> tuple[Callable[[], dict[str, tf.Te
     config = TrainingConfig(
         model_name=model, batch_size=_BATCH_SIZE.value, mixed_precision=precision
     )
-    strategy = devices.make_strategy()
+    strategy = devices.make_strategy(num_replicas=1)
     with strategy.scope():
         network_fn = nets_factory.get_network_fn(model, dtype_policy=DTYPE_POLICIES[precision])
         trainable = list(network_fn.variables.values())
@@ -117,22 +117,27 @@ def _make_step(model: str, precision: str) -> tuple[Callable[[], dict[str, tf.Te
     }
     step = TrainStep(config, strategy, network_fn, trainable, optimizer, preprocessing, {})
     rate = tf.constant(1e-4)
-    return lambda: step(batch, rate, tf.constant(0)), 3 * 2 * _multiply_adds(network_fn)
+    return lambda: step(batch, rate, tf.constant(0)), _operations(network_fn)
 
 
-def _multiply_adds(network_fn: nets_factory.NetworkFn) -> float:
-    """Per image, forward: each weight of a convolution is used once at every output position."""
+def _operations(network_fn: nets_factory.NetworkFn) -> float:
+    """Of a step on one image: each weight is used once at every position, three times over.
+
+    Forward, for the gradient of the weights and for that of the inputs, which the first layer does
+    not need; a multiply-add is two operations.
+    """
     size = network_fn.default_image_size
     _, end_points = network_fn(tf.zeros([1, size, size, 3]))
     positions = {
         name.rpartition("/")[2]: value.shape[1] * value.shape[2] if value.shape.rank == 4 else 1
         for name, value in end_points.items()
     }
-    return sum(
+    multiply_adds = [
         float(np.prod(layer.kernel.shape)) * positions[layer.name]
         for layer in network_fn.model.layers
         if hasattr(layer, "kernel")
-    )
+    ]
+    return 2 * (3 * sum(multiply_adds) - multiply_adds[0])
 
 
 def _matrix_product_gflops(precision: str) -> float:

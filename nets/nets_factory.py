@@ -45,9 +45,10 @@ class Network:
     preprocessing_name: str
 
     @property
-    def options(self) -> list[str]:
-        """The names of the keyword options that `get_network_fn` passes on."""
-        return list(inspect.signature(self.build).parameters)[2:]
+    def options(self) -> dict[str, Any]:
+        """The keyword options that `get_network_fn` passes on, with their defaults."""
+        parameters = list(inspect.signature(self.build).parameters.values())[2:]
+        return {parameter.name: parameter.default for parameter in parameters}
 
 
 networks: Registry[Network] = Registry("network")

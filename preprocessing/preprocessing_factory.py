@@ -15,6 +15,7 @@ A pipeline of one's own is a frozen dataclass derived from `Preprocessing`:
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 # The imports of pipelines are what registers them.
@@ -26,7 +27,19 @@ from preprocessing.pipeline import (
     register_preprocessing,
 )
 
-__all__ = ["PREPROCESSINGS", "Preprocessing", "get_preprocessing", "register_preprocessing"]
+__all__ = [
+    "PREPROCESSINGS",
+    "Preprocessing",
+    "get_options",
+    "get_preprocessing",
+    "register_preprocessing",
+]
+
+
+def get_options(name: str) -> dict[str, Any]:
+    """Returns the options of the pipeline registered under `name`, with their defaults."""
+    fields = dataclasses.fields(PREPROCESSINGS[name])
+    return {field.name: field.default for field in fields if field.name != "is_training"}
 
 
 def get_preprocessing(name: str, is_training: bool = False, **options: Any) -> Preprocessing:

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import math
+from collections.abc import Mapping
 from typing import Any
+
+from slimzoo_registry import unknown_name_message
 
 STRATEGIES = ("mirrored", "multi_worker_mirrored")
 PRECISIONS = ("float32", "bfloat16", "float16")
@@ -72,14 +76,14 @@ class TrainingConfig(InputConfig):
     train_dir: str | None = _flag(
         None,
         "Where checkpoints, metrics and summaries go; a run found there is resumed. "
-        "Default: runs/MODEL-DATASET in the current folder.",
+        "Default: runs/MODEL-DATASET in the current folder, for `folder` runs/MODEL-FOLDER.",
     )
     dataset_split_name: str = _flag(
         "train", "The split to train on, in TFDS syntax: train, train[:80%], train+validation."
     )
     validation_split_name: str | None = _flag(
         None,
-        "The split to validate on while training. Default: validation, test or val if the "
+        "The split to validate on while training. Default: validation, val or test if the "
         "dataset has one; `none` turns validation off.",
     )
     labels_offset: int = _flag(
@@ -110,7 +114,17 @@ class TrainingConfig(InputConfig):
     )
     num_epochs: float = _flag(90.0, "Passes over the training split; the 2012 paper made about 90.")
     optimizer: str = _flag("momentum", "adadelta, adagrad, adam, ftrl, momentum, rmsprop or sgd.")
-    momentum: float = _flag(0.9, "Of the optimizers `momentum` and `rmsprop`.")
+    momentum: float = _flag(0.9, "Of the optimizer `momentum`.")
+    rmsprop_momentum: float = _flag(0.9, "Of the optimizer `rmsprop`.")
+    rmsprop_decay: float = _flag(0.9, "By which `rmsprop` forgets squared gradients.")
+    adam_beta1: float = _flag(0.9, "By which `adam` forgets gradients.")
+    adam_beta2: float = _flag(0.999, "By which `adam` forgets squared gradients.")
+    adadelta_rho: float = _flag(0.95, "By which `adadelta` forgets squared gradients.")
+    opt_epsilon: float | None = _flag(
+        None,
+        "Added to denominators of `adam`, `rmsprop` and `adadelta`. Default: 1e-7 for adam and "
+        "adadelta, 1 for rmsprop.",
+    )
     weight_decay: float = _flag(
         5e-4, "L2 factor on weights, not on biases, applied inside the optimizer's update."
     )
@@ -181,6 +195,7 @@ class TrainingConfig(InputConfig):
             keep_checkpoints=self.keep_checkpoints,
             log_every_n_steps=self.log_every_n_steps,
             shuffle_buffer_size=self.shuffle_buffer_size,
+            opt_epsilon=self.opt_epsilon,
         )
         check_not_negative(
             labels_offset=self.labels_offset,
@@ -192,6 +207,11 @@ class TrainingConfig(InputConfig):
         )
         check_fraction(
             momentum=self.momentum,
+            rmsprop_momentum=self.rmsprop_momentum,
+            rmsprop_decay=self.rmsprop_decay,
+            adam_beta1=self.adam_beta1,
+            adam_beta2=self.adam_beta2,
+            adadelta_rho=self.adadelta_rho,
             label_smoothing=self.label_smoothing,
             moving_average_decay=self.moving_average_decay,
         )
@@ -260,14 +280,14 @@ class ExportConfig(ModulesConfig):
 def check_positive(**values: float | None) -> None:
     """Raises ValueError if a value that is given is zero or less, naming its flag."""
     for name, value in values.items():
-        if value is not None and not value > 0:
-            raise ValueError(f"--{name} is {value}; it must be greater than 0.")
+        if value is not None and not 0 < value < math.inf:
+            raise ValueError(f"--{name} is {value}; it must be a number greater than 0.")
 
 
 def check_not_negative(**values: float) -> None:
     """Raises ValueError if a value is negative, naming its flag."""
     for name, value in values.items():
-        if not value >= 0:
+        if not 0 <= value < math.inf:
             raise ValueError(f"--{name} is {value}; it must not be negative.")
 
 
@@ -278,23 +298,46 @@ def check_fraction(**values: float | None) -> None:
             raise ValueError(f"--{name} is {value}; it must be at least 0 and less than 1.")
 
 
-def parse_options(flag: str, options: list[str]) -> dict[str, Any]:
+def parse_options(flag: str, options: list[str], defaults: Mapping[str, Any]) -> dict[str, Any]:
     """Turns `["a=1", "b=x"]` into `{"a": 1, "b": "x"}`.
 
+    Args:
+      flag: what error messages call it.
+      options: what the flag was given.
+      defaults: the options that exist and their defaults, whose types values must have.
+
     Raises:
-      ValueError: if an entry has no `=`.
+      ValueError: if an entry has no `=`, is unknown, or is of another type than its default.
     """
     parsed = {}
     for option in options:
-        name, equals, value = option.partition("=")
+        name, equals, text = (part.strip() for part in option.partition("="))
         if not equals:
             raise ValueError(f"--{flag} has {option!r}; it takes name=value, separated by commas.")
-        parsed[name.strip()] = _parse_value(value.strip())
+        if name not in defaults:
+            raise ValueError(unknown_name_message(f"option in --{flag}", name, defaults))
+        parsed[name] = _parse_value(text)
+        if not _is_of_type_of(parsed[name], defaults[name]):
+            raise ValueError(
+                f"--{flag} has {option!r}; {name} takes a value such as {defaults[name]!r}."
+            )
     return parsed
 
 
 def _parse_value(text: str) -> Any:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
     try:
         return ast.literal_eval(text)
     except (SyntaxError, ValueError):
         return text
+
+
+def _is_of_type_of(value: Any, default: Any) -> bool:
+    if default is None or value is None:
+        return default is None
+    if isinstance(default, bool) or isinstance(value, bool):
+        return isinstance(default, bool) and isinstance(value, bool)
+    if isinstance(default, float):
+        return isinstance(value, float | int)
+    return isinstance(value, type(default))

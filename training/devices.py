@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 
 import tensorflow as tf
 
@@ -30,6 +31,13 @@ def make_strategy(
     if name not in STRATEGIES:
         raise ValueError(unknown_name_message("distribution strategy", name, STRATEGIES))
     if name == "multi_worker_mirrored":
+        if num_replicas:
+            raise ValueError("--num_replicas is for one host; several hosts use all their devices.")
+        if not os.environ.get("TF_CONFIG"):
+            raise ValueError(
+                "--distribution_strategy=multi_worker_mirrored needs the environment variable "
+                "TF_CONFIG, which lists the hosts and says which of them this one is."
+            )
         return tf.distribute.MultiWorkerMirroredStrategy()
     num_gpus = len(tf.config.list_physical_devices("GPU"))
     wanted = num_replicas or max(num_gpus, 1)

@@ -29,7 +29,8 @@ class EvaluationResult:
 
     Attributes:
       num_examples: images that were counted.
-      num_skipped: images that could not be decoded and were left out.
+      num_skipped: images that were left out: they could not be decoded, or their class is below
+        the labels' offset.
       loss: mean cross-entropy in nats, of the averaged softmax outputs if there are ten crops.
       top_1: share of examples whose likeliest class is right.
       top_k: share of examples whose class is among the `k` likeliest.
@@ -105,7 +106,10 @@ class Evaluator:
             -(-dataset.num_examples // batch_size), max_num_batches or dataset.num_examples
         )
         self._batches = strategy.experimental_distribute_dataset(batches)
-        self._step = tf.function(lambda batch: strategy.run(self._replica_step, (batch,)))
+        self._image_size = image_size
+        self._step = tf.function(
+            lambda batch: strategy.run(self._replica_step, (batch,)), autograph=False
+        )
 
     def run(
         self, predictions: Predictions | None = None, progress: bool = True
@@ -163,7 +167,9 @@ class Evaluator:
             for batch in self._batches:
                 yield {key: self._gather(answer) for key, answer in self._step(batch).items()}
         except tf.errors.InvalidArgumentError as error:
-            raise corrupt_image_error(self._dataset, self._preprocessing, error) from error
+            raise corrupt_image_error(
+                self._dataset, self._preprocessing, self._image_size, error
+            ) from error
 
     def _gather(self, answer: tf.Tensor) -> np.ndarray:
         if isinstance(self._strategy, tf.distribute.MultiWorkerMirroredStrategy):
@@ -198,7 +204,8 @@ class Predictions:
     """
 
     def __init__(self, path: str, dataset: ImageDataset, class_names: list[str]):
-        self._file = open(path, "w", newline="")  # noqa: SIM115, closed by close()
+        self._path = path
+        self._file = open(f"{path}.incomplete", "w", newline="")  # noqa: SIM115, see close()
         self._writer = csv.writer(self._file)
         self._dataset = dataset
         self._class_names = class_names
@@ -225,8 +232,9 @@ class Predictions:
             )
 
     def close(self) -> None:
-        """Closes the file."""
+        """Puts the file in its place, where an earlier one stays until then."""
         self._file.close()
+        os.replace(f"{self._path}.incomplete", self._path)
 
 
 def evaluate(config: EvaluationConfig) -> EvaluationResult:
@@ -258,25 +266,28 @@ def evaluate(config: EvaluationConfig) -> EvaluationResult:
 
     folder = os.path.dirname(model.report.checkpoint)
     eval_dir = os.path.expanduser(config.eval_dir or os.path.join(folder, "evaluation"))
-    os.makedirs(eval_dir, exist_ok=True)
+    # Ten crops of one image are ten images to the network.
+    replicas = strategy.num_replicas_in_sync
+    batch_size = max(config.batch_size // config.eval_crops // replicas, 1) * replicas
     evaluator = Evaluator(
         model.network_fn,
         model.preprocessing,
         dataset,
         strategy,
-        batch_size=config.batch_size,
+        batch_size=batch_size if config.eval_crops > 1 else config.batch_size,
         image_size=config.eval_image_size or description.image_size,
         num_crops=config.eval_crops,
         labels_offset=description.labels_offset,
         skip_corrupt_images=config.skip_corrupt_images,
         max_num_batches=config.max_num_batches,
     )
+    if not devices.is_chief(strategy):
+        return evaluator.run()
+    os.makedirs(eval_dir, exist_ok=True)
     predictions_path = os.path.join(eval_dir, "predictions.csv")
     predictions = Predictions(predictions_path, dataset, description.class_names)
-    try:
-        result = evaluator.run(predictions)
-    finally:
-        predictions.close()
+    result = evaluator.run(predictions)
+    predictions.close()
     summary = {
         "checkpoint": model.report.checkpoint,
         "model_name": description.model_name,
@@ -290,16 +301,22 @@ def evaluate(config: EvaluationConfig) -> EvaluationResult:
     print(f"{description.model_name} from {model.report.checkpoint}")
     print(f"on {dataset_name}, split {split}: {result}")
     if result.num_skipped:
-        print(f"{result.num_skipped} images could not be decoded and were not counted.")
+        print(
+            f"{result.num_skipped} images were not counted: they cannot be decoded, or their class "
+            "is below --labels_offset."
+        )
     print(f"Written: {json_path}, {predictions_path}")
     return result
 
 
 def corrupt_image_error(
-    dataset: ImageDataset, preprocessing: Preprocessing, error: tf.errors.OpError
+    dataset: ImageDataset,
+    preprocessing: Preprocessing,
+    image_size: int,
+    error: tf.errors.OpError,
 ) -> Exception:
     """The error to raise when reading failed: one that names the image, if it was an image."""
-    name = input_pipeline.find_corrupt_image(dataset, preprocessing)
+    name = input_pipeline.find_corrupt_image(dataset, preprocessing, image_size)
     if name is None:
         return error
     return ValueError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 
 import tensorflow as tf
 
@@ -46,12 +47,17 @@ class ServableClassifier(tf.Module):
         self._image_size = image_size
         self._top_k = min(top_k, len(class_names))
 
-    @tf.function(input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")])
+    @tf.function(
+        input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")], autograph=False
+    )
     def serving_bytes(self, image_bytes: tf.Tensor) -> Answers:
         """Answers for encoded images (JPEG, PNG, GIF, BMP) of any sizes: string [batch]."""
         return self._answer(image_bytes)
 
-    @tf.function(input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")])
+    @tf.function(
+        input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")],
+        autograph=False,
+    )
     def serving_default(self, images: tf.Tensor) -> Answers:
         """Answers for decoded images: uint8 RGB [batch, height, width, 3], of any size."""
         return self._answer(images)
@@ -107,15 +113,19 @@ def export(config: ExportConfig) -> str:
         config.top_k,
     )
     try:
-        os.makedirs(export_dir, exist_ok=True)
+        # Whole or not at all: an interrupted export must not look like a finished one.
+        os.makedirs(os.path.dirname(os.path.abspath(export_dir)), exist_ok=True)
+        incomplete = f"{export_dir.rstrip(os.sep)}.incomplete"
+        shutil.rmtree(incomplete, ignore_errors=True)
         tf.saved_model.save(
             classifier,
-            export_dir,
+            incomplete,
             signatures={
                 "serving_default": classifier.serving_default,
                 "serving_bytes": classifier.serving_bytes,
             },
         )
+        os.replace(incomplete, export_dir)  # possibly over an empty folder
     except OSError as error:
         raise ValueError(f"{export_dir} cannot be written: {error.strerror}.") from error
     print(f"{description.model_name} from {model.report.checkpoint}")

@@ -51,7 +51,7 @@ def training_batches(
             tf.constant([seed, 0], tf.int64), epoch
         )
         shuffled = _shuffle(dataset.examples(), min(shuffle_buffer_size, num_examples), epoch_seed)
-        return shuffled.map(lambda example: {**example, "epoch": epoch})
+        return shuffled.map(_as_it_is(lambda example: {**example, "epoch": epoch}))
 
     def prepare(example: Example) -> Example:
         image_seed = tf.constant([seed, 1], tf.int64)
@@ -62,10 +62,10 @@ def training_batches(
         )
 
     start_epoch, start_example = divmod(start_step * batch_size, num_examples)
-    examples = tf.data.Dataset.range(start_epoch, tf.int64.max).flat_map(one_epoch)
+    examples = tf.data.Dataset.range(start_epoch, tf.int64.max).flat_map(_as_it_is(one_epoch))
     return _with_options(
         examples.skip(start_example)
-        .map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
+        .map(_as_it_is(prepare), num_parallel_calls=tf.data.AUTOTUNE)
         .batch(batch_size, drop_remainder=True)
         .prefetch(tf.data.AUTOTUNE)
     )
@@ -103,22 +103,24 @@ def evaluation_batches(
 
     return _with_options(
         dataset.examples()
-        .map(prepare, num_parallel_calls=tf.data.AUTOTUNE)
+        .map(_as_it_is(prepare), num_parallel_calls=tf.data.AUTOTUNE)
         .batch(batch_size)
-        .map(fill)
+        .map(_as_it_is(fill))
         .prefetch(tf.data.AUTOTUNE)
     )
 
 
-def find_corrupt_image(dataset: ImageDataset, preprocessing: Preprocessing) -> str | None:
+def find_corrupt_image(
+    dataset: ImageDataset, preprocessing: Preprocessing, image_size: int
+) -> str | None:
     """Describes the first image of `dataset` that cannot be decoded; None if all can."""
-    size = 256  # any will do
-    checked = dataset.examples().map(
-        lambda example: _host_half(example, preprocessing, size, [0, 0], 1, 0, True),
-        num_parallel_calls=tf.data.AUTOTUNE,
-    )
-    for example in checked.map(lambda example: (example["weight"], example["index"])):
-        weight, index = example
+
+    def check(example: Example) -> tuple[tf.Tensor, tf.Tensor]:
+        prepared = _host_half(example, preprocessing, image_size, [0, 0], 1, 0, True)
+        return prepared["weight"], prepared["index"]
+
+    checked = dataset.examples().map(_as_it_is(check), num_parallel_calls=tf.data.AUTOTUNE)
+    for weight, index in checked:
         if weight == 0:
             return dataset.describe(int(index))
     return None
@@ -152,7 +154,9 @@ def _decode_or_zeros(image: tf.Tensor, decode) -> tuple[Example, tf.Tensor]:
 
     A graph cannot catch an error, but a dataset can drop the elements that raise one.
     """
-    decoded = tf.data.Dataset.from_tensors(image).map(lambda image: (decode(image), tf.ones([])))
+    decoded = tf.data.Dataset.from_tensors(image).map(
+        _as_it_is(lambda image: (decode(image), tf.ones([])))
+    )
     zeros = tf.nest.map_structure(
         lambda spec: tf.zeros(spec.shape, spec.dtype), decoded.element_spec
     )
@@ -173,6 +177,10 @@ def _shuffle(dataset: tf.data.Dataset, buffer_size: int, seed: tf.Tensor) -> tf.
         reshuffle_each_iteration=False,
     )
     return tf.data.experimental.from_variant(shuffled, dataset.element_spec)
+
+
+# AutoGraph rewrites code that needs no rewriting, and buries a user's mistake in its own report.
+_as_it_is = tf.autograph.experimental.do_not_convert
 
 
 def _with_options(dataset: tf.data.Dataset) -> tf.data.Dataset:

@@ -82,15 +82,25 @@ def _sgd(config: TrainingConfig) -> keras.optimizers.Optimizer:
 
 @optimizers.register("rmsprop")
 def _rmsprop(config: TrainingConfig) -> keras.optimizers.Optimizer:
-    # TF-Slim's rho and epsilon.
     return keras.optimizers.RMSprop(
-        config.learning_rate, rho=0.9, momentum=config.momentum, epsilon=1.0, name=_NAME
+        config.learning_rate,
+        rho=config.rmsprop_decay,
+        momentum=config.rmsprop_momentum,
+        epsilon=config.opt_epsilon or 1.0,  # TF-Slim's
+        name=_NAME,
     )
 
 
 @optimizers.register("adam")
 def _adam(config: TrainingConfig) -> keras.optimizers.Optimizer:
-    return keras.optimizers.Adam(config.learning_rate, name=_NAME)
+    return keras.optimizers.Adam(
+        config.learning_rate,
+        beta_1=config.adam_beta1,
+        beta_2=config.adam_beta2,
+        # TF-Slim shares rmsprop's 1, with which Adam hardly moves.
+        epsilon=config.opt_epsilon or 1e-7,
+        name=_NAME,
+    )
 
 
 @optimizers.register("adagrad")
@@ -100,7 +110,12 @@ def _adagrad(config: TrainingConfig) -> keras.optimizers.Optimizer:
 
 @optimizers.register("adadelta")
 def _adadelta(config: TrainingConfig) -> keras.optimizers.Optimizer:
-    return keras.optimizers.Adadelta(config.learning_rate, name=_NAME)
+    return keras.optimizers.Adadelta(
+        config.learning_rate,
+        rho=config.adadelta_rho,
+        epsilon=config.opt_epsilon or 1e-7,
+        name=_NAME,
+    )
 
 
 @optimizers.register("ftrl")

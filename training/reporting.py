@@ -12,6 +12,8 @@ from typing import Any
 import tensorflow as tf
 import tqdm
 
+from training.run_directory import write_text
+
 
 class Reporter:
     """Reports on a run in `train_dir`; a context manager.
@@ -39,14 +41,13 @@ class Reporter:
         self._steps_per_epoch = steps_per_epoch
         self._batch_size = batch_size
         self._path = os.path.join(train_dir, "metrics.jsonl")
-        if silent:
-            self._train_summaries = self._validation_summaries = tf.summary.create_noop_writer()
-        else:
+        self._summaries = {}
+        if not silent:
             _drop_lines_after(self._path, first_step)
-            self._train_summaries = tf.summary.create_file_writer(train_dir)
-            self._validation_summaries = tf.summary.create_file_writer(
-                os.path.join(train_dir, "validation")
-            )
+            self._summaries = {
+                "train": _summary_writer(train_dir),
+                "validation": _summary_writer(os.path.join(train_dir, "validation")),
+            }
         # A log file gets a line every half a minute rather than ten a second.
         self._bar = tqdm.tqdm(
             initial=first_step,
@@ -66,8 +67,8 @@ class Reporter:
 
     def __exit__(self, *error: Any) -> None:
         self._bar.close()
-        self._train_summaries.close()
-        self._validation_summaries.close()
+        for writer in self._summaries.values():
+            writer.close()
 
     def step(self) -> None:
         """Counts a step."""
@@ -97,23 +98,33 @@ class Reporter:
         }
         self._bar.set_postfix(self._postfix, refresh=False)
         metrics = {"loss": loss, "top_1": top_1, "learning_rate": learning_rate}
-        self._write("train", self._train_summaries, step, metrics | {"images_per_second": rate})
+        self._write("train", step, metrics | {"images_per_second": rate})
 
     def validation_metrics(self, step: int, metrics: dict[str, Any]) -> None:
         """Reports a validation."""
         self._postfix["val top-1"] = f"{metrics['top_1']:.1%}"
-        self._write("validation", self._validation_summaries, step, metrics)
+        self._write("validation", step, metrics)
 
-    def _write(self, kind: str, summaries: Any, step: int, metrics: dict[str, Any]) -> None:
+    def _write(self, kind: str, step: int, metrics: dict[str, Any]) -> None:
         if self._silent:
             return
         epoch = round(step / self._steps_per_epoch, 4)
         with open(self._path, "a") as file:
             file.write(json.dumps({"kind": kind, "step": step, "epoch": epoch} | metrics) + "\n")
-        with summaries.as_default(step=step):
-            for name, value in metrics.items():
-                tf.summary.scalar(name, value)
-        summaries.flush()
+        value = tf.compat.v1.Summary.Value
+        self._summaries[kind].add_summary(
+            tf.compat.v1.Summary(
+                value=[value(tag=name, simple_value=number) for name, number in metrics.items()]
+            ),
+            step,
+        )
+        self._summaries[kind].flush()
+
+
+def _summary_writer(folder: str) -> Any:
+    # tf.summary.scalar cannot write where TensorBoard is not installed; this can, in a graph.
+    with tf.Graph().as_default():
+        return tf.compat.v1.summary.FileWriter(folder)
 
 
 def _drop_lines_after(path: str, step: int) -> None:
@@ -124,6 +135,6 @@ def _drop_lines_after(path: str, step: int) -> None:
         try:
             if json.loads(line)["step"] <= step:
                 kept.append(line + "\n")
-        except ValueError:
+        except (ValueError, KeyError):
             pass  # torn by the end of the run that wrote it
-    pathlib.Path(path).write_text("".join(kept))
+    write_text(path, "".join(kept))

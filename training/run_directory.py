@@ -105,19 +105,33 @@ def find_checkpoint(path: str | None) -> str:
         raise ValueError("--checkpoint_path is not given; it takes a train_dir or a checkpoint.")
     path = os.path.expanduser(path)
     if os.path.isdir(path):
-        latest = tf.train.latest_checkpoint(path)
+        latest = latest_checkpoint(path)
         if latest:
             return latest
         raise ValueError(f"--checkpoint_path {path} is a folder without a checkpoint.")
     prefix = path.removesuffix(".index")
     if ".data-" in prefix:
         prefix = prefix.rpartition(".data-")[0]
-    if os.path.exists(prefix + ".index"):
+    if os.path.exists(prefix + ".index") or os.path.isfile(prefix):  # a file: TensorFlow 1's V1
         return prefix
     raise ValueError(
         f"--checkpoint_path {path} does not exist. It takes a train_dir or a checkpoint in it, "
         f"such as TRAIN_DIR/{CHECKPOINT_NAME}-1000."
     )
+
+
+def latest_checkpoint(folder: str) -> str | None:
+    """The checkpoint of the highest step in `folder`, or None.
+
+    The files themselves are asked, not TensorFlow's list of them, so that a user can remove a
+    checkpoint, and copy one without that list.
+    """
+    steps = {}
+    for path in pathlib.Path(folder).glob("*.index"):
+        stem, dash, step = path.name.removesuffix(".index").rpartition("-")
+        if dash and step.isdecimal():
+            steps[int(step)] = os.path.join(folder, f"{stem}-{step}")
+    return steps[max(steps)] if steps else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -218,10 +232,17 @@ def damage_explained(prefix: str) -> Iterator[None]:
     """Turns what TensorFlow raises on reading a torn or foreign checkpoint into a ValueError."""
     try:
         yield
-    except (tf.errors.OpError, AssertionError, RuntimeError, IndexError, ValueError) as error:
+    except AssertionError as error:
         raise ValueError(
-            f"The checkpoint {prefix} cannot be read: it is damaged, incomplete or of another "
-            "run. Give an earlier one, or remove its files to go on from the one before."
+            f"The checkpoint {prefix} is of a run with other settings: another --optimizer, "
+            "float16 or not, moving averages or not, other --trainable_scopes. Take those "
+            "up again (flags.txt has them), or give another --train_dir and start from its weights "
+            "with --checkpoint_path."
+        ) from error
+    except (tf.errors.OpError, RuntimeError, IndexError, ValueError) as error:
+        raise ValueError(
+            f"The checkpoint {prefix} cannot be read: it is damaged or incomplete. Give an "
+            "earlier one, or remove its files to go on from the one before."
         ) from error
 
 

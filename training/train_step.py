@@ -47,7 +47,7 @@ class TrainStep:
         self._preprocessing = preprocessing
         self._averages = averages
 
-    @tf.function
+    @tf.function(autograph=False)
     def __call__(self, batch: Example, rate: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
         """Takes a step.
 
@@ -78,6 +78,8 @@ class TrainStep:
             # Replicas' gradients are added up, so each divides by the batch of all of them.
             scaled_loss = self._optimizer.scale_loss(loss / self._config.batch_size)
         gradients = tape.gradient(scaled_loss, [variable.value for variable in self._trainable])
+        if self._config.mixed_precision == "float16":
+            gradients = _overflowing_together(gradients)
         self._optimizer.apply(gradients, self._trainable)
         right = tf.cast(tf.argmax(logits, axis=-1) == batch["label"], tf.float32)
         return {
@@ -101,3 +103,19 @@ class TrainStep:
             decay = tf.minimum(self._config.moving_average_decay, (1 + steps) / (10 + steps))
             value = self._network_fn.variables[name].value
             average.assign(average + (1 - decay) * (value - average))
+
+
+def _overflowing_together(gradients: list[tf.Tensor]) -> list[tf.Tensor]:
+    """Makes the gradients of every replica infinite where those of one are.
+
+    Keras' loss scaling skips a step by the first replica's gradients, before they are added up.
+    """
+    finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(gradient)) for gradient in gradients])
+    overflows = tf.distribute.get_replica_context().merge_call(
+        lambda strategy, value: strategy.reduce("SUM", value, axis=None),
+        args=(tf.cast(tf.logical_not(finite), tf.float32),),
+    )
+    return [
+        tf.where(overflows > 0, tf.constant(float("inf"), gradient.dtype), gradient)
+        for gradient in gradients
+    ]

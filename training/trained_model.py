@@ -61,6 +61,8 @@ def load_trained_model(
 def check_classes(class_names: list[str], dataset: ImageDataset, labels_offset: int) -> None:
     """Raises ValueError if a dataset's classes are not those that a network answers with."""
     there = list(dataset.class_names[labels_offset:])
+    if len(there) < 2:
+        raise ValueError(f"{dataset.name} has {_class_list(there)}; a classifier needs two.")
     if there != list(class_names):
         raise ValueError(
             f"The network answers with {_class_list(class_names)}, but {dataset.name} has "

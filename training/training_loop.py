@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shlex
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -14,19 +15,24 @@ import tensorflow as tf
 
 from image_datasets import dataset_factory
 from image_datasets.image_dataset import ImageDataset
-from nets import nets_factory
-from preprocessing import preprocessing_factory
-from preprocessing.pipeline import Preprocessing
-from training import command_line, devices, evaluation, input_pipeline, run_directory
-from training.configuration import TrainingConfig, parse_options
+from training import (
+    command_line,
+    devices,
+    evaluation,
+    input_pipeline,
+    run_directory,
+    run_setup,
+)
+from training.configuration import TrainingConfig
 from training.evaluation import EvaluationResult, Evaluator
 from training.input_pipeline import Example
+from training.interruption import signals_noted
 from training.learning_rates import LearningRate
 from training.optimizers import make_optimizer
 from training.reporting import Reporter
 from training.run_directory import CHECKPOINT_NAME, ModelDescription
 from training.train_step import DTYPE_POLICIES, TrainStep
-from training.trained_model import check_classes, import_modules
+from training.trained_model import import_modules
 
 
 def train(config: TrainingConfig) -> str:
@@ -41,7 +47,8 @@ def train(config: TrainingConfig) -> str:
     Raises:
       ValueError: if something in the configuration does not exist or does not fit, an image
         cannot be decoded, or the loss is no longer a number.
-      KeyboardInterrupt: after saving, if the user interrupts the run.
+      KeyboardInterrupt: if the user interrupts the run (SIGINT, SIGTERM), after the step at hand
+        has been finished and saved.
     """
     strategy = devices.make_strategy(config.distribution_strategy, config.num_replicas)
     devices.per_replica_batch_size(config.batch_size, strategy)
@@ -50,11 +57,10 @@ def train(config: TrainingConfig) -> str:
     dataset = dataset_factory.get_dataset(
         config.dataset_name, config.dataset_split_name, config.dataset_dir
     )
-    validation_dataset = _validation_dataset(config)
-    description = _describe(config, dataset, validation_dataset)
-    train_dir = _prepare_train_dir(config, description, devices.is_chief(strategy))
-    trainer = Trainer(config, strategy, dataset, validation_dataset, description, train_dir)
-    return trainer.run()
+    validation = run_setup.validation_dataset(config)
+    description = run_setup.describe(config, dataset, validation)
+    train_dir = run_setup.prepare_train_dir(config, description)
+    return Trainer(config, strategy, dataset, validation, description, train_dir).run()
 
 
 class Trainer:
@@ -90,7 +96,9 @@ class Trainer:
             1, round(config.num_epochs * self._steps_per_epoch)
         )
         self._learning_rate = LearningRate(config, self._steps_per_epoch, self._num_steps)
-        self._train_preprocessing = _preprocessing(description, is_training=config.augment)
+        self._train_preprocessing = run_setup.make_preprocessing(
+            description, is_training=config.augment
+        )
         with strategy.scope():
             self.network_fn = description.build(
                 dtype_policy=DTYPE_POLICIES[config.mixed_precision], is_training=True
@@ -124,7 +132,7 @@ class Trainer:
         if validation_dataset is not None:
             self._evaluator = Evaluator(
                 self.network_fn,
-                _preprocessing(description, is_training=False),
+                run_setup.make_preprocessing(description, is_training=False),
                 validation_dataset,
                 strategy,
                 batch_size=config.batch_size,
@@ -134,7 +142,7 @@ class Trainer:
             )
         with tf.device("CPU:0"):
             self._step = tf.Variable(0, dtype=tf.int64, name="step")
-            self._best_top_1 = tf.Variable(-1.0, name="best_top_1")
+            self._best_top_1 = tf.Variable(-1.0, dtype=tf.float64, name="best_top_1")
         self._checkpoint = tf.train.Checkpoint(
             step=self._step,
             best_top_1=self._best_top_1,
@@ -163,6 +171,10 @@ class Trainer:
     def run(self) -> str:
         """Trains to the last step; see `train`."""
         self._restore()
+        if self._is_chief:
+            self._description.save(self._train_dir)
+            flags_path = os.path.join(self._train_dir, "flags.txt")
+            run_directory.write_text(flags_path, command_line.flag_lines(self._config))
         first_step = int(self._step)
         self._announce(first_step)
         if first_step >= self._num_steps:
@@ -174,44 +186,50 @@ class Trainer:
         )
         last_save = time.monotonic()
         result = None
-        with Reporter(
-            self._train_dir,
-            first_step,
-            self._num_steps,
-            self._steps_per_epoch,
-            self._config.batch_size,
-            silent=not self._is_chief,
-        ) as reporter:
-            try:
-                for step in range(first_step + 1, self._num_steps + 1):
-                    rate = self._learning_rate(step - 1)
-                    self._train_on(next(batches), rate)
-                    self._step.assign(step)
-                    reporter.step()
-                    is_last = step == self._num_steps
-                    is_validation = self._evaluator is not None and (
-                        step % validate_every == 0 or is_last
+        with (
+            Reporter(
+                self._train_dir,
+                first_step,
+                self._num_steps,
+                self._steps_per_epoch,
+                self._config.batch_size,
+                silent=not self._is_chief,
+            ) as reporter,
+            signals_noted() as signals,
+        ):
+            for step in range(first_step + 1, self._num_steps + 1):
+                rate = self._learning_rate(step - 1)
+                self._train_on(self._next(batches), rate)
+                self._step.assign(step)
+                reporter.step()
+                is_last = step == self._num_steps
+                is_validation = self._evaluator is not None and (
+                    step % validate_every == 0 or is_last
+                )
+                is_save = time.monotonic() - last_save > self._config.save_interval_secs
+                if step % self._config.log_every_n_steps == 0 or is_validation or is_last:
+                    self._report(reporter, step, rate)
+                if is_validation or is_save or is_last or signals:
+                    started = time.monotonic()
+                    if is_validation:
+                        result = self._validate(reporter, step)
+                    self._save_with(self._manager)
+                    last_save = time.monotonic()
+                    reporter.paused(last_save - started)
+                if signals and not is_last:
+                    reporter.say(
+                        f"Interrupted and saved at step {step:,}. The same command goes on."
                     )
-                    is_save = time.monotonic() - last_save > self._config.save_interval_secs
-                    if step % self._config.log_every_n_steps == 0 or is_validation or is_last:
-                        self._report(reporter, step, rate)
-                    if is_validation or is_save or is_last:
-                        started = time.monotonic()
-                        if is_validation:
-                            result = self._validate(reporter, step)
-                        self._save_with(self._manager)
-                        last_save = time.monotonic()
-                        reporter.paused(last_save - started)
-            except tf.errors.InvalidArgumentError as error:
-                raise evaluation.corrupt_image_error(
-                    self._dataset, self._train_preprocessing, error
-                ) from error
-            except KeyboardInterrupt:
-                step = int(self._step)
-                reporter.say(f"\nInterrupted at step {step:,}; saving. The same command goes on.")
-                self._save_with(self._manager)
-                raise
+                    raise KeyboardInterrupt
         return self._conclude(result)
+
+    def _next(self, batches: Iterator[Example]) -> Example:
+        try:
+            return next(batches)
+        except tf.errors.InvalidArgumentError as error:
+            raise evaluation.corrupt_image_error(
+                self._dataset, self._train_preprocessing, self._description.image_size, error
+            ) from error
 
     def _batches(self, start_step: int) -> Any:
         batches = input_pipeline.training_batches(
@@ -268,7 +286,7 @@ class Trainer:
             manager.save(step)
 
     def _divergence(self, step: int, rate: float) -> str:
-        last = self._manager.latest_checkpoint
+        last = run_directory.latest_checkpoint(self._train_dir)
         kept = f"The last good checkpoint is {last}." if last else "There is no checkpoint yet."
         return (
             f"At step {step:,} the loss is not a number any more: training diverged at the "
@@ -280,9 +298,9 @@ class Trainer:
         """Lets the network run with the moving averages of its weights, if they are kept."""
         variables = self.network_fn.variables
         trained = {name: variables[name].numpy() for name in self._averages}
-        for name, average in self._averages.items():
-            variables[name].assign(average)
         try:
+            for name, average in self._averages.items():
+                variables[name].assign(average)
             yield
         finally:
             for name, value in trained.items():
@@ -291,7 +309,7 @@ class Trainer:
     # --------------------------------------------------------- beginning and end
 
     def _restore(self) -> None:
-        latest = self._manager.latest_checkpoint
+        latest = run_directory.latest_checkpoint(self._train_dir)
         config = self._config
         if latest:
             with run_directory.damage_explained(latest):
@@ -346,8 +364,10 @@ class Trainer:
         )
 
     def _conclude(self, result: EvaluationResult | None) -> str:
-        checkpoint = self._manager.latest_checkpoint
-        best = self._best_manager.latest_checkpoint
+        checkpoint = run_directory.latest_checkpoint(self._train_dir) or ""
+        best = run_directory.latest_checkpoint(os.path.join(self._train_dir, "best"))
+        if not self._is_chief:
+            return checkpoint
         if self._left_out:
             print(f"{self._left_out:,} times an image that cannot be decoded was left out.")
         if result is not None:
@@ -358,80 +378,5 @@ class Trainer:
         print("Next:")
         for driver in ("eval_image_classifier", "export_saved_model"):
             command = command_line.beside_this_program(driver)
-            print(f"  {command} --checkpoint_path={self._train_dir}")
+            print(f"  {command} --checkpoint_path={shlex.quote(self._train_dir)}")
         return checkpoint
-
-
-def _validation_dataset(config: TrainingConfig) -> ImageDataset | None:
-    split = config.validation_split_name or dataset_factory.default_validation_split(
-        config.dataset_name, config.dataset_dir
-    )
-    if split is None or split == "none":
-        return None
-    return dataset_factory.get_dataset(config.dataset_name, split, config.dataset_dir)
-
-
-def _preprocessing(description: ModelDescription, is_training: bool) -> Preprocessing:
-    return preprocessing_factory.get_preprocessing(
-        description.preprocessing_name, is_training, **description.preprocessing_options
-    )
-
-
-def _describe(
-    config: TrainingConfig, dataset: ImageDataset, validation_dataset: ImageDataset | None
-) -> ModelDescription:
-    network = nets_factory.networks[config.model_name]
-    class_names = list(dataset.class_names[config.labels_offset :])
-    if not class_names:
-        raise ValueError(
-            f"--labels_offset is {config.labels_offset}, but {dataset.name} has only "
-            f"{dataset.num_classes} classes."
-        )
-    if validation_dataset is not None:
-        check_classes(class_names, validation_dataset, config.labels_offset)
-    description = ModelDescription(
-        model_name=config.model_name,
-        network_options=parse_options("network_options", config.network_options),
-        class_names=class_names,
-        preprocessing_name=config.preprocessing_name or network.preprocessing_name,
-        preprocessing_options=parse_options("preprocessing_options", config.preprocessing_options),
-        image_size=config.train_image_size or network.default_image_size,
-        labels_offset=config.labels_offset,
-        dataset_name=config.dataset_name,
-        dataset_dir=config.dataset_dir and os.path.abspath(os.path.expanduser(config.dataset_dir)),
-        validation_split_name=validation_dataset.split if validation_dataset else None,
-        network_module=config.network_module,
-        moving_average_decay=config.moving_average_decay,
-    )
-    _preprocessing(description, is_training=True)  # says so now if an option does not exist
-    return description
-
-
-def _prepare_train_dir(
-    config: TrainingConfig, description: ModelDescription, is_chief: bool
-) -> str:
-    """Makes the folder of the run and writes what it is; raises if it holds another run."""
-    default = os.path.join("runs", f"{config.model_name}-{config.dataset_name}".replace("/", "-"))
-    train_dir = os.path.expanduser(config.train_dir or default)
-    try:
-        os.makedirs(os.path.join(train_dir, "best"), exist_ok=True)
-        earlier = ModelDescription.load(train_dir)
-        if earlier is not None and tf.train.latest_checkpoint(train_dir):
-            _check_same_run(earlier, description, train_dir)
-        if is_chief:
-            description.save(train_dir)
-            flags_path = os.path.join(train_dir, "flags.txt")
-            run_directory.write_text(flags_path, command_line.flag_lines(config))
-    except OSError as error:
-        raise ValueError(f"--train_dir {train_dir} cannot be written: {error.strerror}.") from error
-    return train_dir
-
-
-def _check_same_run(earlier: ModelDescription, now: ModelDescription, train_dir: str) -> None:
-    for name in ("model_name", "network_options", "class_names", "image_size", "dataset_name"):
-        before, after = getattr(earlier, name), getattr(now, name)
-        if before != after:
-            raise ValueError(
-                f"{train_dir} holds a run with {name} {before!r}; now it is {after!r}. Give "
-                "another --train_dir, or start from its weights with --checkpoint_path."
-            )

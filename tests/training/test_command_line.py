@@ -45,13 +45,20 @@ def test_flags_of_every_kind_arrive_and_can_be_written_as_a_flagfile(tmp_path):
     )
     assert config.trainable_scopes == ["a/b", "a/c"]
     assert (config.batch_size, config.learning_rate, config.augment) == (64, 0.5, False)
-    assert parse_options("preprocessing_options", config.preprocessing_options) == {
-        "augment": False,
-        "deviation_rgb": (1, 1, 1),
-    }
+    assert parse_options(
+        "preprocessing_options",
+        config.preprocessing_options,
+        {"augment": True, "deviation_rgb": (2.0, 2.0, 2.0)},
+    ) == {"augment": False, "deviation_rgb": (1, 1, 1)}
     flagfile = tmp_path / "flags.txt"
     flagfile.write_text(command_line.flag_lines(config))
     assert parse(TrainingConfig, f"--flagfile={flagfile}") == config
+
+
+def test_booleans_are_understood_in_either_case():
+    options = ["a=false", "b=True", "c=TRUE"]
+    defaults = {"a": True, "b": False, "c": False}
+    assert parse_options("network_options", options, defaults) == {"a": False, "b": True, "c": True}
 
 
 def run(driver, *arguments):

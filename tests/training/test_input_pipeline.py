@@ -113,11 +113,11 @@ def test_a_corrupt_image_stops_or_is_left_out_and_can_be_named(damaged):
     ]
     assert left_out == [path]
     assert sum(batch["weight"].sum() for batch in kept) == NUM_TRAIN - 1
-    assert input_pipeline.find_corrupt_image(dataset, get_preprocessing("alexnet")) == path
+    assert input_pipeline.find_corrupt_image(dataset, get_preprocessing("alexnet"), 32) == path
 
 
 def test_leaving_out_changes_no_other_image(damaged, dataset):
     whole = batches(dataset, 4, skip_corrupt_images=True)
     for one, other in zip(whole, batches(dataset, 4), strict=True):
         np.testing.assert_array_equal(one["image"], other["image"])
-    assert input_pipeline.find_corrupt_image(dataset, get_preprocessing("alexnet")) is None
+    assert input_pipeline.find_corrupt_image(dataset, get_preprocessing("alexnet"), 32) is None

@@ -85,3 +85,22 @@ def test_replicas_drop_different_activations():
         strategy.run(tf.function(step._replica_step), (next(iter(batches)), tf.constant(0)))["loss"]
     )
     assert float(losses[0]) != float(losses[1])
+
+
+def test_an_overflow_on_any_replica_skips_the_step_on_all():
+    config = TrainingConfig(batch_size=2, mixed_precision="float16", weight_decay=0.0)
+    step, network_fn = make_step(config, replicas=2)
+    before = {name: variable.numpy() for name, variable in network_fn.variables.items()}
+    strategy = step._strategy
+    batch = make_batch(2, weight=[1.0, float("inf")])  # the second replica's loss overflows
+    batches = strategy.experimental_distribute_dataset(
+        tf.data.Dataset.from_tensors(batch).unbatch().batch(2)
+    )
+    step(next(iter(batches)), tf.constant(0.1), tf.constant(0))
+    for name, variable in network_fn.variables.items():
+        np.testing.assert_array_equal(variable.numpy(), before[name])
+    healthy = strategy.experimental_distribute_dataset(
+        tf.data.Dataset.from_tensors(make_batch(2)).unbatch().batch(2)
+    )
+    step(next(iter(healthy)), tf.constant(0.1), tf.constant(1))
+    assert (network_fn.variables["tiny/fc3/weights"].numpy() != before["tiny/fc3/weights"]).any()

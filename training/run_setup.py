@@ -1,0 +1,107 @@
+"""What is settled before a run starts: its data, what its model is, and its folder."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from image_datasets import dataset_factory
+from image_datasets.image_dataset import ImageDataset
+from nets import nets_factory
+from preprocessing import preprocessing_factory
+from preprocessing.pipeline import Preprocessing
+from training import run_directory
+from training.configuration import TrainingConfig, parse_options
+from training.run_directory import ModelDescription
+from training.trained_model import check_classes
+
+
+def validation_dataset(config: TrainingConfig) -> ImageDataset | None:
+    """What to validate on while training; None if there is no such split, or none is wanted."""
+    split = config.validation_split_name or dataset_factory.default_validation_split(
+        config.dataset_name, config.dataset_dir
+    )
+    if split is None or split == "none":
+        return None
+    return dataset_factory.get_dataset(config.dataset_name, split, config.dataset_dir)
+
+
+def make_preprocessing(description: ModelDescription, is_training: bool) -> Preprocessing:
+    """The pipeline that the description names."""
+    return preprocessing_factory.get_preprocessing(
+        description.preprocessing_name, is_training, **description.preprocessing_options
+    )
+
+
+def describe(
+    config: TrainingConfig, dataset: ImageDataset, validation_dataset: ImageDataset | None
+) -> ModelDescription:
+    """Describes the model that a run will train; ValueError if something does not exist or fit."""
+    network = nets_factory.networks[config.model_name]
+    preprocessing_name = config.preprocessing_name or network.preprocessing_name
+    class_names = list(dataset.class_names[config.labels_offset :])
+    if not class_names:
+        raise ValueError(
+            f"--labels_offset is {config.labels_offset}, but {dataset.name} has only "
+            f"{dataset.num_classes} classes."
+        )
+    if validation_dataset is not None:
+        check_classes(class_names, validation_dataset, config.labels_offset)
+    check_classes(class_names, dataset, config.labels_offset)
+    description = ModelDescription(
+        model_name=config.model_name,
+        network_options=parse_options("network_options", config.network_options, network.options),
+        class_names=class_names,
+        preprocessing_name=preprocessing_name,
+        preprocessing_options=parse_options(
+            "preprocessing_options",
+            config.preprocessing_options,
+            preprocessing_factory.get_options(preprocessing_name),
+        ),
+        image_size=config.train_image_size or network.default_image_size,
+        labels_offset=config.labels_offset,
+        dataset_name=config.dataset_name,
+        dataset_dir=_absolute(config.dataset_dir),
+        validation_split_name=validation_dataset.split if validation_dataset else None,
+        network_module=config.network_module,
+        moving_average_decay=config.moving_average_decay,
+    )
+    make_preprocessing(description, is_training=True)  # says so now if an option does not exist
+    return description
+
+
+def _absolute(folder: str | None) -> str | None:
+    if folder is None or "://" in folder:  # gs:// and the like, which TFDS takes
+        return folder
+    return os.path.abspath(os.path.expanduser(folder))
+
+
+def prepare_train_dir(config: TrainingConfig, description: ModelDescription) -> str:
+    """Makes the folder of the run; raises if it cannot be written or holds another run."""
+    data = config.dataset_name
+    if data == "folder":
+        data = os.path.basename(os.path.abspath(config.dataset_dir or ""))
+    default = os.path.join("runs", f"{config.model_name}-{data}".replace("/", "-"))
+    train_dir = os.path.expanduser(config.train_dir or default)
+    try:
+        os.makedirs(os.path.join(train_dir, "best"), exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"--train_dir {train_dir} cannot be written: {error.strerror}.") from error
+    if not os.access(train_dir, os.W_OK):
+        raise ValueError(f"--train_dir {train_dir} cannot be written: Permission denied.")
+    earlier = ModelDescription.load(train_dir)
+    if earlier is not None and run_directory.latest_checkpoint(train_dir):
+        _check_same_run(earlier, description, train_dir)
+    return train_dir
+
+
+def _check_same_run(earlier: ModelDescription, now: ModelDescription, train_dir: str) -> None:
+    # As JSON gives them back, which knows no tuples.
+    before, after = vars(earlier), json.loads(json.dumps(vars(now)))
+    for name in before:
+        # A folder may be moved, and a run validated on something else from some step on.
+        if name not in ("dataset_dir", "validation_split_name") and before[name] != after[name]:
+            raise ValueError(
+                f"{train_dir} holds a run with {name} {before[name]!r}; now it is {after[name]!r}. "
+                "Give another --train_dir, or start from its weights with --checkpoint_path."
+            )
