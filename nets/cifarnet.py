@@ -60,11 +60,14 @@ def cifarnet_18pct(
     stack.add(norm(name="norm2"))
     stack.add(convolution("conv3", 64, 5, 1, "same", 1, normal(0.01), 0))
     stack.add(_average_pool(name="pool3"))
-    if num_classes is not None:
-        fc10 = convolution("fc10", num_classes, 4, 1, "valid", 1, normal(0.01), 0, activation=None)
-        stack.apply(fc10)
+    if num_classes is None:
+        if global_pool:
+            stack.add_global_pool()
+        return stack.net, stack.end_points
+    fc10 = convolution("fc10", num_classes, 4, 1, "valid", 1, normal(0.01), 0, activation=None)
+    stack.apply(fc10)
     if global_pool:
-        stack.add_global_pool()
-    if num_classes is not None:
-        stack.add_logits("fc10", spatial_squeeze)
+        # Of logits, so no end point of its own: the one before the logits holds the features.
+        stack.apply(keras.layers.GlobalAveragePooling2D(keepdims=True, name="global_pool"))
+    stack.add_logits("fc10", spatial_squeeze)
     return stack.net, stack.end_points
