@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import keras
 
 from nets import layers
-from nets.nets_factory import EndPoints, register_network
+from nets.registry import EndPoints, register_network
 from nets.stacking import Stack, convolution, normal
 from slimzoo_registry import unknown_name_message
 

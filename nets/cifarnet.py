@@ -12,7 +12,7 @@ from typing import Any
 import keras
 
 from nets import layers
-from nets.nets_factory import EndPoints, register_network
+from nets.registry import EndPoints, register_network
 from nets.stacking import Stack, convolution, normal
 
 # cuda-convnet's pools round up and average what lies inside the image: TensorFlow's SAME does both,

@@ -3,15 +3,11 @@
     network_fn = nets_factory.get_network_fn("alexnet", num_classes=10)
     logits, end_points = network_fn(images)
 
-A network is a function that reads like the table in its paper: it takes a Keras symbolic tensor
-and returns logits and end points. `register_network` adds one, from any package.
+`register_network` adds one, from any package.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import inspect
-from collections.abc import Callable
 from numbers import Integral
 from typing import Any
 
@@ -19,64 +15,15 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from nets import layers
-from slimzoo_registry import Registry, unknown_name_message
+from nets import (
+    alexnet,  # noqa: F401 (families register themselves when they are imported)
+    cifarnet,  # noqa: F401
+    layers,
+)
+from nets.registry import Network, networks, register_network
+from slimzoo_registry import unknown_name_message
 
-EndPoints = dict[str, Any]
-BuildFn = Callable[..., tuple[Any, EndPoints]]
-
-
-@dataclasses.dataclass(frozen=True)
-class Network:
-    """A registered network: the function that builds it and what its users must know of it.
-
-    Attributes:
-      name: as in the registry, and the scope of its variables.
-      build: `build(images, num_classes, **options) -> (logits, end_points)` on Keras tensors.
-      default_image_size: height and width it is made for, in pixels.
-      minimum_image_size: its receptive field: the least height and width it can take, in pixels.
-      preprocessing_name: the pipeline of `preprocessing_factory` that feeds it.
-    """
-
-    name: str
-    build: BuildFn
-    default_image_size: int
-    minimum_image_size: int
-    preprocessing_name: str
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The keyword options that `get_network_fn` passes on, with their defaults."""
-        parameters = list(inspect.signature(self.build).parameters.values())[2:]
-        return {parameter.name: parameter.default for parameter in parameters}
-
-
-networks: Registry[Network] = Registry("network")
-
-
-def register_network(
-    *, default_image_size: int, minimum_image_size: int, preprocessing: str, name: str | None = None
-) -> Callable[[BuildFn], BuildFn]:
-    """Registers the decorated function as a network under its own name, or `name`.
-
-    Args:
-      default_image_size: height and width it is made for, in pixels.
-      minimum_image_size: the least height and width it can take, in pixels.
-      preprocessing: the pipeline of `preprocessing_factory` that feeds it.
-      name: the name in the registry; None is the function's name.
-
-    Raises:
-      ValueError: if the name is taken.
-    """
-
-    def decorator(build: BuildFn) -> BuildFn:
-        network_name = name or build.__name__
-        networks.register(network_name)(
-            Network(network_name, build, default_image_size, minimum_image_size, preprocessing)
-        )
-        return build
-
-    return decorator
+__all__ = ["NetworkFn", "get_network_fn", "networks", "parameter_counts", "register_network"]
 
 
 class NetworkFn:
@@ -229,7 +176,3 @@ def parameter_counts(network_fn: NetworkFn) -> dict[str, int]:
         for layer in network_fn.model.layers
         if layer.weights
     }
-
-
-# The families register themselves when they are imported; they need what is above.
-from nets import alexnet, cifarnet  # noqa: E402,F401

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 
 from nets import layers
-from nets.nets_factory import EndPoints
+from nets.registry import EndPoints
 
 
 class Stack:

@@ -9,6 +9,7 @@ from nets.nets_factory import get_network_fn
 CONTRIBUTING = pathlib.Path(__file__).parents[2] / "CONTRIBUTING.md"
 
 
+@pytest.mark.usefixtures("scratch_registry")
 def test_the_network_in_contributing_works_as_written():
     (source,) = re.findall(r"```python\n(.*?)```", CONTRIBUTING.read_text(), re.DOTALL)
     exec(compile(source, str(CONTRIBUTING), "exec"), {})

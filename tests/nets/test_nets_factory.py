@@ -248,7 +248,7 @@ def test_another_package_can_add_a_network(tmp_path, monkeypatch, noise):
     (tmp_path / "a_package_of_somebody.py").write_text(FOREIGN_NETWORK)
     monkeypatch.syspath_prepend(tmp_path)
     importlib.import_module("a_package_of_somebody")
-    assert networks["linear_classifier"].options == ["dropout_keep_prob"]
+    assert networks["linear_classifier"].options == {"dropout_keep_prob": 0.5}
     network_fn = get_network_fn("linear_classifier", 4, weight_decay=1.0, is_training=True)
     logits, end_points = network_fn(noise(2, 8))
     assert logits.shape == (2, 4)
