@@ -14,12 +14,6 @@ from preprocessing.preprocessing_factory import PREPROCESSINGS
 every_network = pytest.mark.parametrize("name", networks)
 
 
-@pytest.fixture
-def scratch_registry(monkeypatch):
-    """Lets a test register networks that no other test sees."""
-    monkeypatch.setattr(networks, "_entries", dict(networks._entries))
-
-
 def test_the_built_in_networks_are_registered():
     assert {"alexnet", "alexnet_v2", "cifarnet_18pct"} <= set(networks)
 
