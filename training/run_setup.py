@@ -12,8 +12,22 @@ from preprocessing import preprocessing_factory
 from preprocessing.pipeline import Preprocessing
 from training import run_directory
 from training.configuration import TrainingConfig, parse_options
+from training.learning_rates import decay_types
+from training.optimizers import optimizers
 from training.run_directory import ModelDescription
 from training.trained_model import check_classes
+
+
+def check_names(config: TrainingConfig) -> None:
+    """Looks up every name, before a dataset is prepared, which can take long.
+
+    Raises:
+      ValueError: naming what exists.
+    """
+    network = nets_factory.networks[config.model_name]
+    preprocessing_factory.PREPROCESSINGS[config.preprocessing_name or network.preprocessing_name]
+    optimizers[config.optimizer]
+    decay_types[config.learning_rate_decay_type]
 
 
 def validation_dataset(config: TrainingConfig) -> ImageDataset | None:

@@ -53,6 +53,7 @@ def train(config: TrainingConfig) -> str:
     strategy = devices.make_strategy(config.distribution_strategy, config.num_replicas)
     devices.per_replica_batch_size(config.batch_size, strategy)
     import_modules(config.network_module)
+    run_setup.check_names(config)
     keras.utils.set_random_seed(config.seed)
     dataset = dataset_factory.get_dataset(
         config.dataset_name, config.dataset_split_name, config.dataset_dir
