@@ -157,7 +157,7 @@ def test_corrupt_images_are_named_or_counted(network_fn, photos, tmp_path):
         ({"checkpoint_path": None}, "--checkpoint_path is not given"),
         ({"checkpoint_path": "/nowhere/at/all"}, "does not exist"),
         ({"eval_crops": 5}, "must be 1 or 10"),
-        ({"batch_size": 0}, "--batch_size is 0; it must be greater than 0"),
+        ({"batch_size": 0}, "--batch_size is 0; it must be a number greater than 0"),
         ({"eval_image_size": -1}, "--eval_image_size is -1"),
     ],
 )
