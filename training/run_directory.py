@@ -246,13 +246,9 @@ def damage_explained(prefix: str) -> Iterator[None]:
         ) from error
 
 
-def as_checkpoint(name: str, variables: Mapping[str, Any]) -> tf.train.Checkpoint:
-    """Makes Keras variables trackable by name, so that layers can be moved without harm."""
-    values = {
-        key: variable.value if isinstance(variable, keras.Variable) else variable
-        for key, variable in variables.items()
-    }
-    return tf.train.Checkpoint(**{name: values})
+def tensorflow_variables(variables: Mapping[str, keras.Variable]) -> dict[str, tf.Variable]:
+    """What `tf.train.Checkpoint` keeps by name, so that layers can be moved without harm."""
+    return {name: variable.value for name, variable in variables.items()}
 
 
 def write_text(path: str, text: str) -> None:

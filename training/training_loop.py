@@ -148,11 +148,11 @@ class Trainer:
             step=self._step,
             best_top_1=self._best_top_1,
             learning_rate=self._learning_rate.state,
-            network=run_directory.as_checkpoint("variables", self.network_fn.variables).variables,
-            averages=run_directory.as_checkpoint("variables", self._averages).variables,
-            optimizer=run_directory.as_checkpoint(
-                "variables", {v.path: v for v in self.optimizer.variables}
-            ).variables,
+            network=run_directory.tensorflow_variables(self.network_fn.variables),
+            averages=self._averages,
+            optimizer=run_directory.tensorflow_variables(
+                {variable.path: variable for variable in self.optimizer.variables}
+            ),
         )
         self._manager = tf.train.CheckpointManager(
             self._checkpoint,
