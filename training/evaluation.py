@@ -266,15 +266,17 @@ def evaluate(config: EvaluationConfig) -> EvaluationResult:
 
     folder = os.path.dirname(model.report.checkpoint)
     eval_dir = os.path.expanduser(config.eval_dir or os.path.join(folder, "evaluation"))
-    # Ten crops of one image are ten images to the network.
-    replicas = strategy.num_replicas_in_sync
-    batch_size = max(config.batch_size // config.eval_crops // replicas, 1) * replicas
+    batch_size = config.batch_size
+    if config.eval_crops > 1:
+        # Ten crops of one image are ten images to the network, and fill as much memory.
+        replicas = strategy.num_replicas_in_sync
+        batch_size = max(batch_size // config.eval_crops // replicas, 1) * replicas
     evaluator = Evaluator(
         model.network_fn,
         model.preprocessing,
         dataset,
         strategy,
-        batch_size=batch_size if config.eval_crops > 1 else config.batch_size,
+        batch_size=batch_size,
         image_size=config.eval_image_size or description.image_size,
         num_crops=config.eval_crops,
         labels_offset=description.labels_offset,

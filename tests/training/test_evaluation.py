@@ -1,4 +1,5 @@
 import csv
+import dataclasses
 import json
 import pathlib
 import shutil
@@ -115,6 +116,11 @@ def test_the_driver_repeats_what_validation_saw(config, photos, tmp_path, capsys
     assert written["top_1"] == result.top_1
     assert written["num_examples"] == NUM_VALIDATION
     assert "top-1" in capsys.readouterr().out
+
+    crops = EvaluationConfig(checkpoint_path=config.train_dir, eval_crops=10, batch_size=25)
+    assert evaluation.evaluate(crops).num_examples == NUM_VALIDATION
+    with pytest.raises(ValueError, match=r"--batch_size is 5, which 2 replicas .* 4 or 6"):
+        evaluation.evaluate(dataclasses.replace(crops, eval_crops=1, batch_size=5, num_replicas=2))
 
     # Another folder with other classes is refused, not scored.
     other = tmp_path / "other"
