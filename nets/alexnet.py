@@ -29,7 +29,6 @@ class Initialization(NamedTuple):
     bias: float
 
 
-# What each does on photos is in docs/networks.md.
 INITIALIZATIONS = {
     # Section 5 of the paper, to the letter.
     "paper": Initialization(0.01, 0.01, 0.01, 0.01, bias=1.0),
@@ -38,7 +37,6 @@ INITIALIZATIONS = {
     # Caffe's bvlc_alexnet, whose authors found that a bias of 1 "gave flat loss".
     "caffe": Initialization(0.01, 0.01, 0.005, 0.01, bias=0.1),
 }
-
 
 _max_pool = functools.partial(keras.layers.MaxPooling2D, 3, 2)
 
@@ -66,9 +64,9 @@ def alexnet(
       dropout_keep_prob: after fc6 and fc7.
       spatial_squeeze: gives [batch, num_classes]; possible from 224 to 255 pixels a side.
       global_pool: averages over positions before fc8, for any size.
-      initialization: `paper` (standard deviation .01, bias 1: to the letter, but stays at the
-        majority class on a small dataset), `released` (.03 in conv3 to conv5, bias 1) or `caffe`
-        (bias .1: what trains).
+      initialization: `paper` (standard deviation .01, bias 1: to the letter, but stayed at the
+        majority class of a small dataset), `released` (.03 in conv3 to conv5, bias 1) or `caffe`
+        (.005 in fc6 and fc7, bias .1).
 
     Returns:
       Logits and end points `alexnet/conv1` ... `alexnet/fc8`.

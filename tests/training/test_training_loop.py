@@ -163,6 +163,38 @@ def test_fine_tuning_restores_skips_the_head_and_says_so(replaced, photos, tmp_p
     assert "is NOT used" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("version", [1, 2])
+def test_checkpoints_of_tensorflow_1_are_found_by_their_names(replaced, tmp_path, capsys, version):
+    """As TF-Slim wrote them: `tiny/conv1/weights`, in one file (V1) or in several (V2)."""
+    generator = np.random.default_rng(0)
+    shapes = {
+        "conv1/weights": (7, 7, 3, 8),
+        "conv1/biases": (8,),
+        "fc2/weights": (1, 1, 8, 16),
+        "fc2/biases": (16,),
+        "fc3/weights": (1, 1, 16, 3),
+        "fc3/biases": (3,),
+    }
+    values = {
+        f"tiny/{name}": generator.normal(size=shape).astype(np.float32)
+        for name, shape in shapes.items()
+    }
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        variables = [
+            tf.compat.v1.get_variable(name, initializer=value) for name, value in values.items()
+        ]
+        session.run(tf.compat.v1.global_variables_initializer())
+        saver = tf.compat.v1.train.Saver(variables, write_version=version)
+        path = saver.save(session, str(tmp_path / "tiny.ckpt"))
+    config = replaced(checkpoint_path=path, trainable_scopes=["tiny/fc3"], max_number_of_steps=1)
+    checkpoint = train(config)
+    assert f"Restored 6 variables from {path}" in capsys.readouterr().out
+    network_fn = ModelDescription.load(config.train_dir).build()
+    restore_network(network_fn, checkpoint)
+    for name in ("tiny/conv1/weights", "tiny/fc2/biases"):  # not trained, so as they came
+        np.testing.assert_array_equal(network_fn.variables[name].numpy(), values[name])
+
+
 def test_excluded_scopes_keep_their_initial_values(replaced, tmp_path, capsys):
     train(replaced(train_dir=str(tmp_path / "source")))
     config = replaced(
