@@ -3,14 +3,14 @@
 Krizhevsky, Sutskever, Hinton, "ImageNet Classification with Deep Convolutional Neural Networks",
 sections 2 and 4.1, and the code its authors released. Pixels stay on the scale 0 to 255, in RGB.
 
-The paper resizes the whole photo until its short side has 256 pixels, takes the central 256x256 and
-crops from that; `resize_first=True` does so to the letter. Otherwise the part of the photo that the
-crop covers is found first, and only that is decoded and resized: the same crops, but each moved by up
-to half a pixel of the photo, and a JPEG whose short side is 1,024 pixels or more is decoded at a half,
-a quarter or an eighth of its size before the rest of the way is averaged. Random crops are uniform
-either way. The mean absolute difference of the pixels is 5.3 grey levels on photos of about 480x360
-(shifting a crop by one pixel makes 7.2), 5.4 at 500x375 (10.1) and 8.7 at 1500x1125 (15.4).
-A photo that must be enlarged is enlarged from its central square, whole.
+The paper resizes the whole photo until its short side has 256 pixels, takes the central 256x256
+and crops from that; `resize_first=True` does so to the letter. Otherwise the part of the photo
+that the crop covers is found first, and only that is decoded and resized: the same crops, but each
+moved by up to half a pixel of the photo, and a JPEG whose short side is 1,024 pixels or more is
+decoded at a half, a quarter or an eighth of its size before the rest of the way is averaged.
+Random crops are uniform either way. The mean absolute difference of the pixels is 5.3 grey levels
+on photos of about 480x360 (shifting a crop by one pixel makes 7.2), 5.4 at 500x375 (10.1) and 8.7
+at 1500x1125 (15.4). A photo that must be enlarged is enlarged from its central square, whole.
 """
 
 from __future__ import annotations
