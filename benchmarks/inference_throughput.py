@@ -1,0 +1,25 @@
+"""Images/s of a network's forward pass in evaluation mode on synthetic images.
+
+    python benchmarks/inference_throughput.py --precisions=float32,bfloat16
+
+Prints what `train_throughput.py` prints. Every contender is given preprocessed floats and gives
+logits; nothing is fused that its library would not fuse by itself, and weights stay float32.
+"""
+
+from __future__ import annotations
+
+from absl import app, flags
+
+from throughput import measure_networks
+
+_BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Images a pass.", lower_bound=1)
+
+
+def main(arguments: list[str]) -> None:
+    """Measures and prints."""
+    del arguments
+    measure_networks("forward_pass", _BATCH_SIZE.value)
+
+
+if __name__ == "__main__":
+    app.run(main)

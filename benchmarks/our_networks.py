@@ -1,0 +1,111 @@
+"""slimzoo's own training step and forward pass, as contenders."""
+
+from __future__ import annotations
+
+from training.configuration import TrainingConfig  # sets TensorFlow's environment, so first
+
+# isort: split
+import numpy as np
+import tensorflow as tf
+
+from nets import nets_factory
+from nets.nets_factory import NetworkFn
+from network_costs import count_costs
+from preprocessing.preprocessing_factory import get_preprocessing
+from training import devices
+from training.input_pipeline import Example
+from training.optimizers import make_optimizer
+from training.train_step import DTYPE_POLICIES, TrainStep
+from workloads import Repetition, Workload
+
+
+class Trainer:
+    """A network with all that its training step needs.
+
+    Args:
+      model: a registered network.
+      precision: float32, bfloat16 or float16.
+      batch_size: images a step.
+
+    Attributes:
+      network_fn: the network.
+      preprocessing: its own, for training.
+      strategy: one device.
+    """
+
+    def __init__(self, model: str, precision: str, batch_size: int):
+        config = TrainingConfig(model_name=model, batch_size=batch_size, mixed_precision=precision)
+        self.strategy = devices.make_strategy(num_replicas=1)
+        with self.strategy.scope():
+            self.network_fn = nets_factory.get_network_fn(
+                model, dtype_policy=DTYPE_POLICIES[precision]
+            )
+            trainable = list(self.network_fn.variables.values())
+            optimizer = make_optimizer(config)
+            optimizer.build(trainable)
+        self.preprocessing = get_preprocessing(self.network_fn.preprocessing_name, is_training=True)
+        self._batch_size = batch_size
+        self._step = TrainStep(
+            config, self.strategy, self.network_fn, trainable, optimizer, self.preprocessing, {}
+        )
+        self._rate = tf.constant(1e-4)
+        self._loss = tf.zeros([])
+
+    def take_step(self, batch: Example) -> None:
+        """Takes a step, without waiting for a GPU to finish it."""
+        self._loss = self._step(batch, self._rate, tf.constant(0))["loss"]
+
+    def finish(self) -> None:
+        """Waits until every step has been taken."""
+        float(self._loss)
+
+    def synthetic_batch(self) -> Example:
+        """One random image, batch_size times, as the input pipeline would give it."""
+        size = self.network_fn.default_image_size
+        generator = np.random.default_rng(0)
+        pixels = generator.integers(0, 256, [size, size, 3], np.uint8)
+        example = self.preprocessing.host(pixels, size, size, seed=[0, 0])
+        labels = generator.integers(0, self.network_fn.num_classes, self._batch_size)
+        return {
+            **{
+                key: tf.repeat(value[tf.newaxis], self._batch_size, 0)
+                for key, value in example.items()
+            },
+            "label": tf.constant(labels),
+            "weight": tf.ones([self._batch_size]),
+        }
+
+
+def training_step(model: str, precision: str, batch_size: int, steps: int) -> Workload:
+    """Whole steps: device half of the preprocessing, forward, backward, update."""
+    trainer = Trainer(model, precision, batch_size)
+    batch = trainer.synthetic_batch()
+
+    def take_steps() -> None:
+        for _ in range(steps):
+            trainer.take_step(batch)
+        trainer.finish()
+
+    operations = count_costs(trainer.network_fn).training_operations
+    return Repetition(take_steps, steps * batch_size, _facts(trainer.network_fn, operations))
+
+
+def forward_pass(model: str, precision: str, batch_size: int, steps: int) -> Workload:
+    """The network alone, as in evaluation, on floats that are preprocessed already."""
+    network_fn = nets_factory.get_network_fn(model, dtype_policy=DTYPE_POLICIES[precision])
+    size = network_fn.default_image_size
+    images = tf.random.normal([batch_size, size, size, 3], stddev=60.0)
+    forward = tf.function(lambda images: network_fn(images, is_training=False)[0])
+
+    def run() -> None:
+        for _ in range(steps):
+            logits = forward(images)
+        logits.numpy()
+
+    operations = count_costs(network_fn).forward_operations
+    return Repetition(run, steps * batch_size, _facts(network_fn, operations))
+
+
+def _facts(network_fn: NetworkFn, operations: int) -> dict[str, int]:
+    parameters = sum(nets_factory.parameter_counts(network_fn).values())
+    return {"parameters": parameters, "operations_per_image": operations}

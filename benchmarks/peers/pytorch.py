@@ -1,0 +1,144 @@
+"""The two AlexNets in PyTorch, trained as its users train: SGD with momentum, autocast."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import nn
+
+from workloads import LeftOutError, Repetition, Workload
+
+_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+
+
+class PaperDropout(nn.Dropout):
+    """Zeroes activations in training and halves them at test time, section 4.2 of the paper."""
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """PyTorch doubles in training instead; half of that is the paper's."""
+        return (1 - self.p) * super().forward(inputs)
+
+
+def alexnet() -> nn.Sequential:
+    """The network of the 2012 paper: 60,965,224 parameters.
+
+    [batch, 3, 224, 224] to logits [batch, 1000]. PyTorch divides LRN's alpha by its size.
+    """
+    normalization = functools.partial(nn.LocalResponseNorm, 5, alpha=5e-4, beta=0.75, k=2.0)
+    return nn.Sequential(
+        nn.ZeroPad2d((0, 3, 0, 3)),
+        *(nn.Conv2d(3, 96, 11, stride=4), nn.ReLU(inplace=True)),
+        *(normalization(), nn.MaxPool2d(3, 2)),
+        *(nn.Conv2d(96, 256, 5, padding=2, groups=2), nn.ReLU(inplace=True)),
+        *(normalization(), nn.MaxPool2d(3, 2)),
+        *(nn.Conv2d(256, 384, 3, padding=1), nn.ReLU(inplace=True)),
+        *(nn.Conv2d(384, 384, 3, padding=1, groups=2), nn.ReLU(inplace=True)),
+        *(nn.Conv2d(384, 256, 3, padding=1, groups=2), nn.ReLU(inplace=True)),
+        *(nn.MaxPool2d(3, 2), nn.Flatten()),
+        *(nn.Linear(6 * 6 * 256, 4096), nn.ReLU(inplace=True), PaperDropout(0.5)),
+        *(nn.Linear(4096, 4096), nn.ReLU(inplace=True), PaperDropout(0.5)),
+        nn.Linear(4096, 1000),
+    )
+
+
+def alexnet_v2() -> nn.Sequential:
+    """TF-Slim's network: 50,303,912 parameters. [batch, 3, 224, 224] to logits [batch, 1000]."""
+    return nn.Sequential(
+        *(nn.Conv2d(3, 64, 11, stride=4), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2)),
+        *(nn.Conv2d(64, 192, 5, padding=2), nn.ReLU(inplace=True), nn.MaxPool2d(3, 2)),
+        *(nn.Conv2d(192, 384, 3, padding=1), nn.ReLU(inplace=True)),
+        *(nn.Conv2d(384, 384, 3, padding=1), nn.ReLU(inplace=True)),
+        *(nn.Conv2d(384, 256, 3, padding=1), nn.ReLU(inplace=True)),
+        *(nn.MaxPool2d(3, 2), nn.Flatten()),
+        *(nn.Linear(5 * 5 * 256, 4096), nn.ReLU(inplace=True), nn.Dropout(0.5)),
+        *(nn.Linear(4096, 4096), nn.ReLU(inplace=True), nn.Dropout(0.5)),
+        nn.Linear(4096, 1000),
+    )
+
+
+NETWORKS = {"alexnet": alexnet, "alexnet_v2": alexnet_v2}
+
+
+def training_step(model: str, precision: str, mode: str, batch_size: int, steps: int) -> Workload:
+    """Forward, backward, SGD with momentum .9 and weight decay 5e-4."""
+    network, images, facts = _prepare(model, mode, batch_size)
+    optimizer = torch.optim.SGD(network.parameters(), lr=1e-4, momentum=0.9, weight_decay=5e-4)
+    labels = torch.randint(0, 1000, (batch_size,), device=images.device)
+    in_training = _in_mode(network.train(), mode)
+
+    def take_steps() -> float:
+        for _ in range(steps):
+            optimizer.zero_grad(set_to_none=True)
+            with _autocast(images.device, precision):
+                loss = nn.functional.cross_entropy(in_training(images), labels)
+            loss.backward()
+            optimizer.step()
+        return loss.item()  # waits for a GPU
+
+    return _repetition(take_steps, steps * batch_size, mode, facts)
+
+
+def forward_pass(model: str, precision: str, mode: str, batch_size: int, steps: int) -> Workload:
+    """The network in evaluation mode on floats that are preprocessed already."""
+    network, images, facts = _prepare(model, mode, batch_size)
+    network.eval()
+    autocast: Callable[[], Any] = lambda: _autocast(images.device, precision)  # noqa: E731
+    if mode == "bfloat16_weights":
+        if precision != "bfloat16":
+            raise LeftOutError("the mode bfloat16_weights is for bfloat16")
+        network, images, autocast = network.bfloat16(), images.bfloat16(), contextlib.nullcontext
+    in_evaluation = _in_mode(network, mode)
+
+    def run() -> float:
+        with torch.inference_mode(), autocast():
+            for _ in range(steps):
+                logits = in_evaluation(images)
+        return logits[0, 0].item()
+
+    return _repetition(run, steps * batch_size, mode, facts)
+
+
+def _prepare(
+    model: str, mode: str, batch_size: int
+) -> tuple[nn.Sequential, torch.Tensor, dict[str, Any]]:
+    torch.set_float32_matmul_precision("high")  # TF32 on a GPU, as TensorFlow does by itself
+    torch.backends.cudnn.benchmark = True
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    network = NETWORKS[model]().to(device)
+    images = 60.0 * torch.randn(batch_size, 3, 224, 224, device=device)
+    if mode in ("channels_last", "compiled_channels_last", "bfloat16_weights"):
+        network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        images = images.to(memory_format=torch.channels_last)
+    facts = {
+        "parameters": sum(parameter.numel() for parameter in network.parameters()),
+        "threads": torch.get_num_threads(),
+    }
+    return network, images, facts
+
+
+def _in_mode(network: nn.Module, mode: str) -> Callable[[torch.Tensor], torch.Tensor]:
+    return torch.compile(network) if mode.startswith("compiled") else network
+
+
+def _autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:
+    if precision == "float32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, dtype=_DTYPES[precision])
+
+
+def _repetition(
+    function: Callable[[], float], amount: float, mode: str, facts: dict[str, Any]
+) -> Workload:
+    if mode.startswith("compiled"):
+        try:
+            function()
+        except Exception as error:  # whatever the compiler's absence or failure raises
+            reason = str(error).strip().splitlines() or [""]
+            raise LeftOutError(
+                f"torch.compile does not work here: {type(error).__name__}: {reason[0]}"
+            ) from error
+    return Repetition(function, amount, facts)

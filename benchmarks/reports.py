@@ -1,0 +1,74 @@
+"""How a benchmark ends: a table on standard error, JSON on standard output and in a file."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import pathlib
+import shlex
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from absl import flags
+
+from machine import describe_machine, describe_versions
+from measuring import LeftOut
+
+_OUTPUT = flags.DEFINE_string("output", None, "A file that the JSON is written to as well.")
+RUNS = flags.DEFINE_integer(
+    "runs", 5, "Timed runs of each contender, of which the median counts.", lower_bound=1
+)
+SECONDS = flags.DEFINE_float(
+    "seconds", 0.5, "What a run lasts at least; it always holds a whole step.", lower_bound=0
+)
+
+
+def finish(content: dict[str, Any], tables: Sequence[str]) -> None:
+    """Prints the tables on standard error and the report on standard output.
+
+    Args:
+      content: of the report; what it was measured on is added.
+      tables: of `format_table`.
+    """
+    report = {
+        "benchmark": pathlib.Path(sys.argv[0]).stem,
+        "command": shlex.join(["python", os.path.relpath(sys.argv[0]), *sys.argv[1:]]),
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "machine": describe_machine(),
+        "versions": describe_versions(),
+        **content,
+    }
+    print(*tables, sep="\n\n", file=sys.stderr)
+    text = json.dumps(report, indent=1)
+    if _OUTPUT.value:
+        pathlib.Path(_OUTPUT.value).write_text(text + "\n", encoding="utf-8")
+    print(text)
+
+
+def format_table(titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:
+    """A table as text: the first column to the left, the others to the right, numbers rounded."""
+    cells = [list(titles), *([_cell(value) for value in row] for row in rows)]
+    widths = [max(len(row[column]) for row in cells) for column in range(len(titles))]
+    lines = [
+        "  ".join(
+            cell.rjust(width) if column else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in cells
+    ]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def describe_left_out(left_out: Sequence[LeftOut]) -> list[dict[str, str]]:
+    """The contenders that could not run, for a report."""
+    return [{"contender": one.contender.name, "reason": one.reason} for one in left_out]
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, float):
+        return f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}"
+    return str(value)
