@@ -88,9 +88,13 @@ def _contenders(precision: str) -> list[Contender]:
             ),
         ]
     if _STEP.value:
-        arguments = {"model": "alexnet", "precision": precision, "batch_size": _BATCH_SIZE.value}
-        step = Contender(_STEP_NAME, "our_networks:training_step", {**arguments, "steps": 1})
-        contenders.append(step)
+        step = {
+            "model": "alexnet",
+            "precision": precision,
+            "batch_size": _BATCH_SIZE.value,
+            "steps": 1,
+        }
+        contenders.append(Contender(_STEP_NAME, "our_networks:training_step", step))
     return contenders
 
 

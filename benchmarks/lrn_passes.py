@@ -52,9 +52,14 @@ def pytorch(shape: Sequence[int], precision: str, mode: str) -> Workload:
     if mode == "compiled":
         normalize = torch.compile(normalize)
 
+    # Under autocast, as in training: eager PyTorch has no bfloat16 kernel of it on the CPU.
+    autocast = torch.autocast(device, torch.bfloat16, enabled=precision == "bfloat16")
+
     def there_and_back() -> float:
         inputs.grad = None
-        normalize(inputs).backward(upstream)
+        with autocast:
+            outputs = normalize(inputs)
+        outputs.backward(upstream.to(outputs.dtype))
         assert inputs.grad is not None
         return inputs.grad[0, 0, 0, 0].item()
 

@@ -1,6 +1,8 @@
 """JPEG files that cost as much to decode as photos do, made from a seed without a network.
 
-python benchmarks/photos.py FOLDER NUMBER
+    python benchmarks/photos.py FOLDER NUMBER
+
+writes so many into a folder.
 """
 
 from __future__ import annotations
@@ -8,10 +10,11 @@ from __future__ import annotations
 import pathlib
 import sys
 
+import training  # noqa: F401 (sets TensorFlow's environment, so it comes first)
+
+# isort: split
 import numpy as np
 import tensorflow as tf
-
-import training  # noqa: F401 (sets TensorFlow's environment, so it comes first)
 
 HEIGHT, WIDTH = 375, 500  # ImageNet's most frequent size
 

@@ -1,0 +1,106 @@
+"""How long a training step takes at least on a GPU, by what it has to compute and to move."""
+
+from __future__ import annotations
+
+import dataclasses
+
+from gpus import Gpu
+from network_costs import NetworkCosts
+
+_FLOAT32_BYTES = 4
+
+# Momentum reads the weight, its velocity and its gradient, and writes the first two.
+_OPTIMIZER_PASSES = 5
+
+# A pixel as the input pipeline hands it over: three bytes.
+_PIXEL_BYTES = 3
+
+
+@dataclasses.dataclass(frozen=True)
+class StepBounds:
+    """A step of one of several GPUs that share a batch and add their gradients up.
+
+    Attributes:
+      operations: of the step.
+      activation_bytes: read and written.
+      weight_bytes: read in the forward and the backward pass, and gradients written.
+      optimizer_bytes: read and written by the update.
+      all_reduce_bytes: sent to the other GPUs by a ring; the same number is received.
+      host_bytes: of the images, from the host.
+      gpu: whose rates count.
+      precision: of the activations.
+      batch_size: images of this GPU.
+    """
+
+    operations: float
+    activation_bytes: float
+    weight_bytes: float
+    optimizer_bytes: float
+    all_reduce_bytes: float
+    host_bytes: float
+    gpu: Gpu
+    precision: str
+    batch_size: int
+
+    @property
+    def seconds(self) -> dict[str, float]:
+        """What each needs at least, if nothing else were to be done."""
+        return {
+            "operations": self.operations / self.gpu.operations(self.precision),
+            "activations": self.activation_bytes / self.gpu.memory,
+            "weights": self.weight_bytes / self.gpu.memory,
+            "optimizer": self.optimizer_bytes / self.gpu.memory,
+            "all-reduce": self.all_reduce_bytes / self.gpu.link,
+            "images from the host": self.host_bytes / self.gpu.host,
+        }
+
+    @property
+    def overlapped_seconds(self) -> float:
+        """If arithmetic, memory, links and the host's transfers all overlap: the ceiling."""
+        seconds = self.seconds
+        memory = seconds["activations"] + seconds["weights"] + seconds["optimizer"]
+        return max(
+            seconds["operations"], memory, seconds["all-reduce"], seconds["images from the host"]
+        )
+
+    @property
+    def serial_seconds(self) -> float:
+        """If nothing overlaps: what a program without any cleverness could reach."""
+        return sum(self.seconds.values())
+
+
+def step_bounds(
+    costs: NetworkCosts,
+    gpu: Gpu,
+    *,
+    precision: str,
+    batch_size: int,
+    num_gpus: int,
+    image_size: int,
+) -> StepBounds:
+    """Counts what a step has to do.
+
+    Args:
+      costs: of the network, for one image.
+      gpu: the rates.
+      precision: float32, bfloat16 or float16; of activations. Weights, gradients and the
+        optimizer's state are float32, and cast for the products.
+      batch_size: images of each GPU.
+      num_gpus: that add their gradients up.
+      image_size: height and width, in pixels.
+    """
+    width = 4 if precision == "float32" else 2
+    # Each pass reads the weights once; a narrower copy is made of them first.
+    weight_passes = 2 * width + (0 if precision == "float32" else _FLOAT32_BYTES + width)
+    gradients = costs.parameters * _FLOAT32_BYTES
+    return StepBounds(
+        operations=batch_size * costs.training_operations,
+        activation_bytes=batch_size * costs.training_activations * width,
+        weight_bytes=costs.parameters * weight_passes + gradients,
+        optimizer_bytes=costs.parameters * _FLOAT32_BYTES * _OPTIMIZER_PASSES,
+        all_reduce_bytes=2 * (num_gpus - 1) / num_gpus * gradients,
+        host_bytes=batch_size * image_size**2 * _PIXEL_BYTES,
+        gpu=gpu,
+        precision=precision,
+        batch_size=batch_size,
+    )
