@@ -1,0 +1,67 @@
+import pathlib
+
+import pytest
+import tensorflow as tf
+
+import input_throughput
+import photos
+
+TINY = ("--batch_size=2", "--runs=1", "--seconds=0", "--num_photos=8", "--model_name=alexnet_v2")
+
+
+@pytest.mark.slow
+def test_every_stage_is_measured_and_the_end_is_set_against_their_sum(run_benchmark, check_figures):
+    report, table = run_benchmark("input_throughput.py", *TINY)
+    stages = [row["stage"] for row in report["results"]]
+    assert stages == [
+        *("reading", "+ decoding whole images", "+ host half", "+ to the device"),
+        *("step alone", "end to end", "cropping arrays in memory"),
+    ]
+    for row in report["results"]:
+        check_figures(row, "images_per_second", 1)
+    rates = {row["stage"]: row["images_per_second"] for row in report["results"]}
+    ratio = report["ratios"][0]
+    assert ratio["name"] == "end to end / harmonic sum of step and decoding whole images"
+    assert ratio["ratio"] == pytest.approx(
+        rates["end to end"] * (1 / rates["step alone"] + 1 / rates["+ decoding whole images"])
+    )
+    assert set(report["milliseconds_per_image"]) == set(stages[:5])
+    assert "Most of it: step alone." in table  # a step of 2 images moves all the weights
+
+
+@pytest.mark.slow
+def test_input_only_leaves_out_the_step(run_benchmark):
+    report, _ = run_benchmark("input_throughput.py", "--input_only", *TINY)
+    stages = {row["stage"] for row in report["results"]}
+    assert not {"step alone", "end to end"} & stages
+    assert "step alone" not in report["milliseconds_per_image"]
+
+
+def test_what_a_stage_adds_is_the_difference_of_times():
+    rates = {
+        "reading": 10_000.0,
+        "+ decoding whole images": 1_000.0,
+        "+ host half": 500.0,
+        "+ to the device": 400.0,
+        "step alone": 100.0,
+    }
+    added = input_throughput.where_the_time_goes(rates)
+    assert list(added) == list(rates)
+    assert list(added.values()) == pytest.approx([0.1, 0.9, 1.0, 0.5, 10.0])
+
+
+def test_the_harmonic_sum_of_equal_rates_is_half_of_one():
+    assert input_throughput.harmonic_sum(50.0, 50.0) == 25.0
+
+
+def test_synthetic_photos_are_as_large_as_real_ones_and_always_the_same(tmp_path):
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+        photos.write_photos(str(tmp_path / name), 4)
+    files = sorted(pathlib.Path(tmp_path / "one").rglob("*.jpg"))
+    assert len({file.parent for file in files}) == 4
+    for file in files:
+        content = file.read_bytes()
+        assert tf.io.decode_jpeg(content).shape == (375, 500, 3)
+        assert 80_000 < len(content) < 140_000
+        assert content == (tmp_path / "other" / file.relative_to(tmp_path / "one")).read_bytes()
