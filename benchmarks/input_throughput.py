@@ -61,7 +61,10 @@ def main(arguments: list[str]) -> None:
             _write_photos(folder)
             source["split"] = "train"
         case = measure(
-            _contenders(source), runs=RUNS.value, least_seconds=SECONDS.value, title="input"
+            contenders(source, _INPUT_ONLY.value),
+            runs=RUNS.value,
+            least_seconds=SECONDS.value,
+            title="input",
         )
     ceiling = ceiling_figures(case)
     stages = {
@@ -108,18 +111,19 @@ def harmonic_sum(first: float, second: float) -> float:
     return 1 / (1 / first + 1 / second)
 
 
-def _contenders(source: dict[str, Any]) -> list[Contender]:
+def contenders(source: dict[str, Any], input_only: bool) -> list[Contender]:
+    """The stages and the ceilings; `source` holds the fields of `input_stages.Source`."""
     stages = {
         READING: "reading",
         DECODING: "decoding",
         HOST_HALF: "host_half",
         ON_DEVICE: "on_device",
-        **({} if _INPUT_ONLY.value else {STEP: "step", END_TO_END: "end_to_end"}),
+        **({} if input_only else {STEP: "step", END_TO_END: "end_to_end"}),
     }
     return [
         *(Contender(name, f"input_stages:{stage}", source) for name, stage in stages.items()),
         Contender(ARRAYS, "input_stages:cropping_arrays"),
-        *ceilings(_PRECISION.value),
+        *ceilings(source["precision"]),
     ]
 
 

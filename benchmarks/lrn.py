@@ -17,12 +17,19 @@ from contenders import Contender
 from measuring import Case, Measurement, measure, paired_ratio
 from reports import RUNS, SECONDS, describe_left_out, finish, format_table
 
+_OURS, _TENSORFLOW, _PYTORCH = "slimzoo", "tensorflow", "pytorch"
+
 _PRECISIONS = flags.DEFINE_list("precisions", ["float32", "bfloat16"], "float32, bfloat16.")
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Images in a batch.", lower_bound=1)
+_PEERS = flags.DEFINE_list("peers", [_TENSORFLOW, _PYTORCH], "Beside what it is measured.")
+flags.register_validator(
+    "peers",
+    lambda names: {*names} <= {_TENSORFLOW, _PYTORCH},
+    "takes tensorflow and pytorch.",
+)
 _STEP = flags.DEFINE_bool("step", True, "Measure the step whose share it is, as well.")
 
 _SHAPES = {"norm1": (55, 55, 96), "norm2": (27, 27, 256)}
-_OURS, _TENSORFLOW, _PYTORCH = "slimzoo", "tensorflow", "pytorch"
 _PYTORCH_MODES = ("eager", "channels_last", "compiled")
 _STEP_NAME = "training step of alexnet"
 
@@ -77,16 +84,17 @@ def _contenders(precision: str) -> list[Contender]:
     contenders = []
     for layer, shape in _SHAPES.items():
         arguments = {"shape": [_BATCH_SIZE.value, *shape], "precision": precision}
-        contenders += [
-            Contender(f"{layer} {_OURS}", "lrn_passes:ours", arguments),
-            Contender(f"{layer} {_TENSORFLOW}", "lrn_passes:tensorflow", arguments),
-            *(
+        contenders.append(Contender(f"{layer} {_OURS}", "lrn_passes:ours", arguments))
+        if _TENSORFLOW in _PEERS.value:
+            name = f"{layer} {_TENSORFLOW}"
+            contenders.append(Contender(name, "lrn_passes:tensorflow", arguments))
+        if _PYTORCH in _PEERS.value:
+            contenders += [
                 Contender(
                     f"{layer} {_PYTORCH} {mode}", "lrn_passes:pytorch", {**arguments, "mode": mode}
                 )
                 for mode in _PYTORCH_MODES
-            ),
-        ]
+            ]
     if _STEP.value:
         step = {
             "model": "alexnet",

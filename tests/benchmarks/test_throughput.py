@@ -7,13 +7,10 @@ TINY = ("--runs=2", "--steps=1", "--seconds=0", "--peers=")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("script", ["train_throughput.py", "inference_throughput.py"])
-def test_rates_stand_beside_ceilings_of_the_same_run(
-    run_benchmark, check_figures, script, tmp_path
-):
+def test_rates_stand_beside_ceilings_of_the_same_run(run_benchmark, check_figures, tmp_path):
     output = tmp_path / "report.json"
     report, table = run_benchmark(
-        script,
+        "train_throughput.py",
         "--models=cifarnet_18pct",
         "--precisions=float32,bfloat16",
         "--batch_size=4",
@@ -21,7 +18,7 @@ def test_rates_stand_beside_ceilings_of_the_same_run(
         *TINY,
     )
     assert json.loads(output.read_text()) == report
-    assert report["benchmark"] == script.removesuffix(".py")
+    assert report["benchmark"] == "train_throughput"
     assert report["machine"]["cores"] >= 1
     assert {"processor", "memory_gib", "cpu_features", "gpus"} <= report["machine"].keys()
     assert report["versions"]["tensorflow"].startswith("2.")
@@ -83,13 +80,20 @@ def test_batch_sizes_are_written_and_drawn_with_the_ceiling(run_benchmark, tmp_p
 @pytest.mark.slow
 def test_response_normalisation_is_measured_and_set_against_the_step(run_benchmark, check_figures):
     report, _ = run_benchmark(
-        "lrn.py", "--precisions=float32", "--batch_size=1", "--runs=1", "--seconds=0"
+        "lrn.py",
+        *(
+            "--precisions=float32",
+            "--batch_size=1",
+            "--runs=1",
+            "--seconds=0",
+            "--peers=tensorflow",
+        ),
     )
     ours = [row for row in report["results"] if row["contender"] == "slimzoo"]
     assert [row["shape"] for row in ours] == [[1, 55, 55, 96], [1, 27, 27, 256]]
     for row in report["results"]:
         check_figures(row, "passes_per_second", 1)
         assert row["milliseconds"] == pytest.approx(1000 / row["passes_per_second"])
-    assert {row["peer"] for row in report["ratios"]} >= {"tensorflow"}
+    assert [row["peer"] for row in report["ratios"]] == ["tensorflow"] * 2
     [share] = report["shares_of_step"]
     assert 0 < share["ratio"] < 1
