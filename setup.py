@@ -4,7 +4,12 @@ import pathlib
 
 import setuptools
 
-DRIVERS = ["train_image_classifier", "eval_image_classifier", "export_saved_model"]
+DRIVERS = [
+    "train_image_classifier",
+    "eval_image_classifier",
+    "export_saved_model",
+    "prepare_dataset",
+]
 
 setuptools.setup(
     name="slimzoo",

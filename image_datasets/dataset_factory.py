@@ -51,9 +51,23 @@ def default_validation_split(name: str, dataset_dir: str | None = None) -> str |
     Raises:
       ValueError: as in `get_dataset`.
     """
+    splits = split_sizes(name, dataset_dir)
+    return next((split for split in _VALIDATION_SPLITS if split in splits), None)
+
+
+def split_sizes(name: str, dataset_dir: str | None = None) -> dict[str, int]:
+    """Returns how many examples each split of a dataset has, which is prepared if it is not.
+
+    Args:
+      name: as in `get_dataset`.
+      dataset_dir: as in `get_dataset`.
+
+    Raises:
+      ValueError: as in `get_dataset`.
+    """
     name = name.strip()
     if name == "folder":
-        splits = folder_source.scan_folder(dataset_dir).splits
-    else:
-        splits = tfds_source.prepared_builder(name, dataset_dir, _OWN_NAMES).info.splits
-    return next((split for split in _VALIDATION_SPLITS if split in splits), None)
+        folder = folder_source.scan_folder(dataset_dir)
+        return {split: len(paths) for split, paths in folder.splits.items()}
+    builder = tfds_source.prepared_builder(name, dataset_dir, _OWN_NAMES)
+    return {split: info.num_examples for split, info in builder.info.splits.items()}

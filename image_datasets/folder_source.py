@@ -92,9 +92,9 @@ def load_folder(split: str, root: str | None) -> ImageDataset:
             full_paths = [os.fsencode(os.path.join(folder.root, path)) for path in paths]
             return tf.constant(full_paths), tf.constant(labels, tf.int64)
 
-    def make_examples() -> tf.data.Dataset:
+    def make_examples(start: int = 0) -> tf.data.Dataset:
         rows = tf.data.Dataset.from_tensor_slices(path_and_label_tensors()).enumerate()
-        return rows.map(
+        return rows.skip(start).map(
             lambda index, row: {"image": tf.io.read_file(row[0]), "label": row[1], "index": index},
             num_parallel_calls=tf.data.AUTOTUNE,
             deterministic=True,
@@ -107,6 +107,7 @@ def load_folder(split: str, root: str | None) -> ImageDataset:
         class_names=folder.class_names,
         make_examples=make_examples,
         describe=lambda index: os.path.join(folder.root, paths[index]),
+        make_stored_examples=make_examples,
     )
 
 

@@ -72,3 +72,19 @@ def parse_split(
             f"The split {split!r} of {dataset} selects no example. It has these: {sizes}."
         )
     return slices
+
+
+def slices_from(slices: list[SplitSlice], start: int) -> list[SplitSlice]:
+    """Returns what is left of `slices` without their first `start` examples.
+
+    Args:
+      slices: of `parse_split`.
+      start: at least 0, and less than the number of examples in `slices`.
+    """
+    left = []
+    for part in slices:
+        length = part.stop - part.start
+        if start < length:
+            left.append(part._replace(start=part.start + start))
+        start = max(start - length, 0)
+    return left

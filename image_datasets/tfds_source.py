@@ -1,4 +1,4 @@
-"""Datasets of TensorFlow Datasets by name, read as encoded images and without needless network."""
+"""Datasets of TensorFlow Datasets by name, read undecoded and without needless network."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ import sys
 import urllib.parse
 import urllib.request
 from collections.abc import Iterator
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from image_datasets.image_dataset import ImageDataset
-from image_datasets.split_slices import parse_split
+from image_datasets.split_slices import SplitSlice, parse_split, slices_from
 from slimzoo_registry import unknown_name_message
 
 _CATALOG = "https://www.tensorflow.org/datasets/catalog/overview"
@@ -52,19 +54,22 @@ def load_tfds(
     for part in slices:
         _check_files_exist(name, builder.info.splits[part.name])
 
-    def make_examples() -> tf.data.Dataset:
+    # Files stay encoded; pixels that are kept as such have nothing to be spared.
+    is_encoded = isinstance(builder.info.features[image_key], tfds.features.Image)
+    decoders = {image_key: tfds.decode.SkipDecoding()} if is_encoded else {}
+
+    def read(parts: list[SplitSlice], first_index: int, **read_options: Any) -> tf.data.Dataset:
         rows = builder.as_dataset(
             # Not `split` itself: TFDS reads too much for a term such as train[80%:20%].
-            split="+".join(f"{part.name}[{part.start}:{part.stop}]" for part in slices),
+            split="+".join(f"{part.name}[{part.start}:{part.stop}]" for part in parts),
             shuffle_files=False,
             decoders=tfds.decode.PartialDecoding(
-                {image_key: True, label_key: True},
-                decoders={image_key: tfds.decode.SkipDecoding()},
+                {image_key: True, label_key: True}, decoders=decoders
             ),
             # Caching and prefetching are decided where it is known what follows.
-            read_config=tfds.ReadConfig(try_autocache=False, skip_prefetch=True),
+            read_config=tfds.ReadConfig(try_autocache=False, skip_prefetch=True, **read_options),
         )
-        return rows.enumerate().map(
+        return rows.enumerate(first_index).map(
             lambda index, row: {"image": row[image_key], "label": row[label_key], "index": index}
         )
 
@@ -73,8 +78,11 @@ def load_tfds(
         split=split,
         num_examples=sum(part.stop - part.start for part in slices),
         class_names=tuple(builder.info.features[label_key].names),
-        make_examples=make_examples,
+        make_examples=lambda: read(slices, 0),
         describe=lambda index: f"example {index} of {name}, split {split}",
+        make_stored_examples=lambda start: read(
+            slices_from(slices, start), start, interleave_cycle_length=1
+        ),
     )
 
 
@@ -211,6 +219,8 @@ def _unseeded_random_names() -> Iterator[None]:
 def _image_and_label_keys(name: str, info: tfds.core.DatasetInfo) -> tuple[str, str]:
     """Returns the keys of the image and of the label among the features.
 
+    An image is an Image feature, or a Tensor of uint8 [height, width, 3] that is called "image".
+
     Raises:
       ValueError: if there is not one that is meant: the one used for supervised learning, the one
         called "image" or "label", or the only one.
@@ -221,6 +231,8 @@ def _image_and_label_keys(name: str, info: tfds.core.DatasetInfo) -> tuple[str, 
     features = dict(info.features) if isinstance(info.features, tfds.features.FeaturesDict) else {}
     for (usual_key, feature_type), supervised_key in zip(wanted, supervised, strict=True):
         keys = [key for key, feature in features.items() if isinstance(feature, feature_type)]
+        if feature_type is tfds.features.Image and _is_pixels(features.get(usual_key)):
+            keys.append(usual_key)
         preferred = [key for key in (supervised_key, usual_key) if key in keys]
         if not preferred and len(keys) != 1:
             raise ValueError(
@@ -231,6 +243,16 @@ def _image_and_label_keys(name: str, info: tfds.core.DatasetInfo) -> tuple[str, 
             )
         found.append((preferred or keys)[0])
     return found[0], found[1]
+
+
+def _is_pixels(feature: Any) -> bool:
+    """Returns whether a feature is an image that is kept as pixels, rather than as a file."""
+    return (
+        isinstance(feature, tfds.features.Tensor)
+        and feature.np_dtype == np.uint8
+        and len(feature.shape) == 3
+        and feature.shape[-1] == 3
+    )
 
 
 def _check_files_exist(name: str, split_info: tfds.core.SplitInfo) -> None:

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+# Times the short side; see `short_side_centre_square`.
+_LONGEST = 16
+
 
 def independent_seeds(seed: tf.Tensor, *names: str) -> dict[str, tf.Tensor]:
     """Returns a seed for each name, so that one choice says nothing about another.
@@ -31,7 +34,7 @@ def mirror(images: tf.Tensor) -> tf.Tensor:
     return tf.reverse(images, axis=[-2])
 
 
-def resize(image: tf.Tensor, height: int, width: int) -> tf.Tensor:
+def resize(image: tf.Tensor, height: tf.Tensor | int, width: tf.Tensor | int) -> tf.Tensor:
     """Resizes as the paper's authors did: by area when reducing, cubic when enlarging.
 
     An image that one side must lose and the other gain counts as enlarged.
@@ -58,6 +61,34 @@ def resize(image: tf.Tensor, height: int, width: int) -> tf.Tensor:
         return tf.saturate_cast(tf.round(cubic), tf.uint8)
 
     return tf.cond(same, lambda: image, lambda: tf.cond(reducing, reduced, enlarged))
+
+
+def short_side_centre_square(image: tf.Tensor, side: int) -> tf.Tensor:
+    """Resizes the whole image so that its short side is `side`, then cuts out the central square.
+
+    The paper's order (section 2). The long side is rounded to whole pixels. Of an image that is
+    more than 16 times as long as wide only the centre is resized, as the rest would only fill the
+    memory.
+
+    Args:
+      image: uint8 [any, any, 3].
+      side: of the square, in pixels.
+
+    Returns:
+      uint8 [side, side, 3].
+    """
+    shape = tf.shape(image)
+    short = tf.minimum(shape[0], shape[1])
+    kept = tf.minimum(shape[:2], _LONGEST * short)
+    image = tf.slice(
+        image, tf.concat([(shape[:2] - kept) // 2, [0]], axis=0), tf.concat([kept, [3]], axis=0)
+    )
+    # Half a pixel is rounded up, in integers: TensorFlow's round takes it to the even number.
+    height, width = ((2 * kept[i] * side + short) // (2 * short) for i in range(2))
+    resized = resize(image, height, width)
+    top, left = (height - side) // 2, (width - side) // 2
+    square = tf.slice(resized, tf.stack([top, left, 0]), [side, side, 3])
+    return tf.ensure_shape(square, [side, side, 3])
 
 
 def ten_crops(image: tf.Tensor, height: int, width: int) -> tf.Tensor:

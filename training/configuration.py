@@ -16,6 +16,7 @@ from slimzoo_registry import unknown_name_message
 
 STRATEGIES = ("mirrored", "multi_worker_mirrored")
 PRECISIONS = ("float32", "bfloat16", "float16")
+ENCODINGS = ("jpeg", "raw")
 
 
 def _flag(default: Any, help_text: str, choices: tuple[str, ...] | None = None) -> Any:
@@ -275,6 +276,61 @@ class ExportConfig(ModulesConfig):
     def __post_init__(self) -> None:
         """Checks ranges."""
         check_positive(export_image_size=self.export_image_size, top_k=self.top_k)
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class PreparationConfig:
+    """What `prepare_dataset` does."""
+
+    dataset_name: str | None = _flag(
+        None,
+        "The dataset to prepare: a TFDS name (imagenet2012, imagenette/320px-v2), or `folder` for "
+        "a folder of images per class. Required.",
+    )
+    dataset_dir: str | None = _flag(
+        None,
+        "The folder of images for `folder`; otherwise TFDS's data_dir. Default: TFDS's own, "
+        "~/tensorflow_datasets.",
+    )
+    dataset_split_names: list[str] = _flag(
+        [], "Names of the splits to prepare, for example train,validation. Default: all."
+    )
+    output_dir: str | None = _flag(
+        None,
+        "Where the prepared dataset goes, in a folder of its name; it is then the --dataset_dir "
+        "of the other drivers. Required.",
+    )
+    prepared_name: str | None = _flag(
+        None,
+        "What the prepared dataset is called. Default: the name of the dataset or of its folder, "
+        "the image size, and the encoding if it is raw: tf_flowers_256, tf_flowers_256_raw.",
+    )
+    image_size: int = _flag(
+        256, "Height and width, in pixels: the short side's, and the central square's cut from it."
+    )
+    encoding: str = _flag(
+        "jpeg",
+        "How images are kept: `jpeg` (small; must be decoded in every epoch) or `raw` (the pixels, "
+        "192 KiB for 256x256; read at the speed of memory, and so large in the shuffle buffer).",
+        ENCODINGS,
+    )
+    jpeg_quality: int = _flag(95, "Of `jpeg`, 1 to 100.")
+    examples_per_shard: int = _flag(
+        1024,
+        "Images in a file. An interrupted run goes on after the last complete file, and several "
+        "files are read at the same time.",
+    )
+    skip_corrupt_images: bool = _flag(
+        False, "Leave out, name and count images that cannot be decoded, instead of stopping."
+    )
+
+    def __post_init__(self) -> None:
+        """Checks ranges."""
+        check_positive(image_size=self.image_size, examples_per_shard=self.examples_per_shard)
+        if not 1 <= self.jpeg_quality <= 100:
+            raise ValueError(f"--jpeg_quality is {self.jpeg_quality}; it must be 1 to 100.")
+        if self.encoding not in ENCODINGS:
+            raise ValueError(unknown_name_message("encoding", self.encoding, ENCODINGS))
 
 
 def check_positive(**values: float | None) -> None:

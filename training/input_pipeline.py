@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from image_datasets.image_dataset import ImageDataset
@@ -140,7 +142,7 @@ def _host_half(
 
     weight = tf.ones([])
     if skip_corrupt_images:
-        prepared, weight = _decode_or_zeros(example["image"], decode)
+        prepared, weight = decode_or_zeros(example["image"], decode)
     else:
         prepared = decode(example["image"])
     label = example["label"] - labels_offset
@@ -149,10 +151,19 @@ def _host_half(
     return {**prepared, "label": label, "weight": weight, "index": example["index"]}
 
 
-def _decode_or_zeros(image: tf.Tensor, decode) -> tuple[Example, tf.Tensor]:
+def decode_or_zeros(
+    image: tf.Tensor, decode: Callable[[tf.Tensor], Example]
+) -> tuple[Example, tf.Tensor]:
     """Decodes, or gives zeros and the weight 0 where `decode` fails.
 
     A graph cannot catch an error, but a dataset can drop the elements that raise one.
+
+    Args:
+      image: what `decode` takes.
+      decode: gives tensors of fixed shapes.
+
+    Returns:
+      What `decode` gives, or zeros like it; and the weight, float32 [], 1 or 0.
     """
     decoded = tf.data.Dataset.from_tensors(image).map(
         _as_it_is(lambda image: (decode(image), tf.ones([])))

@@ -1,0 +1,14 @@
+"""Writes a dataset once, small, to be trained on fast. `--help` lists the flags."""
+
+from training import command_line
+from training.configuration import PreparationConfig
+from training.preparation import prepare
+
+
+def main() -> None:
+    """Runs the driver."""
+    command_line.run(PreparationConfig, prepare)
+
+
+if __name__ == "__main__":
+    main()

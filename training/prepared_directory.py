@@ -1,0 +1,215 @@
+"""Where a prepared dataset goes, what was asked of it, and how far it has come.
+
+output_dir/tf_flowers_256/1.0.0/                      what TFDS reads: the finished dataset
+tf_flowers_256-train.tfrecord-00000-of-00004 ...
+dataset_info.json, features.json, label.labels.txt
+preparation.json                                  what was asked for, and what was left out
+dataset_statistics.json, mean_image.npy
+output_dir/tf_flowers_256/1.0.0.incomplete/           the same, while it is being written
+sums/                                             of each complete file of records
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import shutil
+from collections.abc import Iterator
+from typing import Any
+
+from training.prepared_records import Shard
+from training.run_directory import write_text
+
+VERSION = "1.0.0"
+_PLAN_NAME = "preparation.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class PreparationPlan:
+    """All that decides what the files of a prepared dataset hold.
+
+    Attributes:
+      prepared_name: what the prepared dataset is called.
+      dataset_name: the source.
+      dataset_dir: the folder of images; None for a dataset of TFDS, which is known by its name.
+      splits: the number of examples in each split of the source, those that cannot be decoded
+        included.
+      class_names: of the labels.
+      image_size: height and width, in pixels.
+      encoding: "jpeg" or "raw".
+      jpeg_quality: of "jpeg"; None for "raw".
+      examples_per_shard: examples of the source in a file.
+    """
+
+    prepared_name: str
+    dataset_name: str
+    dataset_dir: str | None
+    splits: dict[str, int]
+    class_names: list[str]
+    image_size: int
+    encoding: str
+    jpeg_quality: int | None
+    examples_per_shard: int
+
+    @property
+    def training_split(self) -> str:
+        """The split whose statistics are the dataset's: "train", or else the first."""
+        return "train" if "train" in self.splits else next(iter(self.splits))
+
+
+class PreparedDirectory:
+    """The folder of one prepared dataset.
+
+    Args:
+      output_dir: a data_dir of TFDS.
+      plan: what is asked for.
+
+    Attributes:
+      folder: of the finished dataset.
+      incomplete: the folder in which it is written.
+      plan: what is asked for.
+    """
+
+    def __init__(self, output_dir: str, plan: PreparationPlan):
+        self.plan = plan
+        self.folder = pathlib.Path(output_dir, plan.prepared_name, VERSION)
+        self.incomplete = self.folder.with_name(f"{VERSION}.incomplete")
+
+    def is_finished(self) -> bool:
+        """Whether the dataset is there, as planned.
+
+        Raises:
+          ValueError: if another one is there, finished or not.
+        """
+        for folder in (self.folder, self.incomplete):
+            if folder.exists():
+                self._check_same_plan(folder)
+        return self.folder.exists()
+
+    @contextlib.contextmanager
+    def being_written(self) -> Iterator[None]:
+        """Creates the incomplete folder if need be, and keeps other processes out of it.
+
+        Raises:
+          ValueError: if another process is writing there.
+          OSError: if the folder cannot be created.
+        """
+        try:
+            self.incomplete.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OSError(
+                f"--output_dir: the folder {self.incomplete} cannot be created: {error.strerror}."
+            ) from error
+        with _locked(self.incomplete):
+            if not (self.incomplete / _PLAN_NAME).exists():
+                self._write_plan()
+            yield
+
+    def shards(self, split: str) -> list[Shard]:
+        """Returns the files of a split that are or will be in the incomplete folder."""
+        num_examples, size = self.plan.splits[split], self.plan.examples_per_shard
+        count = -(-num_examples // size)
+        name = f"{self.plan.prepared_name}-{split}.tfrecord"
+        return [
+            Shard(
+                path=self.incomplete / f"{name}-{number:05d}-of-{count:05d}",
+                sums_path=self.incomplete / "sums" / f"{split}-{number:05d}.npz",
+                start=number * size,
+                stop=min((number + 1) * size, num_examples),
+            )
+            for number in range(count)
+        ]
+
+    def num_complete(self, split: str) -> int:
+        """Returns how many shards of a split, from the first on, are complete."""
+        shards = self.shards(split)
+        complete = (number for number, shard in enumerate(shards) if not shard.is_complete())
+        return next(complete, len(shards))
+
+    def needs_finishing_only(self) -> bool:
+        """Whether all files are written, and only removing and renaming was interrupted."""
+        return _read_json(self.incomplete / _PLAN_NAME).get("is_complete", False)
+
+    def finish(self, skipped: dict[str, list[str]]) -> None:
+        """Removes what served the way, and gives the folder its name.
+
+        Everything else must have been written.
+
+        Args:
+          skipped: for each split, descriptions of the images that were left out.
+        """
+        if not self.needs_finishing_only():
+            self._write_plan(is_complete=True, skipped_images=skipped)
+        shutil.rmtree(self.incomplete / "sums", ignore_errors=True)
+        for path in self.incomplete.glob("*.incomplete"):
+            path.unlink()
+        self.incomplete.replace(self.folder)
+
+    def skipped_images(self) -> dict[str, list[str]]:
+        """Returns, for each split of the finished dataset, what was left out of it."""
+        return _read_json(self.folder / _PLAN_NAME)["skipped_images"]
+
+    def _write_plan(self, **more: Any) -> None:
+        document = {**dataclasses.asdict(self.plan), **more}
+        write_text(str(self.incomplete / _PLAN_NAME), json.dumps(document, indent=2) + "\n")
+
+    def _check_same_plan(self, folder: pathlib.Path) -> None:
+        if folder == self.incomplete and not any(folder.iterdir()):
+            return  # killed before it wrote anything
+        if not (folder / _PLAN_NAME).exists():
+            raise ValueError(
+                f"{folder} exists and was not made by prepare_dataset, which overwrites nothing. "
+                "Give another --output_dir or --prepared_name."
+            )
+        there = _read_json(folder / _PLAN_NAME)
+        asked = json.loads(json.dumps(dataclasses.asdict(self.plan)))
+        differences = [
+            f"  {key}: {_shown(there.get(key))} there, {_shown(value)} asked for"
+            for key, value in asked.items()
+            if there.get(key) != value
+        ]
+        if differences:
+            state = "an unfinished" if folder == self.incomplete else "a"
+            raise ValueError(
+                f"{folder} holds {state} dataset prepared differently, and is not overwritten:\n"
+                + "\n".join(differences)
+                + "\nAsk for what is there, give another --prepared_name or --output_dir, or "
+                "remove that folder."
+            )
+
+
+def _read_json(path: pathlib.Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: {error}. Remove its folder to start anew.") from error
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 100 else f"{text[:97]}..."
+
+
+@contextlib.contextmanager
+def _locked(folder: pathlib.Path) -> Iterator[None]:
+    """Holds a lock on a folder, which ends with the process whatever ends that."""
+    try:
+        import fcntl
+    except ImportError:  # not a Unix system; two processes at once are then the user's affair
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise ValueError(f"Another process is writing {folder}.") from error
+    except OSError:
+        pass  # a file system without locks
+    try:
+        yield
+    finally:
+        os.close(descriptor)

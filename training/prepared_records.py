@@ -1,0 +1,161 @@
+"""Records of images of one size as TFDS reads them: the features, and one file of them at a time.
+
+A file of records appears under its name when it is complete, and then the sums over its images lie
+beside it already; what a killed process leaves has another name and is written again.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import pathlib
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from training.dataset_statistics import PixelSums
+
+
+@dataclasses.dataclass(frozen=True)
+class PreparedImage:
+    """An image on its way into a record.
+
+    Attributes:
+      position: in the split of the source.
+      image: uint8 [image_size, image_size, 3]; None if it could not be decoded.
+      products: int64 [3, 3], its `pixel_products`.
+      encoded: what the record keeps of it.
+      label: -1 if the source does not tell it.
+    """
+
+    position: int
+    image: npt.NDArray[np.uint8] | None
+    products: npt.NDArray[np.int64]
+    encoded: bytes
+    label: int
+
+
+@dataclasses.dataclass(frozen=True)
+class Shard:
+    """One of the files that a split is divided into.
+
+    Attributes:
+      path: of the file.
+      sums_path: of the file with the sums over its images.
+      start, stop: the positions in the split of the source that it holds.
+    """
+
+    path: pathlib.Path
+    sums_path: pathlib.Path
+    start: int
+    stop: int
+
+    def is_complete(self) -> bool:
+        """Whether the file and its sums are there."""
+        return self.path.exists() and self.sums_path.exists()
+
+    def read_sums(self) -> tuple[PixelSums, list[int]]:
+        """Returns the sums over the images of a complete shard, and positions left out of it."""
+        with np.load(self.sums_path) as arrays:
+            return PixelSums.from_arrays(arrays), arrays["skipped"].tolist()
+
+    def write(self, images: Iterable[PreparedImage], image_size: int) -> Iterator[PreparedImage]:
+        """Writes the file and its sums, and gives each image on once it is written.
+
+        Args:
+          images: those of its positions, in order.
+          image_size: their height and width, in pixels.
+        """
+        sums = PixelSums(image_size)
+        skipped: list[int] = []
+        records = self.path.with_name(f"{self.path.name}.incomplete")
+        with tf.io.TFRecordWriter(str(records)) as writer:
+            for image in images:
+                if image.image is None:
+                    skipped.append(image.position)
+                else:
+                    writer.write(_serialized(image.encoded, image.label))
+                    sums.add(image.image, image.products)
+                yield image
+        self.sums_path.parent.mkdir(exist_ok=True)
+        unfinished_sums = self.sums_path.with_name(f"{self.sums_path.name}.incomplete")
+        with unfinished_sums.open("wb") as file:
+            arrays: dict[str, Any] = {"skipped": np.array(skipped, np.int64), **sums.arrays()}
+            np.savez(file, **arrays)
+        # The records come last: where they are, the sums are too.
+        unfinished_sums.replace(self.sums_path)
+        _flush_to_disk(records)
+        records.replace(self.path)
+
+
+def make_features(
+    image_size: int, encoding: str, class_names: Iterable[str]
+) -> tfds.features.FeaturesDict:
+    """Returns the features of the records.
+
+    Args:
+      image_size: height and width, in pixels.
+      encoding: "jpeg" or "raw". Raw pixels are stored as bytes: TFDS's default would make eight
+        of each, as the records know no smaller integer.
+      class_names: of the labels.
+    """
+    shape = (image_size, image_size, 3)
+    return tfds.features.FeaturesDict(
+        {
+            "image": tfds.features.Image(shape=shape, encoding_format="jpeg")
+            if encoding == "jpeg"
+            else tfds.features.Tensor(shape=shape, dtype=np.uint8, encoding="bytes"),
+            "label": tfds.features.ClassLabel(names=list(class_names)),
+        }
+    )
+
+
+def _serialized(encoded: bytes, label: int) -> bytes:
+    example = tf.train.Example()
+    example.features.feature["image"].bytes_list.value.append(encoded)
+    example.features.feature["label"].int64_list.value.append(label)
+    # The order of a map's entries is free, but the same input should give the same file.
+    return example.SerializeToString(deterministic=True)
+
+
+def _flush_to_disk(path: pathlib.Path) -> None:
+    """Keeps a power cut from leaving a file that has its final name and not all of its bytes."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def write_metadata(
+    folder: pathlib.Path,
+    features: tfds.features.FeaturesDict,
+    lengths: dict[str, list[int]],
+    shards: dict[str, list[Shard]],
+    **description: Any,
+) -> None:
+    """Writes what TFDS needs to know in order to read the records.
+
+    Args:
+      folder: that holds the records.
+      features: of a record.
+      lengths: the number of examples in each shard of each split.
+      shards: of each split.
+      **description: further fields of `tfds.core.DatasetInfo`.
+    """
+    tfds.folder_dataset.write_metadata(
+        data_dir=str(folder),
+        features=features,
+        split_infos=[
+            tfds.core.SplitInfo(
+                name=split,
+                shard_lengths=lengths[split],
+                num_bytes=sum(shard.path.stat().st_size for shard in shards[split]),
+            )
+            for split in shards
+        ],
+        supervised_keys=("image", "label"),
+        check_data=False,
+        **description,
+    )
