@@ -76,9 +76,7 @@ def _make_plan(
     ]
     for split in splits:
         if split not in known:
-            message = unknown_name_message(
-                f"split in --dataset_split_names of {name}", split, known
-            )
+            message = unknown_name_message(f"split of {name}", split, known)
             raise ValueError(
                 f"{message} Whole splits are prepared; parts such as train[:80%] can be taken of "
                 "the prepared dataset."

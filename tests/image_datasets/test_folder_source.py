@@ -129,3 +129,11 @@ def test_errors_say_what_was_given_and_what_is_accepted(tmp_path, write_images):
 def test_an_unknown_split_names_those_that_exist(split):
     with pytest.raises(ValueError, match=r"'vall'. Did you mean 'val'\? Known: train, val"):
         get_dataset("folder", "vall", str(split))
+
+
+def test_stored_examples_begin_anywhere(flat):
+    dataset = get_dataset("folder", "train", str(flat))
+    rows = list(dataset.stored_examples(3).as_numpy_iterator())
+    assert [row["index"] for row in rows] == list(range(3, dataset.num_examples))
+    for row in rows:
+        assert f"/{dataset.class_names[row['label']]}/" in dataset.describe(row["index"])

@@ -15,3 +15,4 @@ def test_examples_are_made_anew_by_each_call_and_within_flat_map():
     assert dataset.num_classes == 2
     epochs = tf.data.Dataset.range(2).flat_map(lambda _: dataset.examples())
     assert [int(row["index"]) for row in epochs] == [0, 1, 2, 0, 1, 2]
+    assert [int(row["index"]) for row in dataset.stored_examples(1)] == [1, 2]

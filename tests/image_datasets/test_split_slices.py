@@ -3,7 +3,7 @@ import itertools
 import pytest
 import tensorflow_datasets as tfds
 
-from image_datasets.split_slices import SplitSlice, parse_split
+from image_datasets.split_slices import SplitSlice, parse_split, slices_from
 
 
 def split_info(name, *shard_lengths):
@@ -56,3 +56,11 @@ def test_percentages_cover_every_example_once():
 def test_what_is_wrong_with_a_split_is_said(split, message):
     with pytest.raises(ValueError, match=message):
         parse_split(split, SPLITS, "pets")
+
+
+def test_what_is_left_of_slices_after_some_examples():
+    slices = parse_split("test+train[10:20]", SPLITS, "numbers")
+    assert slices_from(slices, 0) == slices
+    assert slices_from(slices, 4) == [SplitSlice("test", 4, 10), SplitSlice("train", 10, 20)]
+    assert slices_from(slices, 10) == [SplitSlice("train", 10, 20)]
+    assert slices_from(slices, 13) == [SplitSlice("train", 13, 20)]

@@ -19,6 +19,7 @@ class Recordings(tfds.core.GeneratorBasedBuilder):
         tfds.core.BuilderConfig(name="sound", description=""),
         tfds.core.BuilderConfig(name="stereo", description=""),
         tfds.core.BuilderConfig(name="odd_names", description=""),
+        tfds.core.BuilderConfig(name="pixels", description=""),
     ]
 
     def _info(self):
@@ -28,6 +29,8 @@ class Recordings(tfds.core.GeneratorBasedBuilder):
             "sound": {"sound": tfds.features.Tensor(shape=(3,), dtype=np.float32), "label": label},
             "stereo": {"left": image, "right": image, "label": label},
             "odd_names": {"photo": image, "species": label},
+            "pixels": {"image": tfds.features.Tensor(shape=(2, 2, 3), dtype=np.uint8)}
+            | {"label": label},
         }[self.builder_config.name]
         return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict(features))
 
@@ -121,6 +124,23 @@ def test_features_of_other_names_are_found(recordings_dir):
     dataset = get_dataset("recordings/odd_names", "train", recordings_dir)
     rows = list(dataset.examples().as_numpy_iterator())
     assert [row["label"] for row in rows] == [1] * 4
+
+
+def test_pixels_that_are_no_file_are_passed_on(recordings_dir):
+    dataset = get_dataset("recordings/pixels", "train[1:]", recordings_dir)
+    for rows in (dataset.examples(), dataset.stored_examples()):
+        images = [row["image"] for row in rows]
+        assert len(images) == 3
+        assert {(image.dtype, tuple(image.shape)) for image in images} == {(tf.uint8, (2, 2, 3))}
+
+
+def test_stored_examples_are_those_that_slices_select(real_data_dir):
+    dataset = get_dataset("cifar10", "test[5:]+train[:20]", real_data_dir)
+    rows = list(dataset.stored_examples(9_990).as_numpy_iterator())
+    assert [row["index"] for row in rows] == list(range(9_990, 10_015))
+    expected = get_dataset("cifar10", "test[9995:]+train[:20]", real_data_dir)
+    expected = list(expected.examples().as_numpy_iterator())
+    assert [row["image"] for row in rows] == [row["image"] for row in expected]
 
 
 @pytest.mark.parametrize(

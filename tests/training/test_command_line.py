@@ -7,7 +7,15 @@ import pytest
 from absl import flags
 
 from training import command_line
-from training.configuration import EvaluationConfig, ExportConfig, TrainingConfig, parse_options
+from training.configuration import (
+    EvaluationConfig,
+    ExportConfig,
+    PreparationConfig,
+    TrainingConfig,
+    parse_options,
+)
+
+CONFIGS = [TrainingConfig, EvaluationConfig, ExportConfig, PreparationConfig]
 
 ROOT = pathlib.Path(__file__).parents[2]
 
@@ -19,12 +27,12 @@ def parse(config_class, *arguments):
     return command_line.read_flags(config_class, values)
 
 
-@pytest.mark.parametrize("config_class", [TrainingConfig, EvaluationConfig, ExportConfig])
+@pytest.mark.parametrize("config_class", CONFIGS)
 def test_without_flags_it_is_the_default_configuration(config_class):
     assert parse(config_class) == config_class()
 
 
-@pytest.mark.parametrize("config_class", [TrainingConfig, EvaluationConfig, ExportConfig])
+@pytest.mark.parametrize("config_class", CONFIGS)
 def test_every_flag_has_a_help_text_of_its_own(config_class):
     for field in dataclasses.fields(config_class):
         assert field.metadata["help"].endswith("."), field.name
@@ -80,6 +88,7 @@ def run(driver, *arguments):
         ("train_image_classifier", ["train"], "Unexpected arguments: train"),
         ("eval_image_classifier", [], "--checkpoint_path is not given"),
         ("export_saved_model", ["--checkpoint_path=/nowhere"], "does not exist"),
+        ("prepare_dataset", ["--encoding=png"], "<jpeg|raw>"),
     ],
 )
 def test_a_wrong_flag_ends_in_a_message_and_status_1(tmp_path, driver, arguments, message):
