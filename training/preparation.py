@@ -29,6 +29,7 @@ from training.dataset_statistics import (
     write_statistics,
 )
 from training.input_pipeline import decode_or_zeros
+from training.interruption import signals_noted
 from training.prepared_directory import PreparationPlan, PreparedDirectory
 from training.prepared_records import PreparedImage, make_features, write_metadata
 
@@ -59,10 +60,10 @@ def prepare(config: PreparationConfig) -> DatasetStatistics:
         print(f"{prepared_name} is complete already: nothing was written.")
     else:
         with directory.being_written():
-            if not directory.needs_finishing_only():
-                _write_everything(directory, datasets, config.skip_corrupt_images)
-            else:
+            if directory.needs_finishing_only():
                 directory.finish({})
+            else:
+                _write_everything(directory, datasets, config.skip_corrupt_images)
     return _report(directory, output_dir)
 
 
@@ -123,18 +124,21 @@ def _write_everything(
         disable=None,
         dynamic_ncols=True,
     )
-    with bar:
+    # An interrupt inside TensorFlow's iterator can end in its "Aborted" rather than in ours.
+    with bar, signals_noted() as received:
         for split, dataset in datasets.items():
             shards = directory.shards(split)[first_shards[split] :]
-            if not shards:
-                continue
-            images = _read_images(dataset, shards[0].start, plan, skip_corrupt)
+            start = shards[0].start if shards else dataset.num_examples
+            images = _read_images(dataset, start, plan, skip_corrupt)
             for shard in shards:
                 count = shard.stop - shard.start
                 for image in shard.write(_next_images(images, count), plan.image_size):
                     bar.update()
                     if image.image is None:
                         bar.write(f"Left out: {_describe(dataset, image.position, plan)}")
+                    if received:
+                        bar.write("Stopped. The same command goes on after the last complete file.")
+                        raise KeyboardInterrupt
 
     sums: dict[str, PixelSums] = {}
     lengths: dict[str, list[int]] = {}
@@ -240,9 +244,8 @@ def _report(directory: PreparedDirectory, output_dir: str) -> DatasetStatistics:
         f"({plan.encoding}) in {num_files:,} files, {num_bytes / 1e6:,.1f} MB, in {folder}"
     )
     print(f"{plan.training_split}: {statistics}")
-    print("Train on it:")
     print(
-        f"  {beside_this_program('train_image_classifier')} --dataset_name={plan.prepared_name} "
+        f"Train on it:\n  {beside_this_program('train_image_classifier')} --dataset_name={plan.prepared_name} "
         f"--dataset_dir={output_dir}"
     )
     return statistics

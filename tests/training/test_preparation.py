@@ -2,6 +2,7 @@ import dataclasses
 import json
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 
@@ -153,6 +154,26 @@ def test_interrupted_and_resumed_it_is_the_same_directory(
     kept = {1: 0, 8: 0, 9: 8, 37: 30}[interrupted_before]
     assert len(calls) == NUM_TRAIN + NUM_VALIDATION - kept
     assert (f"after {kept} images" in capsys.readouterr().out) == (kept > 0)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_between_two_images(prepared, monkeypatch, capsys, number):
+    serialize, calls = prepared_records._serialized, []
+
+    def signalled(*arguments):
+        calls.append(arguments)
+        if len(calls) == 10:
+            signal.raise_signal(number)
+        return serialize(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(prepared_records, "_serialized", signalled)
+        with pytest.raises(KeyboardInterrupt):
+            prepared()
+    assert len(calls) == 10
+    assert "The same command goes on" in capsys.readouterr().out
+    prepared()
+    assert "Going on after 8 images" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("step", ["write_metadata", "write_statistics"])
