@@ -244,10 +244,9 @@ def _report(directory: PreparedDirectory, output_dir: str) -> DatasetStatistics:
         f"({plan.encoding}) in {num_files:,} files, {num_bytes / 1e6:,.1f} MB, in {folder}"
     )
     print(f"{plan.training_split}: {statistics}")
-    print(
-        f"Train on it:\n  {beside_this_program('train_image_classifier')} --dataset_name={plan.prepared_name} "
-        f"--dataset_dir={output_dir}"
-    )
+    driver = beside_this_program("train_image_classifier")
+    flags = f"--dataset_name={plan.prepared_name} --dataset_dir={output_dir}"
+    print(f"Train on it:\n  {driver} {flags}")
     return statistics
 
 
