@@ -24,7 +24,8 @@ from absl import app, flags
 from ceilings import ceiling_figures, ceilings
 from contenders import Contender
 from measuring import Case, measure, paired_ratio
-from reports import RUNS, SECONDS, describe_left_out, finish, format_table
+from reports import describe_left_out, finish, format_table
+from run_flags import RUNS, SECONDS
 
 _INPUT_ONLY = flags.DEFINE_bool("input_only", False, "Leave out the training step.")
 _DATASET_NAME = flags.DEFINE_string(

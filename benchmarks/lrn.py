@@ -15,7 +15,8 @@ from absl import app, flags
 from ceilings import ceiling_figures, ceilings
 from contenders import Contender
 from measuring import Case, Measurement, measure, paired_ratio
-from reports import RUNS, SECONDS, describe_left_out, finish, format_table
+from reports import describe_left_out, finish, format_table
+from run_flags import RUNS, SECONDS
 
 _OURS, _TENSORFLOW, _PYTORCH = "slimzoo", "tensorflow", "pytorch"
 

@@ -17,12 +17,6 @@ from machine import describe_machine, describe_versions
 from measuring import LeftOut
 
 _OUTPUT = flags.DEFINE_string("output", None, "A file that the JSON is written to as well.")
-RUNS = flags.DEFINE_integer(
-    "runs", 5, "Timed runs of each contender, of which the median counts.", lower_bound=1
-)
-SECONDS = flags.DEFINE_float(
-    "seconds", 0.5, "What a run lasts at least; it always holds a whole step.", lower_bound=0
-)
 
 
 def finish(content: dict[str, Any], tables: Sequence[str]) -> None:

@@ -15,7 +15,8 @@ import peers
 from ceilings import ceiling_figures, ceilings, matrix_product_rates
 from contenders import Contender
 from measuring import Case, LeftOut, Measurement, measure, paired_ratio
-from reports import RUNS, SECONDS, describe_left_out, finish, format_table
+from reports import describe_left_out, finish, format_table
+from run_flags import RUNS, SECONDS
 
 MODELS = flags.DEFINE_list("models", ["alexnet", "alexnet_v2"], "Networks to measure.")
 PRECISIONS = flags.DEFINE_list("precisions", ["float32"], "float32, bfloat16, float16.")

@@ -21,7 +21,8 @@ class Peer:
     Attributes:
       package: what has to be installed.
       module: of the functions `training_step` and `forward_pass`.
-      modes: by task, the ways to use it; `Selection` says which of them are usual.
+      modes: by task, the ways to use it.
+      usual_modes: those that are measured if none is asked for.
       models: those of the networks that it has.
       precisions: in which it has them.
     """
