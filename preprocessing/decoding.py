@@ -50,7 +50,7 @@ class Source(abc.ABC):
         """Returns this image `most` times smaller or less, as far as that makes it cheaper.
 
         Args:
-          most: int32 scalar, at least 1.
+          most: int32 scalar; below 2 the image is left as it is.
         """
         del most
         return self
@@ -66,37 +66,32 @@ class Jpeg(Source):
 
     def window(self, top, left, height, width):
         """Decodes the window alone."""
-        return self._decode_window(tf.stack([top, left, height, width]), ratio=1)
+        return _decode_window(self._contents, tf.stack([top, left, height, width]), ratio=1)
 
     def reduced(self, most):
         """Decodes fewer of the cosines of each 8x8 block."""
-        return _ReducedJpeg(self, most)
-
-    def _decode_window(self, window: tf.Tensor, ratio: int) -> tf.Tensor:
-        """Decodes a window that is given in pixels of the image at 1/ratio of its size."""
-        return tf.image.decode_and_crop_jpeg(
-            self._contents, window, channels=3, ratio=ratio, dct_method=_DCT_METHOD
-        )
+        return _ReducedJpeg(self._contents, self.height, self.width, most)
 
 
 class _ReducedJpeg(Source):
-    """A JPEG file at a half, a quarter or an eighth of its size."""
+    """A JPEG file at its size, or a half, a quarter or an eighth of it."""
 
     _RATIOS = (1, 2, 4, 8)
 
-    def __init__(self, jpeg: Jpeg, most: tf.Tensor):
-        self._jpeg = jpeg
+    def __init__(self, contents: tf.Tensor, height: tf.Tensor, width: tf.Tensor, most: tf.Tensor):
+        self._contents = contents
         ratios = tf.constant(self._RATIOS)
         self._choice = tf.reduce_sum(tf.cast(ratios[1:] <= most, tf.int32))
         ratio = ratios[self._choice]
         # The decoder rounds a last, partial pixel up.
-        self.height, self.width = -(-jpeg.height // ratio), -(-jpeg.width // ratio)
+        self.height, self.width = -(-height // ratio), -(-width // ratio)
 
     def window(self, top, left, height, width):
         """Decodes the window alone."""
         window = tf.stack([top, left, height, width])
         decoders = [
-            functools.partial(self._jpeg._decode_window, window, ratio) for ratio in self._RATIOS
+            functools.partial(_decode_window, self._contents, window, ratio)
+            for ratio in self._RATIOS
         ]
         return tf.switch_case(self._choice, decoders)
 
@@ -112,6 +107,13 @@ class Pixels(Source):
     def window(self, top, left, height, width):
         """Cuts the window out."""
         return tf.slice(self._image, tf.stack([top, left, 0]), tf.stack([height, width, 3]))
+
+
+def _decode_window(contents: tf.Tensor, window: tf.Tensor, ratio: int) -> tf.Tensor:
+    """Decodes a window that is given in pixels of the JPEG at 1/ratio of its size."""
+    return tf.image.decode_and_crop_jpeg(
+        contents, window, channels=3, ratio=ratio, dct_method=_DCT_METHOD
+    )
 
 
 def with_source(image: tf.Tensor, read: Callable[[Source], tf.Tensor]) -> tf.Tensor:
@@ -140,7 +142,8 @@ def decode(contents: tf.Tensor) -> tf.Tensor:
     An EXIF orientation is not obeyed, as nowhere in TensorFlow.
 
     Args:
-      contents: scalar string tensor.
+      contents: scalar string tensor; or an image that is decoded already, uint8 [height, width, 1,
+        3 or 4], which is made RGB.
 
     Returns:
       uint8 [height, width, 3].

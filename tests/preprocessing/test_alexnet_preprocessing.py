@@ -170,7 +170,7 @@ def ramps(height: int, width: int) -> np.ndarray:
 @pytest.mark.parametrize(
     ("shape", "ratio"), [((300, 300), 1), ((375, 500), 1), ((1100, 1100), 2), ((2113, 2500), 4)]
 )
-def test_crops_lie_within_half_a_pixel_of_the_papers(shape, ratio):
+def test_crops_lie_where_the_papers_do_but_for_rounding(shape, ratio):
     height, width = shape
     contents = tf.io.encode_jpeg(ramps(*shape), quality=100, chroma_downsampling=False)
     fused = get_preprocessing("alexnet", True)
