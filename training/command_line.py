@@ -111,7 +111,5 @@ def _parser(annotation: Any, choices: tuple[str, ...] | None) -> tuple[Any, Any]
 
 def beside_this_program(driver: str) -> str:
     """The command that starts `driver` in the way in which the running program was started."""
-    folder, program = os.path.split(sys.argv[0])
-    if program.endswith("_classifier.py") or program == "prepare_dataset.py":
-        return f"python {os.path.join(folder, driver)}.py"
-    return driver
+    script = os.path.join(os.path.dirname(sys.argv[0]), f"{driver}.py")
+    return f"python {script}" if os.path.exists(script) else driver

@@ -6,10 +6,11 @@ the central 256x256 are kept. The result is a dataset of TFDS, with its statisti
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shutil
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
@@ -132,7 +133,7 @@ def _write_everything(
             images = _read_images(dataset, start, plan, skip_corrupt)
             for shard in shards:
                 count = shard.stop - shard.start
-                for image in shard.write(_next_images(images, count), plan.image_size):
+                for image in shard.write(itertools.islice(images, count), plan.image_size):
                     bar.update()
                     if image.image is None:
                         bar.write(f"Left out: {_describe(dataset, image.position, plan)}")
@@ -171,10 +172,7 @@ def _read_images(
     size = plan.image_size
 
     def decode(image: tf.Tensor) -> dict[str, tf.Tensor]:
-        pixels = decoding.with_source(
-            image, lambda source: source.window(0, 0, source.height, source.width)
-        )
-        square = windows.short_side_centre_square(pixels, size)
+        square = windows.short_side_centre_square(decoding.decode(image), size)
         prepared = {"image": square, "products": pixel_products(square)}
         if plan.encoding == "jpeg":
             prepared["encoded"] = tf.io.encode_jpeg(square, "rgb", quality=plan.jpeg_quality)
@@ -214,10 +212,6 @@ def _read_images(
             encoded=row["encoded"] if "encoded" in row else row["image"].tobytes(),
             label=int(row["label"]),
         )
-
-
-def _next_images(images: Iterator[PreparedImage], count: int) -> Iterable[PreparedImage]:
-    return (next(images) for _ in range(count))
 
 
 def _describe(dataset: ImageDataset, position: int, plan: PreparationPlan) -> str:

@@ -1,12 +1,12 @@
 """Where a prepared dataset goes, what was asked of it, and how far it has come.
 
-output_dir/tf_flowers_256/1.0.0/                      what TFDS reads: the finished dataset
+output_dir/tf_flowers_256/1.0.0/                what TFDS reads: the finished dataset
 tf_flowers_256-train.tfrecord-00000-of-00004 ...
 dataset_info.json, features.json, label.labels.txt
-preparation.json                                  what was asked for, and what was left out
+preparation.json                            what was asked for, and what was left out
 dataset_statistics.json, mean_image.npy
-output_dir/tf_flowers_256/1.0.0.incomplete/           the same, while it is being written
-sums/                                             of each complete file of records
+output_dir/tf_flowers_256/1.0.0.incomplete/     the same, while it is being written
+sums/                                       of each complete file of records
 """
 
 from __future__ import annotations
