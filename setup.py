@@ -35,7 +35,6 @@ setuptools.setup(
         "tensorboard": ["tensorboard"],
         "test": ["pytest>=8", "pillow"],
         "dev": ["pytest>=8", "pillow", "ruff", "mypy", "pre-commit"],
-        "peers": ["torch", "tf-slim"],
         "bench": ["torch", "tf-slim", "matplotlib"],
     },
     entry_points={"console_scripts": [f"{driver} = {driver}:main" for driver in DRIVERS]},
