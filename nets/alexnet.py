@@ -64,9 +64,9 @@ def alexnet(
       dropout_keep_prob: after fc6 and fc7.
       spatial_squeeze: gives [batch, num_classes]; possible from 224 to 255 pixels a side.
       global_pool: averages over positions before fc8, for any size.
-      initialization: `paper` (standard deviation .01, bias 1: to the letter; on a small dataset it
-        wants warmup, or stays at the majority class), `released` (.03 in conv3 to conv5, bias 1)
-        or `caffe` (.005 in fc6 and fc7, bias .1).
+      initialization: `paper` (standard deviation .01, bias 1: to the letter; on photos of flowers
+        it trained with warmup, and without stayed at the majority class), `released` (.03 in
+        conv3 to conv5, bias 1) or `caffe` (.005 in fc6 and fc7, bias .1).
 
     Returns:
       Logits and end points `alexnet/conv1` ... `alexnet/fc8`.
