@@ -67,8 +67,9 @@ class LocalResponseNormalization(keras.layers.Layer):
     `x / (bias + alpha * sum of x^2 over 2 * depth_radius + 1 channels) ^ beta`, section 3.3 of the
     2012 paper, in the convention of `tf.nn.local_response_normalization`: alpha multiplies the sum.
     (Caffe, PyTorch and cuda-convnet divide theirs by the number of channels.) The defaults are the
-    paper's. Takes and gives float [batch, height, width, channels]; computes in float32 whatever
-    the dtype, so that bfloat16 costs one rounding.
+    paper's. Takes and gives float [batch, height, width, channels]. Squares and their sums are
+    rounded to bfloat16 where the inputs are bfloat16, and all else is computed in float32: outputs
+    are within 1e-2 of float32's, each relative to itself, and so is the gradient at each position.
     """
 
     def __init__(
@@ -114,8 +115,9 @@ def local_response_normalization(
 ) -> tf.Tensor:
     """`LocalResponseNormalization` as a function, with a gradient of its own.
 
-    Equal to `tf.nn.local_response_normalization`, about two times faster on the CPU: its
-    element-wise parts are fused by XLA, and the gradient keeps the denominator of the forward pass.
+    Equal to `tf.nn.local_response_normalization`, but on the CPU two to five times faster: its
+    element-wise parts are fused by XLA, and the gradient keeps the sum of squares of the forward
+    pass.
 
     Args:
       inputs: float [batch, height, width, channels].
@@ -127,50 +129,86 @@ def local_response_normalization(
     Returns:
       A tensor of the shape and dtype of `inputs`.
     """
-    normalize = _local_response_normalizer(depth_radius, bias, alpha, beta)
-    return normalize(tf.convert_to_tensor(inputs))
+    inputs = tf.convert_to_tensor(inputs)
+    return _local_response_normalizer(depth_radius, bias, alpha, beta, inputs.dtype)(inputs)
 
 
 @functools.lru_cache  # XLA compiles once for each set of constants and each shape
 def _local_response_normalizer(
-    depth_radius: int, bias: float, alpha: float, beta: float
+    depth_radius: int, bias: float, alpha: float, beta: float, dtype: tf.DType
 ) -> Callable[[tf.Tensor], tf.Tensor]:
-    def window_sum(values: tf.Tensor) -> tf.Tensor:
-        channels = values.shape[-1]
-        padded = tf.pad(values, [[0, 0]] * (values.shape.rank - 1) + [[depth_radius] * 2])
-        return tf.add_n([padded[..., i : i + channels] for i in range(2 * depth_radius + 1)])
+    fuse = functools.partial(tf.function, jit_compile=True, autograph=False)
+    # Matrix units sum over bfloat16 channels in less time than the sum takes in a fused loop, at
+    # the price of rounding what is summed. In float32 the loop is faster.
+    by_product = dtype == tf.bfloat16
+    window_sum = _channel_window_product if by_product else _channel_window_sum
+    fuse_with_sum = (lambda function: function) if by_product else fuse
+    sum_dtype = tf.bfloat16 if by_product else tf.float32
 
-    @tf.function(jit_compile=True, autograph=False)
+    def denominator(energy: tf.Tensor) -> tf.Tensor:
+        return bias + alpha * tf.cast(energy, tf.float32)
+
+    @fuse
+    def square(x: tf.Tensor) -> tf.Tensor:
+        return tf.cast(tf.square(tf.cast(x, tf.float32)), sum_dtype)
+
+    @fuse
+    def divide(x: tf.Tensor, energy: tf.Tensor) -> tf.Tensor:
+        scale = _negative_power(denominator(energy), beta)
+        return tf.cast(tf.cast(x, tf.float32) * scale, dtype)
+
+    @fuse_with_sum
     def normalize(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        wide = tf.cast(x, tf.float32)
-        denominator = bias + alpha * window_sum(tf.square(wide))
-        return tf.cast(wide * _negative_power(denominator, beta), x.dtype), denominator
+        energy = window_sum(square(x), depth_radius)
+        return divide(x, energy), energy
 
     # The gradient is two fused loops: in one, XLA would work out every term of the window sum
     # again for each of the channels that it reaches.
-    @tf.function(jit_compile=True, autograph=False)
-    def weigh(x: tf.Tensor, denominator: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
+    @fuse
+    def weigh(x: tf.Tensor, energy: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
         product = tf.cast(upstream, tf.float32) * tf.cast(x, tf.float32)
-        return product * _negative_power(denominator, beta) / denominator
+        base = denominator(energy)
+        return tf.cast(product * _negative_power(base, beta) / base, sum_dtype)
 
-    @tf.function(jit_compile=True, autograph=False)
-    def combine(
-        x: tf.Tensor, denominator: tf.Tensor, upstream: tf.Tensor, weighed: tf.Tensor
+    @fuse
+    def subtract(
+        x: tf.Tensor, energy: tf.Tensor, upstream: tf.Tensor, weighed_sum: tf.Tensor
     ) -> tf.Tensor:
-        direct = tf.cast(upstream, tf.float32) * _negative_power(denominator, beta)
-        through_neighbours = tf.cast(x, tf.float32) * window_sum(weighed)
-        return tf.cast(direct - (2.0 * alpha * beta) * through_neighbours, x.dtype)
+        direct = tf.cast(upstream, tf.float32) * _negative_power(denominator(energy), beta)
+        through_neighbours = tf.cast(x, tf.float32) * tf.cast(weighed_sum, tf.float32)
+        return tf.cast(direct - (2.0 * alpha * beta) * through_neighbours, dtype)
+
+    @fuse_with_sum
+    def combine(
+        x: tf.Tensor, energy: tf.Tensor, upstream: tf.Tensor, weighed: tf.Tensor
+    ) -> tf.Tensor:
+        return subtract(x, energy, upstream, window_sum(weighed, depth_radius))
 
     @tf.custom_gradient
     def apply(x: tf.Tensor):
-        outputs, denominator = normalize(x)
+        outputs, energy = normalize(x)
 
         def gradient(upstream: tf.Tensor) -> tf.Tensor:
-            return combine(x, denominator, upstream, weigh(x, denominator, upstream))
+            return combine(x, energy, upstream, weigh(x, energy, upstream))
 
         return outputs, gradient
 
     return apply
+
+
+def _channel_window_sum(values: tf.Tensor, depth_radius: int) -> tf.Tensor:
+    channels = values.shape[-1]
+    padded = tf.pad(values, [[0, 0]] * (values.shape.rank - 1) + [[depth_radius] * 2])
+    return tf.add_n([padded[..., i : i + channels] for i in range(2 * depth_radius + 1)])
+
+
+def _channel_window_product(values: tf.Tensor, depth_radius: int) -> tf.Tensor:
+    """The same as a matrix product: ones in a band tell which channels are neighbours."""
+    channels = values.shape[-1]
+    band = tf.linalg.band_part(
+        tf.ones([channels, channels], values.dtype), depth_radius, depth_radius
+    )
+    return tf.reshape(tf.matmul(tf.reshape(values, [-1, channels]), band), tf.shape(values))
 
 
 def _negative_power(base: tf.Tensor, exponent: float) -> tf.Tensor:

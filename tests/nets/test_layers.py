@@ -130,9 +130,12 @@ def test_lrn_in_bfloat16_is_within_a_hundredth_of_float32():
     upstream = tf.cast(uniform(*x.shape, seed=1), tf.bfloat16)
     half = value_and_gradient(lrn, x, upstream)
     full = value_and_gradient(lrn, tf.cast(x, tf.float32), upstream)
-    for one, other in zip(half, full, strict=True):
-        assert one.dtype == tf.bfloat16
-        np.testing.assert_allclose(tf.cast(one, tf.float32), other, rtol=1e-2)
+    assert {tensor.dtype for tensor in half} == {tf.bfloat16}
+    outputs, gradient = (tf.cast(tensor, tf.float32) for tensor in half)
+    np.testing.assert_allclose(outputs, full[0], rtol=1e-2)
+    # Elements of the gradient are sums that can cancel, so each position's is measured whole.
+    error = tf.norm(gradient - full[1], axis=-1) / tf.norm(full[1], axis=-1)
+    assert tf.reduce_max(error) < 1e-2
 
 
 def test_lrn_in_float16_takes_values_whose_squares_it_cannot_hold():
