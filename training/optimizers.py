@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -20,21 +21,75 @@ optimizers: Registry[Factory] = Registry("optimizer")
 class MomentumSGD(keras.optimizers.SGD):
     """Stochastic gradient descent by the rule of the 2012 paper, section 5.
 
-        v <- momentum * v - learning_rate * (gradient + weight_decay * w);  w <- w + v
+        v <- momentum * v - learning_rate * (gradient + decay * w);  w <- w + v
 
-    `weight_decay` of Keras' own optimizers is another rule: it shrinks weights apart from v.
+    The decay is not that of Keras' own optimizers, which shrinks weights apart from v.
+
+    Args:
+      decay: of weights; biases have none.
+      **kwargs: those of `keras.optimizers.SGD`.
     """
+
+    def __init__(self, *args: Any, decay: float = 0.0, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.decay = decay
 
     def update_step(self, gradient, variable, learning_rate):
         """Updates one variable and its velocity in one pass over memory."""
-        velocity = self.momentums[self._get_variable_index(variable)]
-        tf.raw_ops.ResourceApplyKerasMomentum(
-            var=variable.handle,
-            accum=velocity.value.handle,
-            lr=tf.cast(learning_rate, variable.dtype),
-            grad=tf.cast(gradient, variable.dtype),
-            momentum=tf.cast(self.momentum, variable.dtype),
-        )
+        dtype = variable.dtype
+        # Under a strategy, handles are those of this device, where variables may be of another.
+        arguments = {
+            "var": variable.handle,
+            "accum": self.momentums[self._get_variable_index(variable)].value.handle,
+            "lr": tf.cast(learning_rate, dtype),
+            "momentum": tf.constant(self.momentum, dtype),
+        }
+        if is_weight(variable):
+            gradient = _before_its_cast(gradient)
+            _update_weights(grad=gradient, decay=tf.constant(self.decay, dtype), **arguments)
+        else:
+            tf.raw_ops.ResourceApplyKerasMomentum(grad=tf.cast(gradient, dtype), **arguments)
+
+
+# TensorFlow's kernel knows no decay, and to add it beforehand is one more pass over all weights.
+@tf.function(jit_compile=True, autograph=False)
+def _update_weights(
+    var: tf.Tensor,
+    accum: tf.Tensor,
+    lr: tf.Tensor,
+    grad: tf.Tensor,
+    momentum: tf.Tensor,
+    decay: tf.Tensor,
+) -> None:
+    """`ResourceApplyKerasMomentum` with weight decay, and with a gradient of any float dtype."""
+    weights = tf.raw_ops.ReadVariableOp(resource=var, dtype=lr.dtype)
+    velocity = tf.raw_ops.ReadVariableOp(resource=accum, dtype=lr.dtype)
+    velocity = momentum * velocity - lr * (tf.cast(grad, lr.dtype) + decay * weights)
+    tf.raw_ops.AssignVariableOp(resource=accum, value=velocity)
+    tf.raw_ops.AssignVariableOp(resource=var, value=weights + velocity)
+
+
+def is_weight(variable: tf.Variable) -> bool:
+    """Whether weight decay applies to it: biases are vectors."""
+    return variable.shape.rank > 1
+
+
+def _before_its_cast(gradient: tf.Tensor) -> tf.Tensor:
+    """The bfloat16 gradient that mixed precision cast to this one; this one if there is none.
+
+    The update casts it while it reads it, which spares writing and reading the wide one. On
+    several replicas the wide ones are added up, and nothing is found.
+    """
+    found = gradient
+    while tf.is_symbolic_tensor(found):
+        operation = found.op
+        if operation.type in ("Identity", "IdentityN"):
+            found = operation.inputs[found.value_index]
+        elif operation.type == "Cast" and operation.inputs[0].dtype == tf.bfloat16:
+            return operation.inputs[0]
+        else:
+            break
+    return gradient
 
 
 def make_optimizer(config: TrainingConfig) -> keras.optimizers.Optimizer:
@@ -43,7 +98,9 @@ def make_optimizer(config: TrainingConfig) -> keras.optimizers.Optimizer:
     Raises:
       ValueError: if it is unknown.
     """
-    optimizer = with_weight_decay(optimizers[config.optimizer](config), config.weight_decay)
+    optimizer = optimizers[config.optimizer](config)
+    if not isinstance(optimizer, MomentumSGD):
+        optimizer = with_weight_decay(optimizer, config.weight_decay)
     if config.mixed_precision == "float16":
         # Gradients below 6e-8 would vanish in float16.
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer, name="loss_scale")
@@ -61,7 +118,7 @@ def with_weight_decay(
     plain_update = optimizer.update_step
 
     def update_step(gradient, variable, learning_rate):
-        if variable.shape.rank > 1:  # biases are vectors
+        if is_weight(variable):
             gradient = tf.convert_to_tensor(gradient) + weight_decay * variable
         return plain_update(gradient, variable, learning_rate)
 
@@ -72,7 +129,9 @@ def with_weight_decay(
 
 @optimizers.register("momentum")
 def _momentum(config: TrainingConfig) -> keras.optimizers.Optimizer:
-    return MomentumSGD(config.learning_rate, momentum=config.momentum, name=_NAME)
+    return MomentumSGD(
+        config.learning_rate, momentum=config.momentum, decay=config.weight_decay, name=_NAME
+    )
 
 
 @optimizers.register("sgd")

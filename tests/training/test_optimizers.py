@@ -38,6 +38,26 @@ def test_momentum_is_the_rule_of_the_2012_paper():
     np.testing.assert_allclose(bias.numpy(), b, rtol=1e-5)
 
 
+def test_momentum_reads_the_gradient_that_mixed_precision_casts():
+    optimizer, (kernel, bias) = make(weight_decay=0.1, learning_rate=1.0, momentum=0.5)
+    inputs = tf.constant([[1.0, 0.3], [2.0, -0.7]], tf.bfloat16)
+
+    @tf.function
+    def step():
+        with tf.GradientTape() as tape:
+            outputs = tf.matmul(inputs, tf.cast(kernel.value, tf.bfloat16))
+            loss = tf.reduce_sum(tf.cast(tf.square(outputs), tf.float32))
+        gradient = tape.gradient(loss, kernel.value)
+        optimizer.apply([gradient, tf.zeros_like(bias.value)])
+        return gradient
+
+    gradient = step()
+    np.testing.assert_allclose(kernel.numpy(), 0.9 * WEIGHTS - gradient, rtol=1e-6)
+    operations = step.get_concrete_function().graph.get_operations()
+    [update] = [one for one in operations if one.type == "StatefulPartitionedCall"]
+    assert tf.bfloat16 in [tensor.dtype for tensor in update.inputs]
+
+
 @pytest.mark.parametrize("name", INCREMENTAL)
 def test_every_optimizer_decays_weights_and_leaves_biases(name):
     optimizer, (kernel, bias) = make(optimizer=name, weight_decay=0.1, learning_rate=0.01)
