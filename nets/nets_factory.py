@@ -47,7 +47,9 @@ class NetworkFn:
         self._is_training = is_training
         self._minimum_image_size = network.minimum_image_size
 
-        images = keras.Input([None, None, 3], name="images")
+        # In the dtype of the layers, so that images which have it already are not widened.
+        dtype = keras.config.dtype_policy().compute_dtype
+        images = keras.Input([None, None, 3], dtype=dtype, name="images")
         outputs, end_points = network.build(images, num_classes, **options)
         self.model = keras.Model(images, outputs, name=self.name)
         self._end_point_names = list(end_points)

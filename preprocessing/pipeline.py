@@ -125,6 +125,8 @@ class Preprocessing(abc.ABC):
     def device(self, batch: dict[str, tf.Tensor], dtype: tf.DType = tf.float32) -> tf.Tensor:
         """Does what can be done on a batch, on the accelerator. It draws no random numbers.
 
+        Training and evaluation compile it with XLA, so it takes what XLA knows.
+
         Args:
           batch: what `host` gives, batched: "image" is uint8 [batch, height, width, 3], or with a
             dimension of ten crops behind the first.

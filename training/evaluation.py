@@ -19,7 +19,7 @@ from nets.nets_factory import NetworkFn
 from preprocessing.pipeline import Preprocessing
 from training import devices, input_pipeline, run_directory
 from training.configuration import EvaluationConfig
-from training.input_pipeline import Example
+from training.input_pipeline import Example, compiled_device_half
 from training.trained_model import check_classes, load_trained_model
 
 
@@ -89,6 +89,9 @@ class Evaluator:
         devices.per_replica_batch_size(batch_size, strategy)
         self._network_fn = network_fn
         self._preprocessing = preprocessing
+        self._device_half = compiled_device_half(
+            preprocessing, tf.as_dtype(network_fn.model.compute_dtype)
+        )
         self._dataset = dataset
         self._strategy = strategy
         batches = input_pipeline.evaluation_batches(
@@ -178,7 +181,7 @@ class Evaluator:
         return np.concatenate(self._strategy.experimental_local_results(answer))
 
     def _replica_step(self, batch: Example) -> Example:
-        images = self._preprocessing.device(batch)
+        images = self._device_half(batch)
         crops = 1 if images.shape.rank == 4 else images.shape[1]
         logits, _ = self._network_fn(
             tf.reshape(images, [-1, *images.shape[-3:]]), is_training=False

@@ -10,7 +10,7 @@ import tensorflow as tf
 from nets.nets_factory import NetworkFn
 from preprocessing.pipeline import Preprocessing
 from training.configuration import TrainingConfig
-from training.input_pipeline import Example
+from training.input_pipeline import Example, compiled_device_half
 
 # --mixed_precision -> Keras' name.
 DTYPE_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
@@ -44,7 +44,9 @@ class TrainStep:
         self._network_fn = network_fn
         self._trainable = trainable
         self._optimizer = optimizer
-        self._preprocessing = preprocessing
+        self._device_half = compiled_device_half(
+            preprocessing, tf.as_dtype(network_fn.model.compute_dtype)
+        )
         self._averages = averages
 
     @tf.function(autograph=False)
@@ -71,7 +73,7 @@ class TrainStep:
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         # Replicas must not drop the same activations.
         seed = tf.random.experimental.stateless_fold_in([self._config.seed, step], replica)
-        images = self._preprocessing.device(batch)
+        images = self._device_half(batch)
         with tf.GradientTape() as tape:
             logits, _ = self._network_fn(images, is_training=True, seed=seed)
             loss = tf.reduce_sum(self._cross_entropy(batch["label"], logits) * batch["weight"])
