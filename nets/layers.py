@@ -17,30 +17,31 @@ import tensorflow as tf
 class Conv2D(keras.layers.Conv2D):
     """`keras.layers.Conv2D` on TensorFlow's own kernels, grouped convolution included.
 
-    A grouped convolution is one convolution a group, side by side. Keras would send it through XLA
-    on the CPU, several times slower; TensorFlow's grouped kernel has no gradient on a CPU without
-    oneDNN, and is no faster than this with it. Takes and gives float
-    [batch, height, width, channels].
+    A grouped convolution is one layer a group, side by side, so the activation must be element by
+    element. Keras would send it through XLA on the CPU, several times slower; TensorFlow's grouped
+    kernel has no gradient on a CPU without oneDNN, and is no faster than this with it. Takes and
+    gives float [batch, height, width, channels].
     """
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Convolves, adds the bias and applies the activation."""
-        outputs = self._convolve_groups(inputs)
-        if self.use_bias:
-            # bias_add, unlike a broadcast addition, is fused with the convolution in inference.
-            outputs = tf.nn.bias_add(outputs, self.bias)
-        return self.activation(outputs)
-
-    def _convolve_groups(self, inputs: tf.Tensor) -> tf.Tensor:
         kernel = tf.convert_to_tensor(self.kernel)
+        bias = tf.convert_to_tensor(self.bias) if self.use_bias else None
         if self.groups == 1:
-            return self._convolve(inputs, kernel)
-        towers = zip(
-            tf.split(inputs, self.groups, axis=-1),
-            tf.split(kernel, self.groups, axis=-1),
-            strict=True,
-        )
-        return tf.concat([self._convolve(*tower) for tower in towers], axis=-1)
+            return self._activate(inputs, kernel, bias)
+        inputs = tf.split(inputs, self.groups, axis=-1)
+        kernels = tf.split(kernel, self.groups, axis=-1)
+        biases = [None] * self.groups if bias is None else tf.split(bias, self.groups)
+        towers = zip(inputs, kernels, biases, strict=True)
+        return tf.concat([self._activate(*tower) for tower in towers], axis=-1)
+
+    def _activate(self, inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None) -> tf.Tensor:
+        outputs = self._convolve(inputs, kernel)
+        if bias is not None:
+            # bias_add, unlike a broadcast addition, is fused with the convolution, and its gradient
+            # with the kernel's.
+            outputs = tf.nn.bias_add(outputs, bias)
+        return self.activation(outputs)
 
     def _convolve(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
         if self.padding == "valid" and tuple(inputs.shape[1:3]) == tuple(kernel.shape[:2]):
@@ -51,6 +52,8 @@ class Conv2D(keras.layers.Conv2D):
                 tf.reshape(kernel, [inputs_per_output, -1]),
             )
             return outputs[:, tf.newaxis, tf.newaxis, :]
+        if self._reads_few_channels_in_strides(inputs):
+            return _convolve_blocks(inputs, kernel, self.strides[0])
         return tf.nn.conv2d(
             inputs,
             kernel,
@@ -58,6 +61,50 @@ class Conv2D(keras.layers.Conv2D):
             padding=self.padding.upper(),
             dilations=self.dilation_rate,
         )
+
+    def _reads_few_channels_in_strides(self, inputs: tf.Tensor) -> bool:
+        """Whether matrix units would idle: they multiply bfloat16 channels by the dozen."""
+        return (
+            inputs.dtype == tf.bfloat16
+            and inputs.shape[1:].is_fully_defined()
+            and inputs.shape[-1] <= 4
+            and self.strides[0] == self.strides[1] > 1
+            and self.dilation_rate == (1, 1)
+            and self.padding == "valid"
+        )
+
+
+def _convolve_blocks(inputs: tf.Tensor, kernel: tf.Tensor, stride: int) -> tf.Tensor:
+    """A VALID convolution in strides, as one of stride 1 over blocks of stride x stride pixels.
+
+    A block's pixels become channels, and zeros fill the kernel up to whole blocks: AlexNet's first
+    layer, 11x11 in strides of 4 over 3 channels, is 3x3 over 48.
+    """
+    kernel_size = kernel.shape[:2]
+    blocks_in_kernel = [-(-size // stride) for size in kernel_size]
+    blocks_in_inputs = [
+        (size - extent) // stride + blocks
+        for size, extent, blocks in zip(
+            inputs.shape[1:3], kernel_size, blocks_in_kernel, strict=True
+        )
+    ]
+    kernels_as_images = tf.transpose(kernel, [3, 0, 1, 2])
+    return tf.nn.conv2d(
+        _space_to_depth(inputs, stride, blocks_in_inputs),
+        tf.transpose(_space_to_depth(kernels_as_images, stride, blocks_in_kernel), [1, 2, 3, 0]),
+        strides=1,
+        padding="VALID",
+    )
+
+
+def _space_to_depth(images: tf.Tensor, block: int, blocks: list[int]) -> tf.Tensor:
+    """`tf.nn.space_to_depth` to `blocks` rows and columns, past the edge zeros; faster on a CPU."""
+    rows, columns = (count * block for count in blocks)
+    inside = images[:, :rows, :columns]
+    _, height, width, channels = inside.shape
+    whole = tf.pad(inside, [[0, 0], [0, rows - height], [0, columns - width], [0, 0]])
+    split = tf.reshape(whole, [-1, blocks[0], block, blocks[1], block * channels])
+    return tf.reshape(tf.transpose(split, [0, 1, 3, 2, 4]), [-1, *blocks, block**2 * channels])
 
 
 @keras.saving.register_keras_serializable(package="slimzoo")

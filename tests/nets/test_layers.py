@@ -237,6 +237,32 @@ def test_convolution_equals_that_of_keras(groups, kernel_size, strides, padding)
     np.testing.assert_allclose(ours(x), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize("size", [(23, 19), (24, 28), (25, 22), (11, 12)])
+@pytest.mark.parametrize(("kernel_size", "stride"), [(11, 4), ((3, 5), 2), (2, 3)])
+def test_a_bfloat16_convolution_of_blocks_of_pixels_equals_that_of_pixels(
+    size, kernel_size, stride
+):
+    # Whole numbers whose sums stay under 256, so that bfloat16 rounds nothing.
+    generator = np.random.default_rng(0)
+    x = tf.constant(generator.integers(-1, 2, size=(2, *size, 3)), tf.float32)
+    layer = layers.Conv2D(6, kernel_size, stride, dtype="mixed_bfloat16")
+    layer.build(x.shape)
+    layer.kernel.assign(generator.integers(-1, 2, size=layer.kernel.shape))
+
+    def outputs_and_gradients(convolve):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            outputs = convolve(x)
+        upstream = tf.cast(tf.random.stateless_uniform(outputs.shape, [1, 2]) < 0.1, outputs.dtype)
+        return outputs, *tape.gradient(outputs, [x, layer.kernel.value], upstream)
+
+    ours = outputs_and_gradients(layer)
+    theirs = outputs_and_gradients(lambda x: tf.nn.conv2d(x, layer.kernel, stride, "VALID"))
+    for one, other in zip(ours, theirs, strict=True):
+        assert np.abs(other).max() < 256
+        np.testing.assert_array_equal(tf.cast(one, tf.float32), other)
+
+
 @pytest.mark.parametrize("groups", [1, 2])
 def test_a_kernel_as_large_as_its_input_gives_what_a_convolution_gives(groups):
     x = tf.constant(uniform(3, 6, 5, 8), tf.float32)
