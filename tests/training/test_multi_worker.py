@@ -18,7 +18,9 @@ import importlib.util, json, sys
 from training.configuration import TrainingConfig
 from training.training_loop import train
 spec = importlib.util.spec_from_file_location("tiny_network", sys.argv[2])
-spec.loader.exec_module(importlib.util.module_from_spec(spec))
+tiny_network = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(tiny_network)
+tiny_network.register_tiny()
 train(TrainingConfig(**json.loads(sys.argv[1])))
 """
 
