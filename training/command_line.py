@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import re
 import sys
 import types
 import typing
@@ -88,7 +89,8 @@ def flag_lines(config: Any) -> str:
 def error_text(error: Exception) -> str:
     """What to tell a user of `error`: TensorFlow's messages without graph and node names."""
     if isinstance(error, tf.errors.OpError):
-        return (error.message or type(error).__name__).split("\n\t [[")[0]
+        message = re.sub(r"\{\{function_node [^}]*\}\} ", "", error.message or "")
+        return message.split("\n\t [[")[0] or type(error).__name__
     return str(error) or type(error).__name__
 
 

@@ -22,6 +22,8 @@ from training.configuration import EvaluationConfig
 from training.input_pipeline import Example, compiled_device_half
 from training.trained_model import check_classes, load_trained_model
 
+WHY_LEFT_OUT = "they cannot be decoded, or their class is unknown or below --labels_offset"
+
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationResult:
@@ -88,7 +90,6 @@ class Evaluator:
     ):
         devices.per_replica_batch_size(batch_size, strategy)
         self._network_fn = network_fn
-        self._preprocessing = preprocessing
         self._device_half = compiled_device_half(
             preprocessing, tf.as_dtype(network_fn.model.compute_dtype)
         )
@@ -109,7 +110,6 @@ class Evaluator:
             -(-dataset.num_examples // batch_size), max_num_batches or dataset.num_examples
         )
         self._batches = strategy.experimental_distribute_dataset(batches)
-        self._image_size = image_size
         self._step = tf.function(
             lambda batch: strategy.run(self._replica_step, (batch,)), autograph=False
         )
@@ -170,9 +170,7 @@ class Evaluator:
             for batch in self._batches:
                 yield {key: self._gather(answer) for key, answer in self._step(batch).items()}
         except tf.errors.InvalidArgumentError as error:
-            raise corrupt_image_error(
-                self._dataset, self._preprocessing, self._image_size, error
-            ) from error
+            raise corrupt_image_error(self._dataset, error) from error
 
     def _gather(self, answer: tf.Tensor) -> np.ndarray:
         if isinstance(self._strategy, tf.distribute.MultiWorkerMirroredStrategy):
@@ -198,7 +196,9 @@ class Evaluator:
 
 
 class Predictions:
-    """Writes the answer for each example as a line of a CSV file.
+    """Writes the answer for each example as a line of a CSV file; a context manager.
+
+    An earlier file stays until the end, and for good if that does not come.
 
     Args:
       path: of the file.
@@ -208,7 +208,7 @@ class Predictions:
 
     def __init__(self, path: str, dataset: ImageDataset, class_names: list[str]):
         self._path = path
-        self._file = open(f"{path}.incomplete", "w", newline="")  # noqa: SIM115, see close()
+        self._file = open(f"{path}.incomplete", "w", newline="")  # noqa: SIM115, see __exit__
         self._writer = csv.writer(self._file)
         self._dataset = dataset
         self._class_names = class_names
@@ -234,10 +234,17 @@ class Predictions:
                 + [f"{probability:.8g}" for probability in probabilities]
             )
 
-    def close(self) -> None:
-        """Puts the file in its place, where an earlier one stays until then."""
+    def __enter__(self) -> Predictions:
+        """Returns itself."""
+        return self
+
+    def __exit__(self, error_type: type[BaseException] | None, *_: object) -> None:
+        """Puts the file in its place, or removes it if there was an error."""
         self._file.close()
-        os.replace(f"{self._path}.incomplete", self._path)
+        if error_type is None:
+            os.replace(self._file.name, self._path)
+        else:
+            os.remove(self._file.name)
 
 
 def evaluate(config: EvaluationConfig) -> EvaluationResult:
@@ -290,9 +297,8 @@ def evaluate(config: EvaluationConfig) -> EvaluationResult:
         return evaluator.run()
     os.makedirs(eval_dir, exist_ok=True)
     predictions_path = os.path.join(eval_dir, "predictions.csv")
-    predictions = Predictions(predictions_path, dataset, description.class_names)
-    result = evaluator.run(predictions)
-    predictions.close()
+    with Predictions(predictions_path, dataset, description.class_names) as predictions:
+        result = evaluator.run(predictions)
     summary = {
         "checkpoint": model.report.checkpoint,
         "model_name": description.model_name,
@@ -306,22 +312,14 @@ def evaluate(config: EvaluationConfig) -> EvaluationResult:
     print(f"{description.model_name} from {model.report.checkpoint}")
     print(f"on {dataset_name}, split {split}: {result}")
     if result.num_skipped:
-        print(
-            f"{result.num_skipped} images were not counted: they cannot be decoded, or their class "
-            "is below --labels_offset."
-        )
+        print(f"{result.num_skipped:,} images were left out: {WHY_LEFT_OUT}.")
     print(f"Written: {json_path}, {predictions_path}")
     return result
 
 
-def corrupt_image_error(
-    dataset: ImageDataset,
-    preprocessing: Preprocessing,
-    image_size: int,
-    error: tf.errors.OpError,
-) -> Exception:
+def corrupt_image_error(dataset: ImageDataset, error: tf.errors.OpError) -> Exception:
     """The error to raise when reading failed: one that names the image, if it was an image."""
-    name = input_pipeline.find_corrupt_image(dataset, preprocessing, image_size)
+    name = input_pipeline.find_corrupt_image(dataset)
     if name is None:
         return error
     return ValueError(

@@ -19,9 +19,10 @@ class ServableClassifier(tf.Module):
     """A trained network with its preprocessing, from images to class names.
 
     Both signatures answer with: "logits" and "probabilities", float32 [batch, num_classes];
-    "features", float32 [batch, n], the end point before the logits, averaged over positions;
+    "features", float32 [batch, n], the end point before the last, averaged over positions;
     "top_classes", string [batch, k], "top_indices", int32, and "top_probabilities", float32, of
-    the k likeliest classes, best first. `class_names` holds all names, in the order of logits.
+    the k likeliest classes, best first. `class_names`, string [num_classes], holds all names in the
+    order of logits, also on what `tf.saved_model.load` gives.
 
     Args:
       network_fn: the network, with its weights.
@@ -41,7 +42,7 @@ class ServableClassifier(tf.Module):
     ):
         super().__init__()
         self.model = network_fn.model  # tracks the variables
-        self.class_names = tf.constant(class_names)
+        self.class_names = tf.Variable(class_names, trainable=False)  # which is saved by its name
         self._network_fn = network_fn
         self._preprocessing = preprocessing
         self._image_size = image_size
@@ -71,7 +72,7 @@ class ServableClassifier(tf.Module):
             fn_output_signature=spec,
         )
         logits, end_points = self._network_fn(self._preprocessing.device(batch), is_training=False)
-        features = list(end_points.values())[-2]
+        *_, features = list(end_points.values())[:-1] or [logits]  # it may have no other
         if features.shape.rank == 4:
             features = tf.reduce_mean(features, axis=[1, 2])
         probabilities = tf.nn.softmax(logits)

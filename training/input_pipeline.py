@@ -7,6 +7,7 @@ from collections.abc import Callable
 import tensorflow as tf
 
 from image_datasets.image_dataset import ImageDataset
+from preprocessing import decoding
 from preprocessing.pipeline import Preprocessing
 
 Example = dict[str, tf.Tensor]
@@ -126,14 +127,17 @@ def compiled_device_half(
     )
 
 
-def find_corrupt_image(
-    dataset: ImageDataset, preprocessing: Preprocessing, image_size: int
-) -> str | None:
-    """Describes the first image of `dataset` that cannot be decoded; None if all can."""
+def find_corrupt_image(dataset: ImageDataset) -> str | None:
+    """Describes the first image of `dataset` that cannot be decoded; None if all can.
+
+    Whole images are decoded: of a torn file, some crops lie before the tear.
+    """
 
     def check(example: Example) -> tuple[tf.Tensor, tf.Tensor]:
-        prepared = _host_half(example, preprocessing, image_size, [0, 0], 1, 0, True)
-        return prepared["weight"], prepared["index"]
+        _, weight = decode_or_zeros(
+            example["image"], lambda image: {"shape": tf.shape(decoding.decode(image))}
+        )
+        return weight, example["index"]
 
     checked = dataset.examples().map(_as_it_is(check), num_parallel_calls=tf.data.AUTOTUNE)
     for weight, index in checked:

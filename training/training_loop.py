@@ -15,6 +15,7 @@ import tensorflow as tf
 
 from image_datasets import dataset_factory
 from image_datasets.image_dataset import ImageDataset
+from nets.nets_factory import NetworkFn
 from training import (
     command_line,
     devices,
@@ -104,6 +105,7 @@ class Trainer:
             self.network_fn = description.build(
                 dtype_policy=DTYPE_POLICIES[config.mixed_precision], is_training=True
             )
+            _check_one_row_an_image(self.network_fn)
             self._trainable = self._select_trainable()
             self.optimizer = make_optimizer(config)
             self.optimizer.build(self._trainable)
@@ -228,9 +230,7 @@ class Trainer:
         try:
             return next(batches)
         except tf.errors.InvalidArgumentError as error:
-            raise evaluation.corrupt_image_error(
-                self._dataset, self._train_preprocessing, self._description.image_size, error
-            ) from error
+            raise evaluation.corrupt_image_error(self._dataset, error) from error
 
     def _batches(self, start_step: int) -> Any:
         batches = input_pipeline.training_batches(
@@ -315,7 +315,7 @@ class Trainer:
         if latest:
             with run_directory.damage_explained(latest):
                 self._checkpoint.restore(latest).assert_consumed()
-            print(f"Resuming from {latest}.")
+            print(f"Resuming from {latest}. {run_setup.changed_flags(config, self._train_dir)}")
             if config.checkpoint_path:
                 print(
                     f"WARNING: --checkpoint_path {config.checkpoint_path} is NOT used, because "
@@ -370,7 +370,7 @@ class Trainer:
         if not self._is_chief:
             return checkpoint
         if self._left_out:
-            print(f"{self._left_out:,} times an image that cannot be decoded was left out.")
+            print(f"{self._left_out:,} times images were left out: {evaluation.WHY_LEFT_OUT}.")
         if result is not None:
             print(f"Done: {result}.")
         if best:
@@ -381,3 +381,12 @@ class Trainer:
             command = command_line.beside_this_program(driver)
             print(f"  {command} --checkpoint_path={shlex.quote(self._train_dir)}")
         return checkpoint
+
+
+def _check_one_row_an_image(network_fn: NetworkFn) -> None:
+    if len(network_fn.model.output_shape) != 2:
+        raise ValueError(
+            f"{network_fn.name} gives a map of logits with these --network_options, and a "
+            "classifier needs one row an image: leave out spatial_squeeze=False, or add "
+            "global_pool=True for images that are larger than the network's own."
+        )

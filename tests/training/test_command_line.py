@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+import tensorflow as tf
 from absl import flags
 
 from training import command_line
@@ -100,6 +101,16 @@ def test_a_wrong_flag_ends_in_a_message_and_status_1(tmp_path, driver, arguments
     assert message.replace(" ", "") in text.replace("\n", "").replace(" ", "")
     assert "Traceback" not in text
     assert not (tmp_path / "run").exists()
+
+
+def test_tensorflows_messages_lose_the_names_of_nodes():
+    decode = tf.data.Dataset.from_tensors(b"no image").map(tf.io.decode_jpeg)
+    with pytest.raises(tf.errors.OpError) as raised:
+        next(iter(decode))
+    text = command_line.error_text(raised.value)
+    assert "JPEG" in text
+    assert "node" not in text
+    assert "[[" not in text
 
 
 def test_help_lists_the_flags():

@@ -9,6 +9,7 @@ import pytest
 import tensorflow as tf
 
 from image_datasets.dataset_factory import get_dataset
+from image_datasets.image_dataset import ImageDataset
 from nets import nets_factory
 from preprocessing.preprocessing_factory import get_preprocessing
 from training import devices, evaluation
@@ -80,6 +81,39 @@ def test_averages_are_those_of_numpy_whatever_the_batch(
     assert result.loss == pytest.approx(loss, rel=1e-5)
 
 
+def test_top_five_of_nine_are_those_of_numpy():
+    pixels = np.random.default_rng(0).integers(0, 256, size=(40, 32, 32, 3), dtype=np.uint8)
+    labels = np.arange(40) % 9
+    dataset = ImageDataset(
+        name="noise",
+        split="all",
+        num_examples=40,
+        class_names=tuple("abcdefghi"),
+        make_examples=lambda: tf.data.Dataset.from_tensor_slices(
+            {"image": pixels, "label": labels, "index": np.arange(40)}
+        ),
+        describe=str,
+    )
+    network_fn = nets_factory.get_network_fn("tiny", num_classes=9)
+    generator = np.random.default_rng(1)
+    for variable in network_fn.variables.values():
+        variable.assign(generator.normal(scale=0.7, size=variable.shape))
+    preprocessing = get_preprocessing("alexnet")
+    evaluator = Evaluator(
+        network_fn,
+        preprocessing,
+        dataset,
+        devices.make_strategy(),
+        batch_size=16,
+        image_size=32,
+    )
+    probabilities, _ = expected(network_fn, dataset)
+    ranks = (probabilities > probabilities[np.arange(40), labels][:, np.newaxis]).sum(axis=1)
+    assert 0 < (ranks < 1).sum() < (ranks < 5).sum() < 40
+    result = evaluator.run()
+    assert (result.k, result.top_1, result.top_k) == (5, (ranks < 1).mean(), (ranks < 5).mean())
+
+
 def test_predictions_name_every_file_once(network_fn, dataset, tmp_path):
     path = tmp_path / "predictions.csv"
     predictions = Predictions(str(path), dataset, ["blue", "green", "red"])
@@ -91,8 +125,8 @@ def test_predictions_name_every_file_once(network_fn, dataset, tmp_path):
         batch_size=8,
         image_size=32,
     )
-    evaluator.run(predictions)
-    predictions.close()
+    with predictions:
+        evaluator.run(predictions)
     with path.open() as file:
         rows = list(csv.DictReader(file))
     probabilities, labels = expected(network_fn, dataset)
@@ -140,7 +174,7 @@ def test_corrupt_images_are_named_or_counted(network_fn, photos, tmp_path):
     torn.write_bytes(b"not an image")
     dataset = get_dataset("folder", "validation", str(root))
 
-    def run(**options):
+    def run(predictions=None, **options):
         return Evaluator(
             network_fn,
             get_preprocessing("alexnet"),
@@ -149,10 +183,20 @@ def test_corrupt_images_are_named_or_counted(network_fn, photos, tmp_path):
             batch_size=8,
             image_size=32,
             **options,
-        ).run()
+        ).run(predictions)
 
     with pytest.raises(ValueError, match=r"cannot be decoded: .*red.2\.jpg"):
         run()
+    path = tmp_path / "predictions.csv"
+    path.write_text("kept")
+    with (
+        pytest.raises(ValueError, match="cannot be decoded"),
+        Predictions(str(path), dataset, ["blue", "green", "red"]) as predictions,
+    ):
+        run(predictions=predictions)
+    assert [(file.name, file.read_text()) for file in tmp_path.glob("predictions*")] == [
+        ("predictions.csv", "kept")
+    ]
     result = run(skip_corrupt_images=True)
     assert (result.num_examples, result.num_skipped) == (NUM_VALIDATION - 1, 1)
 

@@ -4,11 +4,15 @@ import pathlib
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from image_datasets.dataset_factory import get_dataset
+from nets.nets_factory import NetworkFn
+from nets.registry import Network
+from preprocessing.preprocessing_factory import get_preprocessing
 from training import evaluation, export
 from training.configuration import EvaluationConfig, ExportConfig, TrainingConfig
 from training.training_loop import train
@@ -26,6 +30,7 @@ print(json.dumps({
     "probabilities": answers["probabilities"].numpy().tolist(),
     "top_classes": [[name.decode() for name in row] for row in answers["top_classes"].numpy()],
     "features": list(answers["features"].shape),
+    "class_names": [name.decode() for name in model.class_names.numpy()],
 }))
 """
 
@@ -66,6 +71,7 @@ def test_a_new_process_gives_the_evaluation_drivers_probabilities(run, tmp_path)
     np.testing.assert_allclose(answers["probabilities"], expected, atol=1e-5)
     assert [row[0] for row in answers["top_classes"]] == [row["prediction"] for row in rows]
     assert answers["features"] == [len(rows), 16]
+    assert answers["class_names"] == ["blue", "green", "red"]
 
 
 def test_decoded_images_get_the_answers_of_their_files(run, photos):
@@ -81,6 +87,20 @@ def test_decoded_images_get_the_answers_of_their_files(run, photos):
     np.testing.assert_allclose(
         from_pixels["top_probabilities"], tf.sort(from_pixels["probabilities"])[:, :0:-1][:, :2]
     )
+
+
+def test_a_network_with_no_end_point_but_its_logits(photos):
+    def linear(images, num_classes):
+        logits = keras.layers.Dense(num_classes)(keras.layers.GlobalAveragePooling2D()(images))
+        return logits, {"linear/logits": logits}
+
+    network = Network("linear", linear, 32, 1, "alexnet")
+    classifier = export.ServableClassifier(
+        NetworkFn(network, 3, False), get_preprocessing("alexnet"), ["a", "b", "c"], 32
+    )
+    encoded = pathlib.Path(photos, "validation", "red", "0.jpg").read_bytes()
+    answers = classifier.serving_bytes(tf.constant([encoded]))
+    np.testing.assert_array_equal(answers["features"], answers["logits"])
 
 
 def test_nothing_is_overwritten(run, tmp_path):

@@ -1,4 +1,5 @@
 import collections
+import dataclasses
 import itertools
 import pathlib
 import shutil
@@ -113,11 +114,39 @@ def test_a_corrupt_image_stops_or_is_left_out_and_can_be_named(damaged):
     ]
     assert left_out == [path]
     assert sum(batch["weight"].sum() for batch in kept) == NUM_TRAIN - 1
-    assert input_pipeline.find_corrupt_image(dataset, get_preprocessing("alexnet"), 32) == path
+    assert input_pipeline.find_corrupt_image(dataset) == path
 
 
 def test_leaving_out_changes_no_other_image(damaged, dataset):
     whole = batches(dataset, 4, skip_corrupt_images=True)
     for one, other in zip(whole, batches(dataset, 4), strict=True):
         np.testing.assert_array_equal(one["image"], other["image"])
-    assert input_pipeline.find_corrupt_image(dataset, get_preprocessing("alexnet"), 32) is None
+    assert input_pipeline.find_corrupt_image(dataset) is None
+
+
+def test_an_image_is_corrupt_wherever_the_crop_that_failed_was(photos, tmp_path):
+    root = tmp_path / "torn"
+    shutil.copytree(photos, root)
+    torn = pathlib.Path(root, "train", "green", "3.jpg")
+    pixels = np.random.default_rng(0).integers(0, 256, size=(300, 400, 3), dtype=np.uint8)
+    whole = tf.io.encode_jpeg(pixels).numpy()
+    torn.write_bytes(whole[: len(whole) * 9 // 10])
+    dataset = get_dataset("folder", "train", str(root))
+    crop = get_preprocessing("alexnet", is_training=True).host
+    fails = []
+    for seed in range(20):
+        try:
+            crop(torn.read_bytes(), 32, 32, seed=(seed, 0))
+            fails.append(False)
+        except tf.errors.InvalidArgumentError:
+            fails.append(True)
+    assert 0 < sum(fails) < len(fails)
+    assert input_pipeline.find_corrupt_image(dataset) == str(torn)
+
+
+def test_an_image_without_a_label_is_not_corrupt(dataset):
+    without = dataclasses.replace(
+        dataset,
+        make_examples=lambda: dataset.examples().map(lambda e: {**e, "label": e["label"] - 9}),
+    )
+    assert input_pipeline.find_corrupt_image(without) is None

@@ -243,6 +243,11 @@ def test_mixed_precision_trains_and_keeps_float32_weights(replaced, precision):
     assert {value.dtype for value in network_weights(checkpoint).values()} == {np.dtype("float32")}
 
 
+def test_classes_below_the_offset_are_left_out_and_not_called_corrupt(replaced, capsys):
+    train(replaced(labels_offset=1))
+    assert "left out: they cannot be decoded, or their class is" in capsys.readouterr().out
+
+
 def test_corrupt_images_are_named_or_left_out_and_counted(replaced, photos, tmp_path, capsys):
     root = tmp_path / "damaged"
     shutil.copytree(photos, root)
@@ -250,7 +255,7 @@ def test_corrupt_images_are_named_or_left_out_and_counted(replaced, photos, tmp_
     with pytest.raises(ValueError, match=r"cannot be decoded: .*green.4\.jpg"):
         train(replaced(dataset_dir=str(root)))
     train(replaced(dataset_dir=str(root), skip_corrupt_images=True, max_number_of_steps=6))
-    assert "2 times an image that cannot be decoded was left out" in capsys.readouterr().out
+    assert "2 times images were left out: they cannot be decoded" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -280,6 +285,10 @@ def test_corrupt_images_are_named_or_left_out_and_counted(replaced, photos, tmp_
         ({"checkpoint_path": "/nowhere"}, "does not exist"),
         ({"labels_offset": 3}, "only 3 classes"),
         (
+            {"model_name": "cifarnet_18pct", "network_options": ["spatial_squeeze=False"]},
+            "a map of logits",
+        ),
+        (
             {"learning_rate_decay_type": "plateau", "validation_split_name": "none"},
             "there is no validation",
         ),
@@ -306,6 +315,8 @@ def test_what_does_not_exist_or_fit_is_named(replaced, values, message):
         {"momentum": 1.0},
         {"label_smoothing": 1.0},
         {"max_number_of_steps": 0},
+        {"learning_rate": 1e39},
+        {"moving_average_decay": 0.0},
         {"num_replicas": 0},
     ],
 )
@@ -348,6 +359,33 @@ def test_a_checkpoint_of_other_settings_is_not_called_damaged(config, replaced, 
     with pytest.raises(ValueError, match="of a run with other settings"):
         train(replaced(max_number_of_steps=9, **values))
     assert [pathlib.Path(config.train_dir, name).read_text() for name in files] == before
+
+
+def test_a_checkpoint_of_other_classes_is_not_called_damaged(config, replaced, photos, tmp_path):
+    train(config)
+    pathlib.Path(config.train_dir, "model.json").unlink()
+    fewer = tmp_path / "fewer"
+    shutil.copytree(photos, fewer)
+    for split in ("train", "validation"):
+        shutil.rmtree(fewer / split / "red")
+    with pytest.raises(ValueError, match="of a run with other settings"):
+        train(replaced(dataset_dir=str(fewer), max_number_of_steps=9))
+
+
+def test_a_run_that_goes_on_with_other_flags_says_so(config, replaced, capsys):
+    train(config)
+    train(replaced(max_number_of_steps=9, batch_size=5))
+    printed = capsys.readouterr().out
+    assert "now --batch_size=5 --max_number_of_steps=9, before --batch_size=10" in printed
+    train(replaced(max_number_of_steps=9, batch_size=5))
+    assert "not those it ran with" not in capsys.readouterr().out
+
+
+def test_a_module_with_a_mistake_in_it_is_named(replaced, tmp_path, monkeypatch):
+    (tmp_path / "with_a_mistake.py").write_text("def")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match="with_a_mistake cannot be imported: SyntaxError"):
+        train(replaced(network_module=["with_a_mistake"]))
 
 
 def test_another_preprocessing_under_an_old_checkpoint_is_refused(config, replaced):
