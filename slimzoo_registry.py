@@ -60,6 +60,6 @@ class Registry(Mapping[str, T]):
 def unknown_name_message(kind: str, name: str, known: Iterable[str]) -> str:
     """Says that `name` does not exist, what it was probably meant to be, and what does exist."""
     known = sorted(known)
-    near = difflib.get_close_matches(name, known, n=1)
+    near = difflib.get_close_matches(str(name), known, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return f"Unknown {kind} {name!r}.{hint} Known: {', '.join(known)}."

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import ast
 import dataclasses
-import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,6 +16,7 @@ from slimzoo_registry import unknown_name_message
 STRATEGIES = ("mirrored", "multi_worker_mirrored")
 PRECISIONS = ("float32", "bfloat16", "float16")
 ENCODINGS = ("jpeg", "raw")
+_FLOAT32_MAX = 3.4e38
 
 
 def _flag(default: Any, help_text: str, choices: tuple[str, ...] | None = None) -> Any:
@@ -197,6 +197,7 @@ class TrainingConfig(InputConfig):
             log_every_n_steps=self.log_every_n_steps,
             shuffle_buffer_size=self.shuffle_buffer_size,
             opt_epsilon=self.opt_epsilon,
+            moving_average_decay=self.moving_average_decay,
         )
         check_not_negative(
             labels_offset=self.labels_offset,
@@ -340,15 +341,15 @@ class PreparationConfig:
 def check_positive(**values: float | None) -> None:
     """Raises ValueError if a value that is given is zero or less, naming its flag."""
     for name, value in values.items():
-        if value is not None and not 0 < value < math.inf:
+        if value is not None and not 0 < value < _FLOAT32_MAX:
             raise ValueError(f"--{name} is {value}; it must be a number greater than 0.")
 
 
 def check_not_negative(**values: float) -> None:
     """Raises ValueError if a value is negative, naming its flag."""
     for name, value in values.items():
-        if not 0 <= value < math.inf:
-            raise ValueError(f"--{name} is {value}; it must not be negative.")
+        if not 0 <= value < _FLOAT32_MAX:
+            raise ValueError(f"--{name} is {value}; it must be a number, and not negative.")
 
 
 def check_fraction(**values: float | None) -> None:

@@ -6,6 +6,7 @@ paper's rule, which looks at the validation error.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import keras
@@ -123,7 +124,8 @@ def _piecewise(config: TrainingConfig, steps_per_epoch: float, num_steps: int) -
         epochs = [float(boundary) for boundary in config.learning_rate_boundaries]
     except ValueError:
         epochs = []
-    if not epochs or epochs != sorted(set(epochs)) or epochs[0] <= 0:
+    rising = epochs == sorted(set(epochs)) and all(map(math.isfinite, epochs))
+    if not epochs or epochs[0] <= 0 or not rising:
         raise ValueError(
             f"--learning_rate_boundaries is {','.join(config.learning_rate_boundaries)!r}; "
             "`piecewise` takes rising epochs, for example 30,60,80."

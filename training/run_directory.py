@@ -232,14 +232,16 @@ def damage_explained(prefix: str) -> Iterator[None]:
     """Turns what TensorFlow raises on reading a torn or foreign checkpoint into a ValueError."""
     try:
         yield
-    except AssertionError as error:
-        raise ValueError(
-            f"The checkpoint {prefix} is of a run with other settings: another --optimizer, "
-            "float16 or not, moving averages or not, other --trainable_scopes. Take those "
-            "up again (flags.txt has them), or give another --train_dir and start from its weights "
-            "with --checkpoint_path."
-        ) from error
-    except (tf.errors.OpError, RuntimeError, IndexError, ValueError) as error:
+    except (tf.errors.OpError, RuntimeError, IndexError, ValueError, AssertionError) as error:
+        # What TensorFlow says of a whole checkpoint that lacks a variable or has it in another
+        # shape.
+        if isinstance(error, AssertionError) or "incompatible tensor" in str(error):
+            raise ValueError(
+                f"The checkpoint {prefix} is of a run with other settings: another --optimizer, "
+                "float16 or not, moving averages or not, other --trainable_scopes, another number "
+                "of classes. Take those up again (flags.txt has them), or give another --train_dir "
+                "and start from its weights with --checkpoint_path."
+            ) from error
         raise ValueError(
             f"The checkpoint {prefix} cannot be read: it is damaged or incomplete. Give an "
             "earlier one, or remove its files to go on from the one before."
@@ -274,7 +276,8 @@ def _find_key(name: str, shapes: Mapping[str, Any], use_moving_average: bool) ->
 def _mismatch(prefix: str, network: str, wrong: list[str], keys: list[str]) -> str:
     shown = "\n".join(f"  {line}" for line in wrong[:8])
     more = f"\n  and {len(wrong) - 8} more" if len(wrong) > 8 else ""
-    held = sorted({key.removeprefix("network/").split(".S")[0].split("/")[0] for key in keys})
+    ours = [key.removeprefix("network/") for key in keys if key.startswith("network/")]
+    held = sorted({key.split(".S")[0].split("/")[0] for key in ours or keys})
     return (
         f"The checkpoint {prefix} does not fit {network}:\n{shown}{more}\n"
         f"It holds variables of: {', '.join(held[:6])}. Give the network it was trained with, "

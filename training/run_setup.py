@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import pathlib
 
 from image_datasets import dataset_factory
 from image_datasets.image_dataset import ImageDataset
 from nets import nets_factory
 from preprocessing import preprocessing_factory
 from preprocessing.pipeline import Preprocessing
-from training import run_directory
+from training import command_line, run_directory
 from training.configuration import TrainingConfig, parse_options
 from training.learning_rates import decay_types
 from training.optimizers import optimizers
@@ -107,6 +108,25 @@ def prepare_train_dir(config: TrainingConfig, description: ModelDescription) -> 
     if earlier is not None and run_directory.latest_checkpoint(train_dir):
         _check_same_run(earlier, description, train_dir)
     return train_dir
+
+
+def changed_flags(config: TrainingConfig, train_dir: str) -> str:
+    """Says which flags a run that goes on had before and has not now; empty if it has the same."""
+    path = os.path.join(train_dir, "flags.txt")
+    if not os.path.exists(path):
+        return ""
+    before, now = (
+        [line for line in text.splitlines() if not line.startswith(("--train_dir", "--checkpoint"))]
+        for text in (pathlib.Path(path).read_text(), command_line.flag_lines(config))
+    )
+    added = [line for line in now if line not in before]
+    removed = [line for line in before if line not in now]
+    if not added and not removed:
+        return ""
+    return (
+        f"The flags are not those it ran with: now {' '.join(added) or 'none'}, "
+        f"before {' '.join(removed) or 'none'}."
+    )
 
 
 def _check_same_run(earlier: ModelDescription, now: ModelDescription, train_dir: str) -> None:

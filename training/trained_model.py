@@ -75,8 +75,10 @@ def import_modules(names: list[str]) -> None:
     for name in names:
         try:
             importlib.import_module(name)
-        except ImportError as error:
-            raise ValueError(f"--network_module {name} cannot be imported: {error}") from error
+        except Exception as error:  # a module of the user's own can raise anything
+            raise ValueError(
+                f"--network_module {name} cannot be imported: {type(error).__name__}: {error}"
+            ) from error
 
 
 def _class_list(names: list[str]) -> str:

@@ -71,6 +71,10 @@ def test_plateau_state_carries_over():
             {"learning_rate_decay_type": "piecewise", "learning_rate_boundaries": ["5", "2"]},
             "rising epochs",
         ),
+        (
+            {"learning_rate_decay_type": "piecewise", "learning_rate_boundaries": ["5", "inf"]},
+            "rising epochs",
+        ),
         ({"learning_rate_decay_type": "cosine", "end_learning_rate": 1.0}, "above --learning_rate"),
     ],
 )
