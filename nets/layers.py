@@ -188,48 +188,54 @@ def _local_response_normalizer(
     # Matrix units sum over bfloat16 channels in less time than the sum takes in a fused loop, at
     # the price of rounding what is summed. In float32 the loop is faster.
     by_product = dtype == tf.bfloat16
-    window_sum = _channel_window_product if by_product else _channel_window_sum
+    neighbours_sum = _neighbours_product if by_product else _neighbours_sum
     fuse_with_sum = (lambda function: function) if by_product else fuse
     sum_dtype = tf.bfloat16 if by_product else tf.float32
 
-    def denominator(energy: tf.Tensor) -> tf.Tensor:
-        return bias + alpha * tf.cast(energy, tf.float32)
+    def wide(values: tf.Tensor) -> tf.Tensor:
+        return tf.cast(values, tf.float32)
+
+    # What a channel adds to its own sum is not among what is rounded: where it is the largest by
+    # far, the two terms of the gradient nearly cancel.
+    def denominator(x: tf.Tensor, energy: tf.Tensor) -> tf.Tensor:
+        return bias + alpha * (tf.square(wide(x)) + wide(energy))
+
+    def weighed(x: tf.Tensor, energy: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
+        base = denominator(x, energy)
+        return wide(upstream) * wide(x) * _negative_power(base, beta) / base
 
     @fuse
     def square(x: tf.Tensor) -> tf.Tensor:
-        return tf.cast(tf.square(tf.cast(x, tf.float32)), sum_dtype)
+        return tf.cast(tf.square(wide(x)), sum_dtype)
 
     @fuse
     def divide(x: tf.Tensor, energy: tf.Tensor) -> tf.Tensor:
-        scale = _negative_power(denominator(energy), beta)
-        return tf.cast(tf.cast(x, tf.float32) * scale, dtype)
+        return tf.cast(wide(x) * _negative_power(denominator(x, energy), beta), dtype)
 
     @fuse_with_sum
     def normalize(x: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        energy = window_sum(square(x), depth_radius)
+        energy = neighbours_sum(square(x), depth_radius)
         return divide(x, energy), energy
 
-    # The gradient is two fused loops: in one, XLA would work out every term of the window sum
-    # again for each of the channels that it reaches.
+    # The gradient is two fused loops: in one, XLA would work out every term of the sum again for
+    # each of the channels that it reaches.
     @fuse
     def weigh(x: tf.Tensor, energy: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
-        product = tf.cast(upstream, tf.float32) * tf.cast(x, tf.float32)
-        base = denominator(energy)
-        return tf.cast(product * _negative_power(base, beta) / base, sum_dtype)
+        return tf.cast(weighed(x, energy, upstream), sum_dtype)
 
     @fuse
     def subtract(
         x: tf.Tensor, energy: tf.Tensor, upstream: tf.Tensor, weighed_sum: tf.Tensor
     ) -> tf.Tensor:
-        direct = tf.cast(upstream, tf.float32) * _negative_power(denominator(energy), beta)
-        through_neighbours = tf.cast(x, tf.float32) * tf.cast(weighed_sum, tf.float32)
-        return tf.cast(direct - (2.0 * alpha * beta) * through_neighbours, dtype)
+        direct = wide(upstream) * _negative_power(denominator(x, energy), beta)
+        through_sums = wide(x) * (weighed(x, energy, upstream) + wide(weighed_sum))
+        return tf.cast(direct - (2.0 * alpha * beta) * through_sums, dtype)
 
     @fuse_with_sum
     def combine(
         x: tf.Tensor, energy: tf.Tensor, upstream: tf.Tensor, weighed: tf.Tensor
     ) -> tf.Tensor:
-        return subtract(x, energy, upstream, window_sum(weighed, depth_radius))
+        return subtract(x, energy, upstream, neighbours_sum(weighed, depth_radius))
 
     @tf.custom_gradient
     def apply(x: tf.Tensor):
@@ -243,18 +249,19 @@ def _local_response_normalizer(
     return apply
 
 
-def _channel_window_sum(values: tf.Tensor, depth_radius: int) -> tf.Tensor:
+def _neighbours_sum(values: tf.Tensor, depth_radius: int) -> tf.Tensor:
+    """Sums over `depth_radius` channels on either side of each, itself left out."""
     channels = values.shape[-1]
     padded = tf.pad(values, [[0, 0]] * (values.shape.rank - 1) + [[depth_radius] * 2])
-    return tf.add_n([padded[..., i : i + channels] for i in range(2 * depth_radius + 1)])
+    offsets = [i for i in range(2 * depth_radius + 1) if i != depth_radius]
+    return sum((padded[..., i : i + channels] for i in offsets), tf.zeros_like(values))
 
 
-def _channel_window_product(values: tf.Tensor, depth_radius: int) -> tf.Tensor:
+def _neighbours_product(values: tf.Tensor, depth_radius: int) -> tf.Tensor:
     """The same as a matrix product: ones in a band tell which channels are neighbours."""
     channels = values.shape[-1]
-    band = tf.linalg.band_part(
-        tf.ones([channels, channels], values.dtype), depth_radius, depth_radius
-    )
+    ones = tf.ones([channels, channels], values.dtype)
+    band = tf.linalg.band_part(ones, depth_radius, depth_radius) - tf.linalg.band_part(ones, 0, 0)
     return tf.reshape(tf.matmul(tf.reshape(values, [-1, channels]), band), tf.shape(values))
 
 
