@@ -66,7 +66,8 @@ def alexnet(
       global_pool: averages over positions before fc8, for any size.
       initialization: `paper` (standard deviation .01, bias 1: to the letter; on photos of flowers
         it trained with warmup, and without stayed at the majority class), `released` (.03 in
-        conv3 to conv5, bias 1) or `caffe` (.005 in fc6 and fc7, bias .1).
+        conv3 to conv5, bias 1: learned those photos first) or `caffe` (.005 in fc6 and fc7, bias
+        .1; docs/networks.md has the figures).
 
     Returns:
       Logits and end points `alexnet/conv1` ... `alexnet/fc8`.
