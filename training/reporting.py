@@ -14,6 +14,9 @@ import tqdm
 
 from training.run_directory import write_text
 
+# Share of the time: below it, a faster input would hardly be noticed.
+_WORTH_SAYING = 0.1
+
 
 class Reporter:
     """Reports on a run in `train_dir`; a context manager.
@@ -61,6 +64,7 @@ class Reporter:
         self._last_time = time.perf_counter()
         self._last_step = first_step
         self._paused = 0.0
+        self._waited = 0.0
 
     def __enter__(self) -> Reporter:
         return self
@@ -83,12 +87,17 @@ class Reporter:
         """Leaves time spent on validation or saving out of images per second."""
         self._paused += seconds
 
+    def waited(self, seconds: float) -> None:
+        """Counts time in which the step waited for its batch."""
+        self._waited += seconds
+
     def train_metrics(self, step: int, loss: float, top_1: float, learning_rate: float) -> None:
         """Reports averages over the steps since the last report."""
         now = time.perf_counter()
         seconds = now - self._last_time - self._paused
         rate = (step - self._last_step) * self._batch_size / max(seconds, 1e-9)
-        self._last_time, self._last_step, self._paused = now, step, 0.0
+        waited = self._waited / max(seconds, 1e-9)
+        self._last_time, self._last_step, self._paused, self._waited = now, step, 0.0, 0.0
         self._postfix |= {
             "epoch": f"{step / self._steps_per_epoch:.1f}",
             "loss": f"{loss:.3f}",
@@ -96,9 +105,13 @@ class Reporter:
             "rate": f"{learning_rate:.2g}",
             "images/s": f"{rate:.3g}" if rate < 100 else f"{rate:.0f}",
         }
+        self._postfix.pop("waits for input", None)
+        if waited > _WORTH_SAYING:
+            self._postfix["waits for input"] = f"{waited:.0%}"
         self._bar.set_postfix(self._postfix, refresh=False)
         metrics = {"loss": loss, "top_1": top_1, "learning_rate": learning_rate}
-        self._write("train", step, metrics | {"images_per_second": rate})
+        speed = {"images_per_second": rate, "share_waiting_for_input": waited}
+        self._write("train", step, metrics | speed)
 
     def validation_metrics(self, step: int, metrics: dict[str, Any]) -> None:
         """Reports a validation."""

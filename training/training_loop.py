@@ -187,7 +187,7 @@ class Trainer:
         validate_every = max(
             1, round(self._config.validation_interval_epochs * self._steps_per_epoch)
         )
-        last_save = time.monotonic()
+        last_save = time.perf_counter()
         result = None
         with (
             Reporter(
@@ -202,22 +202,25 @@ class Trainer:
         ):
             for step in range(first_step + 1, self._num_steps + 1):
                 rate = self._learning_rate(step - 1)
-                self._train_on(self._next(batches), rate)
+                started = time.perf_counter()
+                batch = self._next(batches)
+                reporter.waited(time.perf_counter() - started)
+                self._train_on(batch, rate)
                 self._step.assign(step)
                 reporter.step()
                 is_last = step == self._num_steps
                 is_validation = self._evaluator is not None and (
                     step % validate_every == 0 or is_last
                 )
-                is_save = time.monotonic() - last_save > self._config.save_interval_secs
+                is_save = time.perf_counter() - last_save > self._config.save_interval_secs
                 if step % self._config.log_every_n_steps == 0 or is_validation or is_last:
                     self._report(reporter, step, rate)
                 if is_validation or is_save or is_last or signals:
-                    started = time.monotonic()
+                    started = time.perf_counter()
                     if is_validation:
                         result = self._validate(reporter, step)
                     self._save_with(self._manager)
-                    last_save = time.monotonic()
+                    last_save = time.perf_counter()
                     reporter.paused(last_save - started)
                 if signals and not is_last:
                     reporter.say(

@@ -3,6 +3,7 @@ import os
 import pathlib
 import shutil
 import signal
+import time
 
 import numpy as np
 import pytest
@@ -106,6 +107,23 @@ def test_ctrl_c_while_validating_loses_neither_the_validation_nor_the_step(
     train(config)
     assert [line["step"] for line in metrics(config, "validation")] == [3, 6]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_it_says_when_it_waits_for_its_input(config, replaced, monkeypatch, capsys):
+    train(config)
+    shares = [line["share_waiting_for_input"] for line in metrics(config)]
+    assert all(0 <= share < 1 for share in shares)
+    following = training_loop.Trainer._next
+
+    def slowly(self, batches):
+        time.sleep(0.5)
+        return following(self, batches)
+
+    monkeypatch.setattr(training_loop.Trainer, "_next", slowly)
+    config = replaced(train_dir=f"{config.train_dir}-slow")
+    train(config)
+    assert min(line["share_waiting_for_input"] for line in metrics(config)[1:]) > 0.5
+    assert "waits for input=" in capsys.readouterr().err
 
 
 def test_two_replicas_have_the_losses_of_one_device(replaced, tmp_path):
