@@ -11,6 +11,9 @@ import typing
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from training import quiet_start  # noqa: F401 (imports TensorFlow, so it comes first)
+
+# isort: split
 import tensorflow as tf
 from absl import app, flags, logging
 
@@ -40,12 +43,21 @@ def run(config_class: type[C], command: Callable[[C], Any]) -> None:
             logging.debug("Raised here:", exc_info=True)
             print(f"\nERROR: {error_text(error)}", file=sys.stderr)
             return 1
-        except KeyboardInterrupt:
-            print("\nInterrupted.", file=sys.stderr)
-            return 130
+        except KeyboardInterrupt as error:
+            print(f"\n{error or 'Interrupted.'}", file=sys.stderr)
+            sys.stdout.flush()
+            sys.stderr.flush()
+            # To free a tf.data iterator can take up to a minute: its autotuner may be asleep. What
+            # had to be saved is saved.
+            os._exit(130)
         return 0
 
-    app.run(main)
+    try:
+        app.run(main)
+    except SystemExit as end:
+        # absl counts a question for help among the mistakes.
+        asked = {"--help", "-help", "-?", "-h", "--helpshort", "--helpfull"} & set(sys.argv[1:])
+        sys.exit(0 if asked else end.code)
 
 
 def define_flags(config_class: type[Any], flag_values: flags.FlagValues = flags.FLAGS) -> None:

@@ -113,7 +113,15 @@ def test_tensorflows_messages_lose_the_names_of_nodes():
     assert "[[" not in text
 
 
+def test_a_driver_prints_nothing_but_its_own_words():
+    finished = run("export_saved_model", "--checkpoint_path=/nowhere")
+    assert finished.stdout == ""
+    (line,) = finished.stderr.strip().splitlines()
+    assert line.startswith("ERROR: --checkpoint_path /nowhere does not exist.")
+
+
 def test_help_lists_the_flags():
     finished = run("train_image_classifier", "--help")
+    assert finished.returncode == 0
     for flag in ("--batch_size", "--[no]augment", "--learning_rate_decay_type", "--train_dir"):
         assert flag in finished.stdout
