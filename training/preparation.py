@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import shlex
 import shutil
 from collections.abc import Iterator
 
@@ -138,8 +139,9 @@ def _write_everything(
                     if image.image is None:
                         bar.write(f"Left out: {_describe(dataset, image.position, plan)}")
                     if received:
-                        bar.write("Stopped. The same command goes on after the last complete file.")
-                        raise KeyboardInterrupt
+                        raise KeyboardInterrupt(
+                            "Interrupted. The same command goes on after the last complete file."
+                        )
 
     sums: dict[str, PixelSums] = {}
     lengths: dict[str, list[int]] = {}
@@ -239,7 +241,10 @@ def _report(directory: PreparedDirectory, output_dir: str) -> DatasetStatistics:
     )
     print(f"{plan.training_split}: {statistics}")
     driver = beside_this_program("train_image_classifier")
-    flags = f"--dataset_name={plan.prepared_name} --dataset_dir={output_dir}"
+    flags = f"--dataset_name={plan.prepared_name} --dataset_dir={shlex.quote(output_dir)}"
+    if len(plan.splits) == 1:
+        split = plan.training_split
+        flags += f" --dataset_split_name='{split}[:80%]' --validation_split_name='{split}[80%:]'"
     print(f"Train on it:\n  {driver} {flags}")
     return statistics
 

@@ -17,6 +17,9 @@ from training.run_directory import write_text
 # Share of the time: below it, a faster input would hardly be noticed.
 _WORTH_SAYING = 0.1
 
+# Leaves room for the figures in 80 columns.
+_BAR_FORMAT = "{percentage:3.0f}%|{bar:6}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
+
 
 class Reporter:
     """Reports on a run in `train_dir`; a context manager.
@@ -58,9 +61,11 @@ class Reporter:
             unit="step",
             disable=silent,
             dynamic_ncols=True,
+            smoothing=0,  # the time that is left counts validations in
+            bar_format=_BAR_FORMAT,
             mininterval=0.2 if sys.stderr.isatty() else 30,
         )
-        self._postfix: dict[str, str] = {}
+        self._validated: float | None = None
         self._last_time = time.perf_counter()
         self._last_step = first_step
         self._paused = 0.0
@@ -98,24 +103,22 @@ class Reporter:
         rate = (step - self._last_step) * self._batch_size / max(seconds, 1e-9)
         waited = self._waited / max(seconds, 1e-9)
         self._last_time, self._last_step, self._paused, self._waited = now, step, 0.0, 0.0
-        self._postfix |= {
-            "epoch": f"{step / self._steps_per_epoch:.1f}",
-            "loss": f"{loss:.3f}",
-            "top-1": f"{top_1:.1%}",
-            "rate": f"{learning_rate:.2g}",
-            "images/s": f"{rate:.3g}" if rate < 100 else f"{rate:.0f}",
-        }
-        self._postfix.pop("waits for input", None)
+        # A narrow terminal cuts the end off.
+        shown = [f"loss {loss:.3f}", f"top-1 {top_1:.1%}"]
+        if self._validated is not None:
+            shown.append(f"val {self._validated:.1%}")
+        shown.append(f"{rate:.3g} img/s" if rate < 100 else f"{rate:.0f} img/s")
         if waited > _WORTH_SAYING:
-            self._postfix["waits for input"] = f"{waited:.0%}"
-        self._bar.set_postfix(self._postfix, refresh=False)
+            shown.append(f"waits for input {waited:.0%}")
+        shown += [f"epoch {step / self._steps_per_epoch:.1f}", f"rate {learning_rate:.2g}"]
+        self._bar.set_postfix_str(", ".join(shown), refresh=False)
         metrics = {"loss": loss, "top_1": top_1, "learning_rate": learning_rate}
         speed = {"images_per_second": rate, "share_waiting_for_input": waited}
         self._write("train", step, metrics | speed)
 
     def validation_metrics(self, step: int, metrics: dict[str, Any]) -> None:
         """Reports a validation."""
-        self._postfix["val top-1"] = f"{metrics['top_1']:.1%}"
+        self._validated = metrics["top_1"]
         self._write("validation", step, metrics)
 
     def _write(self, kind: str, step: int, metrics: dict[str, Any]) -> None:

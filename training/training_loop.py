@@ -179,10 +179,10 @@ class Trainer:
             flags_path = os.path.join(self._train_dir, "flags.txt")
             run_directory.write_text(flags_path, command_line.flag_lines(self._config))
         first_step = int(self._step)
-        self._announce(first_step)
         if first_step >= self._num_steps:
-            print(f"This run has its {self._num_steps:,} steps already; nothing to do.")
+            print(f"This run has taken {first_step:,} of {self._num_steps:,} steps; nothing to do.")
             return self._conclude(None)
+        self._announce(first_step)
         batches = iter(self._batches(first_step))
         validate_every = max(
             1, round(self._config.validation_interval_epochs * self._steps_per_epoch)
@@ -209,9 +209,11 @@ class Trainer:
                 self._step.assign(step)
                 reporter.step()
                 is_last = step == self._num_steps
-                is_validation = self._evaluator is not None and (
-                    step % validate_every == 0 or is_last
+                # One that the last step's would follow at once is left to it.
+                is_due = (
+                    step % validate_every == 0 and 2 * (self._num_steps - step) >= validate_every
                 )
+                is_validation = self._evaluator is not None and (is_due or is_last)
                 is_save = time.perf_counter() - last_save > self._config.save_interval_secs
                 if step % self._config.log_every_n_steps == 0 or is_validation or is_last:
                     self._report(reporter, step, rate)
@@ -223,10 +225,9 @@ class Trainer:
                     last_save = time.perf_counter()
                     reporter.paused(last_save - started)
                 if signals and not is_last:
-                    reporter.say(
+                    raise KeyboardInterrupt(
                         f"Interrupted and saved at step {step:,}. The same command goes on."
                     )
-                    raise KeyboardInterrupt
         return self._conclude(result)
 
     def _next(self, batches: Iterator[Example]) -> Example:
@@ -380,9 +381,12 @@ class Trainer:
             print(f"Best validation top-1: {float(self._best_top_1):.2%}, {best}")
         print(f"Last checkpoint: {checkpoint}")
         print("Next:")
+        flag = f"--checkpoint_path={shlex.quote(os.path.dirname(best or checkpoint))}"
         for driver in ("eval_image_classifier", "export_saved_model"):
-            command = command_line.beside_this_program(driver)
-            print(f"  {command} --checkpoint_path={shlex.quote(self._train_dir)}")
+            command = f"{command_line.beside_this_program(driver)} {flag}"
+            if driver == "eval_image_classifier" and self._evaluator is None:
+                command += " --dataset_split_name=SPLIT"
+            print(f"  {command}")
         return checkpoint
 
 
