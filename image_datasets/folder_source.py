@@ -23,7 +23,7 @@ import tensorflow_datasets as tfds
 from image_datasets.image_dataset import ImageDataset
 from image_datasets.split_slices import parse_split
 
-IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
+IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
 """What an image's file name may end in, in any case."""
 
 SPLIT_FOLDERS = ("train", "validation", "val", "test")
@@ -186,14 +186,29 @@ def _files_by_class(root: str, split_folder: str) -> dict[str, list[str]]:
     parent = os.path.join(root, split_folder)
     prefix = f"{split_folder}/" if split_folder else ""
     files = {
-        name: [f"{prefix}{name}/{path}" for path in _images_below(os.path.join(parent, name))]
+        name: [f"{prefix}{name}/{path}" for path in _files_below(os.path.join(parent, name))]
         for name in _visible_folders(parent)
     }
-    return {name: paths for name, paths in files.items() if paths}
+    images = {name: list(filter(_is_image, paths)) for name, paths in files.items()}
+    others = [path for paths in files.values() for path in paths if not _is_image(path)]
+    if others:
+        endings = sorted({os.path.splitext(path)[1] or "nothing" for path in others})
+        empty = [name for name, paths in files.items() if paths and not images[name]]
+        without = f" No class, for lack of images: {', '.join(empty)}." if empty else ""
+        _say_once(
+            f"Not used: {len(others):,} files in {parent} that end in {', '.join(endings)}, such "
+            f"as {others[0]}.{without}"
+        )
+    return {name: paths for name, paths in images.items() if paths}
 
 
-def _images_below(folder: str) -> Iterator[str]:
-    """Yields the paths of all images in a class folder, relative to it, with forward slashes."""
+@functools.cache  # a folder is scanned for each of its splits
+def _say_once(text: str) -> None:
+    print(text)
+
+
+def _files_below(folder: str) -> Iterator[str]:
+    """Yields the paths of visible files in a class folder, relative, with forward slashes."""
     # Links are followed, as class folders are often links to a large disk; the real paths seen so
     # far keep a link to a parent from being followed forever.
     seen: set[str] = set()
@@ -204,7 +219,9 @@ def _images_below(folder: str) -> Iterator[str]:
             continue
         seen.add(real_path)
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        for name in filter(_is_image, names):
+        for name in names:
+            if name.startswith("."):
+                continue
             yield os.path.relpath(os.path.join(directory, name), folder).replace(os.sep, "/")
 
 
@@ -216,7 +233,7 @@ def _visible_folders(parent: str) -> list[str]:
 
 
 def _is_image(name: str) -> bool:
-    return name.lower().endswith(IMAGE_EXTENSIONS) and not name.startswith(".")
+    return name.lower().endswith(IMAGE_EXTENSIONS) and not os.path.basename(name).startswith(".")
 
 
 def _check_same_classes(root: str, files: Mapping[str, Mapping[str, list[str]]]) -> None:
