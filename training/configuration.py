@@ -92,7 +92,7 @@ class TrainingConfig(InputConfig):
     )
     model_name: str = _flag("alexnet_v2", "The network to train.")
     network_options: list[str] = _flag(
-        [], "Options of the network as name=value, for example initialization=paper."
+        [], "Options of the network as name=value, for example dropout_keep_prob=0.7."
     )
     preprocessing_name: str | None = _flag(
         None, "The preprocessing pipeline. Default: the network's own."
@@ -251,7 +251,7 @@ class EvaluationConfig(InputConfig):
         super().__post_init__()
         check_positive(eval_image_size=self.eval_image_size, max_num_batches=self.max_num_batches)
         if self.eval_crops not in (1, 10):
-            raise ValueError(f"eval_crops is {self.eval_crops}; it must be 1 or 10.")
+            raise ValueError(f"--eval_crops is {self.eval_crops}; it must be 1 or 10.")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -310,7 +310,8 @@ def evaluate(config: EvaluationConfig) -> EvaluationResult:
     json_path = os.path.join(eval_dir, "evaluation.json")
     run_directory.write_text(json_path, json.dumps(summary, indent=2) + "\n")
     print(f"{description.model_name} from {model.report.checkpoint}")
-    print(f"on {dataset_name}, split {split}: {result}")
+    crops = "" if config.eval_crops == 1 else f", {config.eval_crops} crops"
+    print(f"on {dataset_name}, split {split}{crops}: {result}")
     if result.num_skipped:
         print(f"{result.num_skipped:,} images were left out: {WHY_LEFT_OUT}.")
     print(f"Written: {json_path}, {predictions_path}")

@@ -132,7 +132,7 @@ def changed_flags(config: TrainingConfig, train_dir: str) -> str:
 def _check_same_run(earlier: ModelDescription, now: ModelDescription, train_dir: str) -> None:
     # As JSON gives them back, which knows no tuples.
     before, after = vars(earlier), json.loads(json.dumps(vars(now)))
-    for name in before:
+    for name in sorted(before, key=lambda name: name == "class_names"):  # they go with a dataset
         # A folder may be moved, and a run validated on something else from some step on.
         if name not in ("dataset_dir", "validation_split_name") and before[name] != after[name]:
             raise ValueError(

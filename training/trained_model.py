@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib
 import os
+import sys
 
 from image_datasets.image_dataset import ImageDataset
 from nets.nets_factory import NetworkFn
@@ -72,6 +73,8 @@ def check_classes(class_names: list[str], dataset: ImageDataset, labels_offset: 
 
 def import_modules(names: list[str]) -> None:
     """Imports modules that register networks or preprocessings of a user's own."""
+    if os.getcwd() not in sys.path:  # an installed command does not look where it was started
+        sys.path.insert(0, os.getcwd())
     for name in names:
         try:
             importlib.import_module(name)
