@@ -51,6 +51,68 @@ class MomentumSGD(keras.optimizers.SGD):
             tf.raw_ops.ResourceApplyKerasMomentum(grad=tf.cast(gradient, dtype), **arguments)
 
 
+class Adam(keras.optimizers.Adam):
+    """Keras' Adam, with weight decay in the gradient and compiled into three loops a variable.
+
+    Args:
+      decay: of weights; biases have none.
+      **kwargs: those of `keras.optimizers.Adam`.
+    """
+
+    def __init__(self, *args: Any, decay: float = 0.0, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.decay = decay
+
+    def update_step(self, gradient, variable, learning_rate):
+        """Updates one variable and its two moments."""
+        if not is_weight(variable):
+            super().update_step(gradient, variable, learning_rate)
+            return
+        dtype = variable.dtype
+        index = self._get_variable_index(variable)
+        beta_1, beta_2 = tf.constant(self.beta_1, dtype), tf.constant(self.beta_2, dtype)
+        step = tf.cast(self.iterations + 1, dtype)
+        _update_weights_by_adam(
+            var=variable.handle,
+            m=self._momentums[index].value.handle,
+            v=self._velocities[index].value.handle,
+            lr=tf.cast(learning_rate, dtype)
+            * tf.sqrt(1 - tf.pow(beta_2, step))
+            / (1 - tf.pow(beta_1, step)),
+            beta1=beta_1,
+            beta2=beta_2,
+            epsilon=tf.constant(self.epsilon, dtype),
+            grad=_before_its_cast(gradient),
+            decay=tf.constant(self.decay, dtype),
+        )
+
+
+@tf.function(jit_compile=True, autograph=False)
+def _update_weights_by_adam(
+    var: tf.Tensor,
+    m: tf.Tensor,
+    v: tf.Tensor,
+    lr: tf.Tensor,
+    beta1: tf.Tensor,
+    beta2: tf.Tensor,
+    epsilon: tf.Tensor,
+    grad: tf.Tensor,
+    decay: tf.Tensor,
+) -> None:
+    """`ResourceApplyAdam` with weight decay; `lr` holds the corrections of the moments' bias."""
+    weights, first, second = (
+        tf.raw_ops.ReadVariableOp(resource=resource, dtype=lr.dtype) for resource in (var, m, v)
+    )
+    gradient = tf.cast(grad, lr.dtype) + decay * weights
+    first += (gradient - first) * (1 - beta1)
+    second += (tf.square(gradient) - second) * (1 - beta2)
+    tf.raw_ops.AssignVariableOp(resource=m, value=first)
+    tf.raw_ops.AssignVariableOp(resource=v, value=second)
+    tf.raw_ops.AssignVariableOp(
+        resource=var, value=weights - lr * first / (tf.sqrt(second) + epsilon)
+    )
+
+
 # TensorFlow's kernel knows no decay, and to add it beforehand is one more pass over all weights.
 @tf.function(jit_compile=True, autograph=False)
 def _update_weights(
@@ -99,7 +161,7 @@ def make_optimizer(config: TrainingConfig) -> keras.optimizers.Optimizer:
       ValueError: if it is unknown.
     """
     optimizer = optimizers[config.optimizer](config)
-    if not isinstance(optimizer, MomentumSGD):
+    if not isinstance(optimizer, MomentumSGD | Adam):
         optimizer = with_weight_decay(optimizer, config.weight_decay)
     if config.mixed_precision == "float16":
         # Gradients below 6e-8 would vanish in float16.
@@ -152,8 +214,9 @@ def _rmsprop(config: TrainingConfig) -> keras.optimizers.Optimizer:
 
 @optimizers.register("adam")
 def _adam(config: TrainingConfig) -> keras.optimizers.Optimizer:
-    return keras.optimizers.Adam(
+    return Adam(
         config.learning_rate,
+        decay=config.weight_decay,
         beta_1=config.adam_beta1,
         beta_2=config.adam_beta2,
         # TF-Slim shares rmsprop's 1, with which Adam hardly moves.

@@ -38,6 +38,33 @@ def test_momentum_is_the_rule_of_the_2012_paper():
     np.testing.assert_allclose(bias.numpy(), b, rtol=1e-5)
 
 
+def test_adam_is_that_of_its_paper_with_decay_in_the_gradient():
+    decay, beta_1, beta_2, epsilon = 0.1, 0.8, 0.95, 1e-3
+    optimizer, (kernel, bias) = make(
+        optimizer="adam",
+        weight_decay=decay,
+        adam_beta1=beta_1,
+        adam_beta2=beta_2,
+        opt_epsilon=epsilon,
+    )
+    values = [WEIGHTS.astype(np.float64), BIASES.astype(np.float64)]
+    moments = [(np.zeros_like(value), np.zeros_like(value)) for value in values]
+    generator = np.random.default_rng(0)
+    for step, rate in enumerate((0.1, 0.1, 0.01), start=1):
+        gradients = [generator.normal(size=value.shape) for value in values]
+        optimizer.learning_rate.assign(rate)
+        optimizer.apply([tf.constant(gradient, tf.float32) for gradient in gradients])
+        for i, factor in enumerate((decay, 0)):
+            gradient = gradients[i] + factor * values[i]
+            m = beta_1 * moments[i][0] + (1 - beta_1) * gradient
+            v = beta_2 * moments[i][1] + (1 - beta_2) * gradient**2
+            corrected = rate * np.sqrt(1 - beta_2**step) / (1 - beta_1**step)
+            values[i] = values[i] - corrected * m / (np.sqrt(v) + epsilon)
+            moments[i] = m, v
+    np.testing.assert_allclose(kernel.numpy(), values[0], rtol=1e-5)
+    np.testing.assert_allclose(bias.numpy(), values[1], rtol=1e-5)
+
+
 def test_momentum_reads_the_gradient_that_mixed_precision_casts():
     optimizer, (kernel, bias) = make(weight_decay=0.1, learning_rate=1.0, momentum=0.5)
     inputs = tf.constant([[1.0, 0.3], [2.0, -0.7]], tf.bfloat16)

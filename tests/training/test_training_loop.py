@@ -126,8 +126,10 @@ def test_it_says_when_it_waits_for_its_input(config, replaced, monkeypatch, caps
     assert "waits for input " in capsys.readouterr().err
 
 
-def test_two_replicas_have_the_losses_of_one_device(replaced, tmp_path):
+@pytest.mark.parametrize("optimizer", ["momentum", "adam"])
+def test_two_replicas_have_the_losses_of_one_device(replaced, tmp_path, optimizer):
     options = {
+        "optimizer": optimizer,
         "augment": False,
         "network_options": ["dropout_keep_prob=1"],
         "max_number_of_steps": 8,
