@@ -100,13 +100,14 @@ def test_ctrl_c_while_validating_loses_neither_the_validation_nor_the_step(
         return validate(self, reporter, step)
 
     monkeypatch.setattr(training_loop.Trainer, "_validate", interrupted)
+    handler = signal.getsignal(signal.SIGINT)  # ignored where tests run in the background
     config = replaced(max_number_of_steps=6)
     if interrupted_at < 6:
         with pytest.raises(KeyboardInterrupt):
             train(config)
     train(config)
     assert [line["step"] for line in metrics(config, "validation")] == [3, 6]
-    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert signal.getsignal(signal.SIGINT) is handler
 
 
 def test_it_says_when_it_waits_for_its_input(config, replaced, monkeypatch, capsys):
