@@ -23,7 +23,8 @@ import tensorflow_datasets as tfds
 from image_datasets.image_dataset import ImageDataset
 from image_datasets.split_slices import parse_split
 
-IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
+# No WebP: TensorFlow 2.21 refuses those with alpha, and crashes on animated ones.
+IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
 """What an image's file name may end in, in any case."""
 
 SPLIT_FOLDERS = ("train", "validation", "val", "test")

@@ -137,8 +137,8 @@ def with_source(image: tf.Tensor, read: Callable[[Source], tf.Tensor]) -> tf.Ten
 def decode(contents: tf.Tensor) -> tf.Tensor:
     """Decodes a whole image.
 
-    JPEG (grey, YCbCr, CMYK, YCCK), PNG (any depth, palette), GIF, BMP and WebP. Of an animation
-    the first frame is taken, of 16 bits the upper eight; an alpha channel is cut off, not blended.
+    JPEG (grey, YCbCr, CMYK, YCCK), PNG (any depth, palette), GIF and BMP. Of an animation the
+    first frame is taken, of 16 bits the upper eight; an alpha channel is cut off, not blended.
     An EXIF orientation is not obeyed, as nowhere in TensorFlow.
 
     Args:
