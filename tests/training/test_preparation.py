@@ -204,6 +204,14 @@ def test_interrupted_while_it_tidies_up_it_is_the_same_directory(prepared, tmp_p
     assert files_of(prepared(output_dir=str(tmp_path / "again"))) == whole
 
 
+def test_it_ends_with_a_command_that_has_a_validation(prepared, capsys):
+    prepared()
+    assert "--validation_split_name" not in capsys.readouterr().out  # it has a split of that name
+    prepared(dataset_split_names=["train"], prepared_name="one_split")
+    command = capsys.readouterr().out.splitlines()[-1]
+    assert "--dataset_split_name='train[:80%]' --validation_split_name='train[80%:]'" in command
+
+
 def test_a_complete_directory_is_left_as_it_is(prepared, monkeypatch, capsys):
     folder = prepared()
     times = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
