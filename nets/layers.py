@@ -114,9 +114,10 @@ class LocalResponseNormalization(keras.layers.Layer):
     `x / (bias + alpha * sum of x^2 over 2 * depth_radius + 1 channels) ^ beta`, section 3.3 of the
     2012 paper, in the convention of `tf.nn.local_response_normalization`: alpha multiplies the sum.
     (Caffe, PyTorch and cuda-convnet divide theirs by the number of channels.) The defaults are the
-    paper's. Takes and gives float [batch, height, width, channels]. Squares and their sums are
-    rounded to bfloat16 where the inputs are bfloat16, and all else is computed in float32: outputs
-    are within 1e-2 of float32's, each relative to itself, and so is the gradient at each position.
+    paper's. Takes and gives float [batch, height, width, channels]. What is
+    summed over neighbours, and its sum, is rounded to bfloat16 where the inputs are bfloat16, and
+    all else is computed in float32: outputs are within 1e-2 of float32's, each relative to itself,
+    and so is the gradient at each position.
     """
 
     def __init__(

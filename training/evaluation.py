@@ -22,8 +22,6 @@ from training.configuration import EvaluationConfig
 from training.input_pipeline import Example, compiled_device_half
 from training.trained_model import check_classes, load_trained_model
 
-WHY_LEFT_OUT = "they cannot be decoded, or their class is unknown or below --labels_offset"
-
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationResult:
@@ -313,9 +311,18 @@ def evaluate(config: EvaluationConfig) -> EvaluationResult:
     crops = "" if config.eval_crops == 1 else f", {config.eval_crops} crops"
     print(f"on {dataset_name}, split {split}{crops}: {result}")
     if result.num_skipped:
-        print(f"{result.num_skipped:,} images were left out: {WHY_LEFT_OUT}.")
+        print(
+            f"{result.num_skipped:,} images were left out: "
+            f"{why_left_out(config.skip_corrupt_images)}."
+        )
     print(f"Written: {json_path}, {predictions_path}")
     return result
+
+
+def why_left_out(skip_corrupt_images: bool) -> str:
+    """What images may have been left out for, after "images were left out: "."""
+    decoding = "they cannot be decoded, or " if skip_corrupt_images else ""
+    return f"{decoding}their class is unknown or below --labels_offset"
 
 
 def corrupt_image_error(dataset: ImageDataset, error: tf.errors.OpError) -> Exception:

@@ -18,21 +18,26 @@ _NAME = "optimizer"
 optimizers: Registry[Factory] = Registry("optimizer")
 
 
-class MomentumSGD(keras.optimizers.SGD):
-    """Stochastic gradient descent by the rule of the 2012 paper, section 5.
-
-        v <- momentum * v - learning_rate * (gradient + decay * w);  w <- w + v
-
-    The decay is not that of Keras' own optimizers, which shrinks weights apart from v.
+class _DecayInUpdate:
+    """An optimizer whose compiled update adds the weight decay itself.
 
     Args:
       decay: of weights; biases have none.
-      **kwargs: those of `keras.optimizers.SGD`.
+      **kwargs: those of the optimizer of Keras.
     """
 
     def __init__(self, *args: Any, decay: float = 0.0, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.decay = decay
+
+
+class MomentumSGD(_DecayInUpdate, keras.optimizers.SGD):
+    """Stochastic gradient descent by the rule of the 2012 paper, section 5.
+
+        v <- momentum * v - learning_rate * (gradient + decay * w);  w <- w + v
+
+    The decay is not that of Keras' own optimizers, which shrinks weights apart from v.
+    """
 
     def update_step(self, gradient, variable, learning_rate):
         """Updates one variable and its velocity in one pass over memory."""
@@ -51,17 +56,8 @@ class MomentumSGD(keras.optimizers.SGD):
             tf.raw_ops.ResourceApplyKerasMomentum(grad=tf.cast(gradient, dtype), **arguments)
 
 
-class Adam(keras.optimizers.Adam):
-    """Keras' Adam, with weight decay in the gradient and compiled into three loops a variable.
-
-    Args:
-      decay: of weights; biases have none.
-      **kwargs: those of `keras.optimizers.Adam`.
-    """
-
-    def __init__(self, *args: Any, decay: float = 0.0, **kwargs: Any):
-        super().__init__(*args, **kwargs)
-        self.decay = decay
+class Adam(_DecayInUpdate, keras.optimizers.Adam):
+    """Keras' Adam, with weight decay in the gradient and compiled into three loops a variable."""
 
     def update_step(self, gradient, variable, learning_rate):
         """Updates one variable and its two moments."""
@@ -161,7 +157,7 @@ def make_optimizer(config: TrainingConfig) -> keras.optimizers.Optimizer:
       ValueError: if it is unknown.
     """
     optimizer = optimizers[config.optimizer](config)
-    if not isinstance(optimizer, MomentumSGD | Adam):
+    if not isinstance(optimizer, _DecayInUpdate):
         optimizer = with_weight_decay(optimizer, config.weight_decay)
     if config.mixed_precision == "float16":
         # Gradients below 6e-8 would vanish in float16.

@@ -28,8 +28,8 @@ def _without_stderr() -> Iterator[None]:
         os.close(kept)
 
 
-_has_gpu = bool(glob.glob("/dev/nvidia[0-9]*") or os.path.exists("/dev/dxg"))  # or WSL's
-with contextlib.nullcontext() if _has_gpu else _without_stderr():
+HAS_GPU = bool(glob.glob("/dev/nvidia[0-9]*") or os.path.exists("/dev/dxg"))  # or WSL's
+with contextlib.nullcontext() if HAS_GPU else _without_stderr():
     import tensorflow as tf
 
     tf.config.list_physical_devices()  # looks for GPUs now

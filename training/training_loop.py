@@ -374,7 +374,8 @@ class Trainer:
         if not self._is_chief:
             return checkpoint
         if self._left_out:
-            print(f"{self._left_out:,} times images were left out: {evaluation.WHY_LEFT_OUT}.")
+            why = evaluation.why_left_out(self._config.skip_corrupt_images)
+            print(f"{self._left_out:,} times images were left out: {why}.")
         if result is not None:
             print(f"Done: {result}.")
         if best:

@@ -266,7 +266,7 @@ def test_mixed_precision_trains_and_keeps_float32_weights(replaced, precision):
 
 def test_classes_below_the_offset_are_left_out_and_not_called_corrupt(replaced, capsys):
     train(replaced(labels_offset=1))
-    assert "left out: they cannot be decoded, or their class is" in capsys.readouterr().out
+    assert "left out: their class is unknown or below --labels_offset." in capsys.readouterr().out
 
 
 def test_corrupt_images_are_named_or_left_out_and_counted(replaced, photos, tmp_path, capsys):
