@@ -9,7 +9,7 @@ import sys
 import types
 import typing
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from training import quiet_start  # noqa: F401 (imports TensorFlow, so it comes first)
 
@@ -42,14 +42,10 @@ def run(config_class: type[C], command: Callable[[C], Any]) -> None:
         except (ValueError, OSError, ImportError, tf.errors.OpError) as error:
             logging.debug("Raised here:", exc_info=True)
             print(f"\nERROR: {error_text(error)}", file=sys.stderr)
-            return 1
+            _exit_at_once(1)
         except KeyboardInterrupt as error:
             print(f"\n{error or 'Interrupted.'}", file=sys.stderr)
-            sys.stdout.flush()
-            sys.stderr.flush()
-            # To free a tf.data iterator can take up to a minute: its autotuner may be asleep. What
-            # had to be saved is saved.
-            os._exit(130)
+            _exit_at_once(130)
         return 0
 
     try:
@@ -58,6 +54,17 @@ def run(config_class: type[C], command: Callable[[C], Any]) -> None:
         # absl counts a question for help among the mistakes.
         asked = {"--help", "-help", "-?", "-h", "--helpshort", "--helpfull"} & set(sys.argv[1:])
         sys.exit(0 if asked else end.code)
+
+
+def _exit_at_once(status: int) -> NoReturn:
+    """Ends the program without freeing what a run that was broken off holds.
+
+    A tf.data iterator can take a minute for it: its autotuner may be asleep. What had to be saved
+    is saved.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def define_flags(config_class: type[Any], flag_values: flags.FlagValues = flags.FLAGS) -> None:

@@ -73,9 +73,10 @@ def check_classes(class_names: list[str], dataset: ImageDataset, labels_offset: 
 
 def import_modules(names: list[str]) -> None:
     """Imports modules that register networks or preprocessings of a user's own."""
-    if os.getcwd() not in sys.path:  # an installed command does not look where it was started
-        sys.path.insert(0, os.getcwd())
     for name in names:
+        if os.getcwd() not in sys.path:
+            # An installed command does not look where it was started. Last, to hide no package.
+            sys.path.append(os.getcwd())
         try:
             importlib.import_module(name)
         except Exception as error:  # a module of the user's own can raise anything
