@@ -41,6 +41,8 @@ class Conv2D(keras.layers.Conv2D):
             # bias_add, unlike a broadcast addition, is fused with the convolution, and its gradient
             # with the kernel's.
             outputs = tf.nn.bias_add(outputs, bias)
+        if self.activation is keras.activations.relu and outputs.dtype == tf.bfloat16:
+            return _bfloat16_relu(outputs)
         return self.activation(outputs)
 
     def _convolve(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
@@ -72,6 +74,21 @@ class Conv2D(keras.layers.Conv2D):
             and self.dilation_rate == (1, 1)
             and self.padding == "valid"
         )
+
+
+@tf.custom_gradient
+def _bfloat16_relu(inputs: tf.Tensor):
+    """`tf.nn.relu`, whose own gradient takes twice the time for bfloat16 on a CPU."""
+    outputs = tf.nn.relu(inputs)
+    return outputs, lambda upstream: _where_positive(upstream, outputs)
+
+
+@tf.function(jit_compile=True, autograph=False)
+def _where_positive(values: tf.Tensor, condition: tf.Tensor) -> tf.Tensor:
+    """`values` where `condition` is positive, else 0; by the bits, of which the first is the sign."""
+    bits = tf.bitcast(values, tf.int16)
+    kept = tf.where(tf.bitcast(condition, tf.int16) > 0, bits, tf.zeros_like(bits))
+    return tf.bitcast(kept, tf.bfloat16)
 
 
 def _convolve_blocks(inputs: tf.Tensor, kernel: tf.Tensor, stride: int) -> tf.Tensor:
