@@ -85,7 +85,7 @@ def _bfloat16_relu(inputs: tf.Tensor):
 
 @tf.function(jit_compile=True, autograph=False)
 def _where_positive(values: tf.Tensor, condition: tf.Tensor) -> tf.Tensor:
-    """`values` where `condition` is positive, else 0; by the bits, of which the first is the sign."""
+    """`values` where `condition` is positive, else 0: by the bits, the first of which is the sign."""
     bits = tf.bitcast(values, tf.int16)
     kept = tf.where(tf.bitcast(condition, tf.int16) > 0, bits, tf.zeros_like(bits))
     return tf.bitcast(kept, tf.bfloat16)
