@@ -85,7 +85,7 @@ def _bfloat16_relu(inputs: tf.Tensor):
 
 @tf.function(jit_compile=True, autograph=False)
 def _where_positive(values: tf.Tensor, condition: tf.Tensor) -> tf.Tensor:
-    """`values` where `condition` is positive, else 0: by the bits, the first of which is the sign."""
+    """`values` where `condition` is positive, else 0: by the bits, the first of them the sign."""
     bits = tf.bitcast(values, tf.int16)
     kept = tf.where(tf.bitcast(condition, tf.int16) > 0, bits, tf.zeros_like(bits))
     return tf.bitcast(kept, tf.bfloat16)
@@ -105,10 +105,14 @@ def _convolve_blocks(inputs: tf.Tensor, kernel: tf.Tensor, stride: int) -> tf.Te
             inputs.shape[1:3], kernel_size, blocks_in_kernel, strict=True
         )
     ]
-    kernels_as_images = tf.transpose(kernel, [3, 0, 1, 2])
+    _, _, channels, filters = kernel.shape
+    kernel_as_image = tf.reshape(kernel, [1, *kernel_size, channels * filters])
     return tf.nn.conv2d(
         _space_to_depth(inputs, stride, blocks_in_inputs),
-        tf.transpose(_space_to_depth(kernels_as_images, stride, blocks_in_kernel), [1, 2, 3, 0]),
+        tf.reshape(
+            _space_to_depth(kernel_as_image, stride, blocks_in_kernel),
+            [*blocks_in_kernel, stride**2 * channels, filters],
+        ),
         strides=1,
         padding="VALID",
     )
