@@ -22,6 +22,7 @@ from throughput import (
     OURS,
     PRECISIONS,
     STEPS,
+    accept_precisions,
     measure_case,
     report_case,
     selected_peers,
@@ -34,6 +35,7 @@ _PLOT = flags.DEFINE_string(
     "plot", "batch_sizes.png", "Where the plot goes (PNG; needs matplotlib); empty for none."
 )
 _CSV = flags.DEFINE_string("csv", "batch_sizes.csv", "Where the figures go; empty for nowhere.")
+accept_precisions()
 flags.register_validator(
     "batch_sizes",
     lambda values: all(value.isdecimal() and int(value) > 0 for value in values),

@@ -92,9 +92,12 @@ def training_step(model: str, precision: str, batch_size: int, steps: int) -> Wo
 
 def forward_pass(model: str, precision: str, batch_size: int, steps: int) -> Workload:
     """The network alone, as in evaluation, on floats that are preprocessed already."""
-    network_fn = nets_factory.get_network_fn(model, dtype_policy=DTYPE_POLICIES[precision])
+    policies = {**DTYPE_POLICIES, "bfloat16_weights": "bfloat16"}
+    network_fn = nets_factory.get_network_fn(model, dtype_policy=policies[precision])
     size = network_fn.default_image_size
     images = tf.random.normal([batch_size, size, size, 3], stddev=60.0)
+    if precision == "bfloat16_weights":
+        images = tf.cast(images, tf.bfloat16)
     forward = tf.function(lambda images: network_fn(images, is_training=False)[0])
 
     def run() -> None:

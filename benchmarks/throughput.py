@@ -18,8 +18,10 @@ from measuring import Case, LeftOut, Measurement, measure, paired_ratio
 from reports import describe_left_out, finish, format_table
 from run_flags import RUNS, SECONDS
 
+_PRECISIONS = ("float32", "bfloat16", "float16")
+
 MODELS = flags.DEFINE_list("models", ["alexnet", "alexnet_v2"], "Networks to measure.")
-PRECISIONS = flags.DEFINE_list("precisions", ["float32"], "float32, bfloat16, float16.")
+PRECISIONS = flags.DEFINE_list("precisions", ["float32"], ", ".join(_PRECISIONS))
 STEPS = flags.DEFINE_integer("steps", 2, "Steps that a run does not interrupt.", lower_bound=1)
 PEERS = flags.DEFINE_list(
     "peers",
@@ -34,6 +36,15 @@ flags.register_validator(
 )
 
 OURS = "slimzoo"
+
+
+def accept_precisions(*further: str) -> None:
+    """Lets --precisions take the usual ones and these."""
+    accepted = (*_PRECISIONS, *further)
+    flags.FLAGS["precisions"].help = ", ".join(accepted)
+    flags.register_validator(
+        "precisions", lambda values: set(values) <= set(accepted), f"takes {', '.join(accepted)}."
+    )
 
 
 def selected_peers() -> list[str]:
@@ -87,7 +98,7 @@ def measure_case(
         print(f"left out: {one.contender.name}: {one.reason}", file=sys.stderr)
     ours = Contender(OURS, f"our_networks:{task}", arguments)
     case = measure(
-        [ours, *others, *ceilings(arguments["precision"])],
+        [ours, *others, *ceilings(arguments["precision"].removesuffix("_weights"))],
         runs=RUNS.value,
         least_seconds=SECONDS.value,
         title=f"{arguments['model']} {arguments['precision']}",

@@ -14,9 +14,10 @@ from __future__ import annotations
 
 from absl import app, flags
 
-from throughput import measure_networks
+from throughput import accept_precisions, measure_networks
 
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Images a step.", lower_bound=1)
+accept_precisions()
 
 
 def main(arguments: list[str]) -> None:

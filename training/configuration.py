@@ -244,6 +244,11 @@ class EvaluationConfig(InputConfig):
     use_moving_average: bool = _flag(
         True, "Evaluate the moving averages of the weights, if the run kept them."
     )
+    mixed_precision: str = _flag(
+        "float32",
+        "The type of activations; weights, which nothing changes here, are cast to it once.",
+        PRECISIONS,
+    )
     max_num_batches: int | None = _flag(None, "Stop after so many batches. Default: all.")
 
     def __post_init__(self) -> None:

@@ -257,6 +257,7 @@ def evaluate(config: EvaluationConfig) -> EvaluationResult:
             config.checkpoint_path,
             use_moving_average=config.use_moving_average,
             network_module=config.network_module,
+            dtype_policy=config.mixed_precision,
         )
     description = model.description
     dataset_name = config.dataset_name or description.dataset_name
@@ -303,6 +304,7 @@ def evaluate(config: EvaluationConfig) -> EvaluationResult:
         "dataset_name": dataset_name,
         "dataset_split_name": split,
         "eval_crops": config.eval_crops,
+        "mixed_precision": config.mixed_precision,
         **result.as_json(),
     }
     json_path = os.path.join(eval_dir, "evaluation.json")

@@ -30,13 +30,15 @@ def load_trained_model(
     *,
     use_moving_average: bool = True,
     network_module: list[str] | None = None,
+    dtype_policy: str = "float32",
 ) -> TrainedModel:
-    """Rebuilds the network of a run in float32 and restores its weights.
+    """Rebuilds the network of a run and restores its weights.
 
     Args:
       checkpoint_path: a train_dir or a checkpoint in one.
       use_moving_average: takes the weights' moving averages if the run kept them.
       network_module: modules to import besides those that the run imported.
+      dtype_policy: of Keras; `bfloat16` casts the weights once, `mixed_bfloat16` at each call.
 
     Raises:
       ValueError: if there is no such checkpoint or it does not fit its model.json.
@@ -49,7 +51,7 @@ def load_trained_model(
             "writes it; copy it along with the checkpoint."
         )
     import_modules([*description.network_module, *(network_module or [])])
-    network_fn = description.build()
+    network_fn = description.build(dtype_policy=dtype_policy)
     report = run_directory.restore_network(
         network_fn, prefix, use_moving_average=use_moving_average
     )

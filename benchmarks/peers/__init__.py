@@ -11,7 +11,7 @@ from contenders import Contender
 from measuring import LeftOut
 
 _ALEXNETS = ("alexnet", "alexnet_v2")
-_PRECISIONS = ("float32", "bfloat16")
+_PRECISIONS = ("float32", "bfloat16", "bfloat16_weights")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,11 +41,7 @@ PEERS = {
     "pytorch": Peer(
         "torch",
         "peers.pytorch",
-        {
-            "training_step": _PYTORCH_MODES,
-            # Autocast casts the weights at each pass; where nothing is trained they can stay cast.
-            "forward_pass": (*_PYTORCH_MODES, "bfloat16_weights"),
-        },
+        {"training_step": _PYTORCH_MODES, "forward_pass": _PYTORCH_MODES},
         usual_modes=("eager", "channels_last", "compiled"),
     ),
     "tf_slim": Peer(

@@ -12,8 +12,6 @@ from torch import nn
 
 from workloads import LeftOutError, Repetition, Workload
 
-_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
-
 
 class PaperDropout(nn.Dropout):
     """Zeroes activations in training and halves them at test time, section 4.2 of the paper."""
@@ -86,15 +84,12 @@ def forward_pass(model: str, precision: str, mode: str, batch_size: int, steps: 
     """The network in evaluation mode on floats that are preprocessed already."""
     network, images, facts = _prepare(model, mode, batch_size)
     network.eval()
-    autocast: Callable[[], Any] = lambda: _autocast(images.device, precision)  # noqa: E731
-    if mode == "bfloat16_weights":
-        if precision != "bfloat16":
-            raise LeftOutError("the mode bfloat16_weights is for bfloat16")
-        network, images, autocast = network.bfloat16(), images.bfloat16(), contextlib.nullcontext
+    if precision == "bfloat16_weights":
+        network, images = network.bfloat16(), images.bfloat16()
     in_evaluation = _in_mode(network, mode)
 
     def run() -> float:
-        with torch.inference_mode(), autocast():
+        with torch.inference_mode(), _autocast(images.device, precision):
             for _ in range(steps):
                 logits = in_evaluation(images)
         return logits[0, 0].item()
@@ -110,7 +105,7 @@ def _prepare(
     device = "cuda" if torch.cuda.is_available() else "cpu"
     network = NETWORKS[model]().to(device)
     images = 60.0 * torch.randn(batch_size, 3, 224, 224, device=device)
-    if mode in ("channels_last", "compiled_channels_last", "bfloat16_weights"):
+    if mode.endswith("channels_last"):
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         images = images.to(memory_format=torch.channels_last)
     facts = {
@@ -125,9 +120,9 @@ def _in_mode(network: nn.Module, mode: str) -> Callable[[torch.Tensor], torch.Te
 
 
 def _autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:
-    if precision == "float32":
+    if precision != "bfloat16":
         return contextlib.nullcontext()
-    return torch.autocast(device.type, dtype=_DTYPES[precision])
+    return torch.autocast(device.type, dtype=torch.bfloat16)
 
 
 def _repetition(

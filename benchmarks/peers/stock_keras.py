@@ -10,7 +10,11 @@ from keras import layers
 
 from workloads import Repetition, Workload
 
-_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16"}
+_POLICIES = {
+    "float32": "float32",
+    "bfloat16": "mixed_bfloat16",
+    "bfloat16_weights": "bfloat16",
+}
 
 
 def alexnet() -> keras.Model:
@@ -93,6 +97,8 @@ def forward_pass(model: str, precision: str, mode: str, batch_size: int, steps: 
     del mode
     network = _build(model, precision)
     images, _ = _batch(batch_size)
+    if precision == "bfloat16_weights":
+        images = tf.cast(images, tf.bfloat16)
     forward = tf.function(lambda images: network(images, training=False))
 
     def run() -> None:
