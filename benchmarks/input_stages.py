@@ -36,6 +36,7 @@ class Source:
       dataset_dir: as the drivers take it.
       split: in TFDS syntax.
       model: whose preprocessing and image size are used.
+      cache: whether examples stay in memory, as with the drivers' --cache.
       precision: of the step.
       batch_size: images in a batch.
     """
@@ -43,13 +44,15 @@ class Source:
     dataset_name: str
     dataset_dir: str | None
     split: str
+    cache: bool
     model: str
     precision: str
     batch_size: int
 
     def dataset(self) -> ImageDataset:
         """Opens it."""
-        return dataset_factory.get_dataset(self.dataset_name, self.split, self.dataset_dir)
+        dataset = dataset_factory.get_dataset(self.dataset_name, self.split, self.dataset_dir)
+        return dataset.cached() if self.cache else dataset
 
 
 def reading(**source: Any) -> Workload:

@@ -33,6 +33,7 @@ _DATASET_NAME = flags.DEFINE_string(
 )
 _DATASET_DIR = flags.DEFINE_string("dataset_dir", None, "Where it is, as the drivers take it.")
 _SPLIT = flags.DEFINE_string("dataset_split_name", "train", "Of the dataset, in TFDS syntax.")
+_CACHE = flags.DEFINE_bool("cache", False, "Keep the images in memory, as the drivers' --cache.")
 _NUM_PHOTOS = flags.DEFINE_integer("num_photos", 512, "Synthetic photos to make.", lower_bound=4)
 _MODEL = flags.DEFINE_string("model_name", "alexnet", "Whose preprocessing and step are measured.")
 _PRECISION = flags.DEFINE_string("precision", "float32", "Of the step: float32 or bfloat16.")
@@ -54,6 +55,7 @@ def main(arguments: list[str]) -> None:
             "dataset_name": _DATASET_NAME.value or "folder",
             "dataset_dir": _DATASET_DIR.value if _DATASET_NAME.value else folder,
             "split": _SPLIT.value,
+            "cache": _CACHE.value,
             "model": _MODEL.value,
             "precision": _PRECISION.value,
             "batch_size": _BATCH_SIZE.value,
@@ -75,7 +77,7 @@ def main(arguments: list[str]) -> None:
     }
     where = where_the_time_goes({name: row["images_per_second"] for name, row in stages.items()})
     content = {
-        **{key: source[key] for key in ("model", "precision", "batch_size")},
+        **{key: source[key] for key in ("model", "precision", "batch_size", "cache")},
         "images": _DATASET_NAME.value or f"{_NUM_PHOTOS.value} synthetic JPEGs of 500x375",
         "results": list(stages.values()),
         "milliseconds_per_image": where,

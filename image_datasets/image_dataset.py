@@ -51,6 +51,14 @@ class ImageDataset:
         """
         return self.make_examples()
 
+    def cached(self) -> ImageDataset:
+        """Returns this dataset, whose examples stay in memory once all have been read.
+
+        Encoded images stay encoded; so an example takes what it takes in its file.
+        """
+        examples = self.make_examples().cache()
+        return dataclasses.replace(self, make_examples=lambda: examples)
+
     def stored_examples(self, start: int = 0) -> tf.data.Dataset:
         """Returns the examples from a position on, in the order in which slices count them.
 

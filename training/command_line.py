@@ -17,6 +17,8 @@ from training import quiet_start  # noqa: F401 (imports TensorFlow, so it comes 
 import tensorflow as tf
 from absl import app, flags, logging
 
+from training.memory import keep_freed_memory
+
 C = TypeVar("C")
 
 
@@ -33,6 +35,7 @@ def run(config_class: type[C], command: Callable[[C], Any]) -> None:
             # What TFDS and AutoGraph have to say is not meant for who trains a network.
             logging.set_verbosity(logging.ERROR)
             tf.get_logger().setLevel("ERROR")
+        keep_freed_memory()
         try:
             if arguments[1:]:
                 raise ValueError(

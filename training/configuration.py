@@ -87,6 +87,11 @@ class TrainingConfig(InputConfig):
         "The split to validate on while training. Default: validation, val or test if the "
         "dataset has one; `none` turns validation off.",
     )
+    cache: bool = _flag(
+        False,
+        "Keep the images in memory, as they are in their files, once they have been read: for a "
+        "slow disk, or for prepared raw pixels (192 KiB an image).",
+    )
     labels_offset: int = _flag(
         0, "Subtracted from every label; drops the first classes, such as a background class."
     )

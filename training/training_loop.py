@@ -60,6 +60,8 @@ def train(config: TrainingConfig) -> str:
         config.dataset_name, config.dataset_split_name, config.dataset_dir
     )
     validation = run_setup.validation_dataset(config)
+    if config.cache:
+        dataset, validation = dataset.cached(), validation and validation.cached()
     description = run_setup.describe(config, dataset, validation)
     train_dir = run_setup.prepare_train_dir(config, description)
     return Trainer(config, strategy, dataset, validation, description, train_dir).run()

@@ -151,6 +151,11 @@ def test_the_driver_repeats_what_validation_saw(config, photos, tmp_path, capsys
     assert written["num_examples"] == NUM_VALIDATION
     assert "top-1" in capsys.readouterr().out
 
+    half = EvaluationConfig(checkpoint_path=config.train_dir, mixed_precision="bfloat16")
+    half_loss = evaluation.evaluate(half).loss
+    assert half_loss != result.loss
+    assert half_loss == pytest.approx(result.loss, rel=1e-2)
+
     crops = EvaluationConfig(checkpoint_path=config.train_dir, eval_crops=10, batch_size=25)
     assert evaluation.evaluate(crops).num_examples == NUM_VALIDATION
     with pytest.raises(ValueError, match=r"--batch_size is 5, which 2 replicas .* 4 or 6"):

@@ -59,6 +59,18 @@ def test_taken_up_at_a_step_it_goes_on_bit_for_bit(dataset, start):
             np.testing.assert_array_equal(one[key], other[key])
 
 
+def test_cached_images_are_the_same_and_read_once(dataset, photos, tmp_path):
+    root = tmp_path / "photos"
+    shutil.copytree(photos, root)
+    cached = get_dataset("folder", "train", str(root)).cached()
+    expected = batches(dataset, 12, batch_size=10)
+    first_epoch = batches(cached, 3, batch_size=10)
+    shutil.rmtree(root)
+    for one, other in zip(expected, first_epoch + batches(cached, 12, 10)[3:], strict=True):
+        for key in one:
+            np.testing.assert_array_equal(one[key], other[key])
+
+
 def test_another_seed_or_epoch_augments_differently(dataset):
     def first_image(batches):
         rows = {i: image for b in batches for i, image in zip(b["index"], b["image"], strict=True)}

@@ -137,7 +137,7 @@ def test_two_replicas_have_the_losses_of_one_device(replaced, tmp_path, optimize
         "learning_rate_decay_type": "fixed",
     }
     one = replaced(**options, train_dir=str(tmp_path / "one"))
-    two = replaced(**options, train_dir=str(tmp_path / "two"), num_replicas=2)
+    two = replaced(**options, train_dir=str(tmp_path / "two"), num_replicas=2, cache=True)
     checkpoints = train(one), train(two)
     losses = [[line["loss"] for line in metrics(config)] for config in (one, two)]
     assert losses[0][-1] < losses[0][0]
