@@ -156,6 +156,20 @@ def test_lrn_in_float16_takes_values_whose_squares_it_cannot_hold():
         assert np.isfinite(values).all()
 
 
+@pytest.mark.parametrize("dtype", [tf.float32, tf.bfloat16, tf.float16])
+def test_lrn_is_the_same_in_a_step_that_xla_compiles_whole(dtype):
+    x = tf.cast(sparse_activations(0.3), dtype)
+    upstream = uniform(*x.shape, seed=1)
+    compiled = tf.function(value_and_gradient, jit_compile=True)
+    for one, other in zip(
+        compiled(lrn, x, upstream), value_and_gradient(lrn, x, upstream), strict=True
+    ):
+        assert one.dtype == other.dtype == dtype
+        one, other = (tf.cast(values, tf.float32) for values in (one, other))
+        # Not bit for bit: XLA orders the sums of a larger program in its own way.
+        np.testing.assert_allclose(one, other, rtol=1e-2, atol=1e-6 * np.abs(other).max())
+
+
 def test_lrn_works_on_unknown_shapes():
     dynamic = tf.function(lrn, input_signature=[tf.TensorSpec([None, None, None, 8])])
     for shape in ((1, 3, 4, 8), (2, 5, 1, 8)):
