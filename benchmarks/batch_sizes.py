@@ -17,6 +17,7 @@ from typing import Any
 from absl import app, flags
 
 from reports import finish, format_table
+from step_bounds import weight_traffic
 from throughput import (
     MODELS,
     OURS,
@@ -44,11 +45,6 @@ flags.register_validator(
 # A size is measured alone unless peers are asked for: there are many sizes.
 flags.FLAGS.set_default("peers", [])
 
-# The weights are read forward and backward and their gradient is written; momentum reads weight,
-# velocity and gradient and writes two of them: float32 numbers a parameter and step.
-_NUMBERS_MOVED_PER_PARAMETER = 2 + 1 + 5
-_FLOAT32_BYTES = 4
-
 _COLUMNS = (
     *("model", "precision", "batch_size", "contender", "images_per_second", "slowest", "fastest"),
     *("ceiling", "ceiling_with_weights_moved", "peak_memory_mib"),
@@ -75,18 +71,17 @@ def main(arguments: list[str]) -> None:
 
 
 def ceiling_with_weights_moved(
-    batch_size: int, ceiling: float, parameters: int, bytes_per_second: float
+    batch_size: int, ceiling: float, bytes_moved: float, bytes_per_second: float
 ) -> float:
     """Images/s if a step computes at the ceiling and then moves what it moves for each weight.
 
     Args:
       batch_size: images a step.
       ceiling: images/s without that.
-      parameters: of the network.
+      bytes_moved: a step, for the weights.
       bytes_per_second: read or written.
     """
-    moved = parameters * _NUMBERS_MOVED_PER_PARAMETER * _FLOAT32_BYTES
-    return batch_size / (batch_size / ceiling + moved / bytes_per_second)
+    return batch_size / (batch_size / ceiling + bytes_moved / bytes_per_second)
 
 
 def _measure(model: str, precision: str, batch_size: int) -> list[dict[str, Any]]:
@@ -105,7 +100,7 @@ def _measure(model: str, precision: str, batch_size: int) -> list[dict[str, Any]
                 row["ceiling_with_weights_moved"] = ceiling_with_weights_moved(
                     batch_size,
                     row["ceiling"],
-                    row["parameters"],
+                    sum(weight_traffic(row["parameters"], precision)),
                     ceilings["memory_copy_gb_per_second"] * 1e9,
                 )
         rows.append({**label, **row})

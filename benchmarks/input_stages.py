@@ -52,7 +52,11 @@ class Source:
     def dataset(self) -> ImageDataset:
         """Opens it."""
         dataset = dataset_factory.get_dataset(self.dataset_name, self.split, self.dataset_dir)
-        return dataset.cached() if self.cache else dataset
+        if self.cache:
+            dataset = dataset.cached()
+            for _ in dataset.examples():  # what was read is kept once all of it was
+                pass
+        return dataset
 
 
 def reading(**source: Any) -> Workload:

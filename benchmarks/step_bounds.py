@@ -69,6 +69,30 @@ class StepBounds:
         return sum(self.seconds.values())
 
 
+def weight_traffic(parameters: int, precision: str) -> tuple[float, float]:
+    """Bytes a step reads and writes for the weights, whatever the batch.
+
+    Args:
+      parameters: of the network.
+      precision: of activations; weights, gradients and the optimizer's state are float32, and cast
+        for the products.
+
+    Returns:
+      Those of the forward and the backward pass, gradients included, and those of the update.
+    """
+    width = _width(precision)
+    # Each pass reads the weights once; a narrower copy is made of them first.
+    passes = 2 * width + (0 if precision == "float32" else _FLOAT32_BYTES + width)
+    return (
+        parameters * (passes + _FLOAT32_BYTES),
+        parameters * _FLOAT32_BYTES * _OPTIMIZER_PASSES,
+    )
+
+
+def _width(precision: str) -> int:
+    return 4 if precision == "float32" else 2
+
+
 def step_bounds(
     costs: NetworkCosts,
     gpu: Gpu,
@@ -89,15 +113,13 @@ def step_bounds(
       num_gpus: that add their gradients up.
       image_size: height and width, in pixels.
     """
-    width = 4 if precision == "float32" else 2
-    # Each pass reads the weights once; a narrower copy is made of them first.
-    weight_passes = 2 * width + (0 if precision == "float32" else _FLOAT32_BYTES + width)
+    weight_bytes, optimizer_bytes = weight_traffic(costs.parameters, precision)
     gradients = costs.parameters * _FLOAT32_BYTES
     return StepBounds(
         operations=batch_size * costs.training_operations,
-        activation_bytes=batch_size * costs.training_activations * width,
-        weight_bytes=costs.parameters * weight_passes + gradients,
-        optimizer_bytes=costs.parameters * _FLOAT32_BYTES * _OPTIMIZER_PASSES,
+        activation_bytes=batch_size * costs.training_activations * _width(precision),
+        weight_bytes=weight_bytes,
+        optimizer_bytes=optimizer_bytes,
         all_reduce_bytes=2 * (num_gpus - 1) / num_gpus * gradients,
         host_bytes=batch_size * image_size**2 * _PIXEL_BYTES,
         gpu=gpu,

@@ -136,9 +136,9 @@ class LocalResponseNormalization(keras.layers.Layer):
     2012 paper, in the convention of `tf.nn.local_response_normalization`: alpha multiplies the sum.
     (Caffe, PyTorch and cuda-convnet divide theirs by the number of channels.) The defaults are the
     paper's. Takes and gives float [batch, height, width, channels]. What is
-    summed over neighbours, and its sum, is rounded to bfloat16 where the inputs are bfloat16, and
-    all else is computed in float32: outputs are within 1e-2 of float32's, each relative to itself,
-    and so is the gradient at each position.
+    summed over neighbours is rounded to bfloat16 where the inputs are bfloat16, and all else is
+    computed in float32: outputs are within 1e-2 of float32's, each relative to itself, and so is
+    the gradient at each position.
     """
 
     def __init__(
@@ -185,8 +185,7 @@ def local_response_normalization(
     """`LocalResponseNormalization` as a function, with a gradient of its own.
 
     Equal to `tf.nn.local_response_normalization`, but on the CPU two to five times faster: its
-    element-wise parts are fused by XLA, and the gradient keeps the sum of squares of the forward
-    pass.
+    element-wise parts are fused by XLA, and the gradient keeps the squares of the forward pass.
 
     Args:
       inputs: float [batch, height, width, channels].

@@ -89,8 +89,8 @@ class TrainingConfig(InputConfig):
     )
     cache: bool = _flag(
         False,
-        "Keep the images in memory, as they are in their files, once they have been read: for a "
-        "slow disk, or for prepared raw pixels (192 KiB an image).",
+        "Keep the images in the memory of each host, as they are in their files, once they have "
+        "been read; all must fit. For a slow disk, or for prepared raw pixels (192 KiB an image).",
     )
     labels_offset: int = _flag(
         0, "Subtracted from every label; drops the first classes, such as a background class."

@@ -40,8 +40,13 @@ class MomentumSGD(_DecayInUpdate, keras.optimizers.SGD):
     """
 
     def update_step(self, gradient, variable, learning_rate):
-        """Updates one variable and its velocity in one pass over memory."""
+        """Updates one variable and its velocity."""
         dtype = variable.dtype
+        if not self.momentum:  # then there is no velocity
+            if is_weight(variable):
+                gradient = tf.cast(gradient, dtype) + self.decay * variable
+            super().update_step(gradient, variable, learning_rate)
+            return
         # Under a strategy, handles are those of this device, where variables may be of another.
         arguments = {
             "var": variable.handle,

@@ -65,7 +65,7 @@ def prepare(config: PreparationConfig) -> DatasetStatistics:
             if directory.needs_finishing_only():
                 directory.finish({})
             else:
-                _write_everything(directory, datasets, config.skip_corrupt_images)
+                _write_everything(directory, datasets, config)
     return _report(directory, output_dir)
 
 
@@ -105,7 +105,7 @@ def _make_plan(
 
 
 def _write_everything(
-    directory: PreparedDirectory, datasets: dict[str, ImageDataset], skip_corrupt: bool
+    directory: PreparedDirectory, datasets: dict[str, ImageDataset], config: PreparationConfig
 ) -> None:
     """Writes the shards that are missing, then what is made of all of them."""
     plan = directory.plan
@@ -131,13 +131,13 @@ def _write_everything(
         for split, dataset in datasets.items():
             shards = directory.shards(split)[first_shards[split] :]
             start = shards[0].start if shards else dataset.num_examples
-            images = _read_images(dataset, start, plan, skip_corrupt)
+            images = _read_images(dataset, start, plan, config)
             for shard in shards:
                 count = shard.stop - shard.start
                 for image in shard.write(itertools.islice(images, count), plan.image_size):
                     bar.update()
                     if image.image is None:
-                        bar.write(f"Left out: {_describe(dataset, image.position, plan)}")
+                        bar.write(f"Left out: {_describe(dataset, image.position, config)}")
                     if received:
                         raise KeyboardInterrupt(
                             "Interrupted. The same command goes on after the last complete file."
@@ -153,7 +153,7 @@ def _write_everything(
             shard_sums, positions = shard.read_sums()
             sums[split].merge(shard_sums)
             lengths[split].append(shard_sums.num_images)
-            skipped[split] += [_describe(dataset, position, plan) for position in positions]
+            skipped[split] += [_describe(dataset, position, config) for position in positions]
         if not sums[split].num_images:
             raise ValueError(f"No image of {plan.dataset_name}, split {split}, can be decoded.")
     write_statistics(str(directory.incomplete), sums, plan.training_split)
@@ -168,7 +168,7 @@ def _write_everything(
 
 
 def _read_images(
-    dataset: ImageDataset, start: int, plan: PreparationPlan, skip_corrupt: bool
+    dataset: ImageDataset, start: int, plan: PreparationPlan, config: PreparationConfig
 ) -> Iterator[PreparedImage]:
     """Decodes and resizes the images of a split from a position on, in order."""
     size = plan.image_size
@@ -181,7 +181,7 @@ def _read_images(
         return prepared
 
     def prepare_example(example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        if skip_corrupt:
+        if config.skip_corrupt_images:
             prepared, weight = decode_or_zeros(example["image"], decode)
         else:
             prepared, weight = decode(example["image"]), tf.ones([])
@@ -202,7 +202,7 @@ def _read_images(
             row = next(rows)
         except tf.errors.InvalidArgumentError as error:
             raise ValueError(
-                f"This image cannot be decoded: {_describe(dataset, position, plan)}. "
+                f"This image cannot be decoded: {_describe(dataset, position, config)}. "
                 f"({error_text(error).splitlines()[0]}) Replace it, or run the same command with "
                 "--skip_corrupt_images; what is prepared is kept."
             ) from error
@@ -216,10 +216,10 @@ def _read_images(
         )
 
 
-def _describe(dataset: ImageDataset, position: int, plan: PreparationPlan) -> str:
+def _describe(dataset: ImageDataset, position: int, config: PreparationConfig) -> str:
     """Tells a user where to find the image at a position of a split."""
     split = f"{dataset.split}[{position}:{position + 1}]"
-    return dataset_factory.get_dataset(dataset.name, split, plan.dataset_dir).describe(0)
+    return dataset_factory.get_dataset(dataset.name, split, config.dataset_dir).describe(0)
 
 
 def _report(directory: PreparedDirectory, output_dir: str) -> DatasetStatistics:

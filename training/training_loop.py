@@ -204,6 +204,10 @@ class Trainer:
         ):
             for step in range(first_step + 1, self._num_steps + 1):
                 rate = self._learning_rate(step - 1)
+                if len(self._pending) > 1:
+                    # A GPU is given one step ahead. With more, waiting for it would look like
+                    # waiting for the input.
+                    self._pending[-2]["loss"].numpy()
                 started = time.perf_counter()
                 batch = self._next(batches)
                 reporter.waited(time.perf_counter() - started)

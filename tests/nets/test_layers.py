@@ -133,14 +133,15 @@ def sparse_activations(share):
 
 @pytest.mark.parametrize("share", [1, 0.3, 0.02])
 @pytest.mark.parametrize("aligned", [False, True])
-def test_lrn_in_bfloat16_is_within_a_hundredth_of_float32(share, aligned):
+@pytest.mark.parametrize("dtype", [tf.bfloat16, tf.float16])
+def test_lrn_in_half_the_bits_is_within_a_hundredth_of_float32(share, aligned, dtype):
     x = sparse_activations(share)
     # A gradient along the activations is what the norm takes away.
-    upstream = tf.cast(x if aligned else uniform(*x.shape, seed=1), tf.bfloat16)
-    x = tf.cast(x, tf.bfloat16)
+    upstream = tf.cast(x if aligned else uniform(*x.shape, seed=1), dtype)
+    x = tf.cast(x, dtype)
     half = value_and_gradient(lrn, x, upstream)
     full = value_and_gradient(lrn, tf.cast(x, tf.float32), upstream)
-    assert {tensor.dtype for tensor in half} == {tf.bfloat16}
+    assert {tensor.dtype for tensor in half} == {dtype}
     outputs, gradient = (tf.cast(tensor, tf.float32) for tensor in half)
     np.testing.assert_allclose(outputs, full[0], rtol=1e-2)
     # Elements of the gradient are sums that can cancel, so each position's is measured whole.
@@ -167,7 +168,8 @@ def test_lrn_is_the_same_in_a_step_that_xla_compiles_whole(dtype):
         assert one.dtype == other.dtype == dtype
         one, other = (tf.cast(values, tf.float32) for values in (one, other))
         # Not bit for bit: XLA orders the sums of a larger program in its own way.
-        np.testing.assert_allclose(one, other, rtol=1e-2, atol=1e-6 * np.abs(other).max())
+        rtol = 1e-5 if dtype == tf.float32 else 1e-2
+        np.testing.assert_allclose(one, other, rtol=rtol, atol=1e-6 * np.abs(other).max())
 
 
 def test_lrn_works_on_unknown_shapes():
@@ -299,6 +301,20 @@ def test_a_kernel_as_large_as_its_input_gives_what_a_convolution_gives(groups):
     if groups == 1:
         direct = tf.nn.conv2d(x, layer.kernel, 1, "VALID") + layer.bias
         np.testing.assert_allclose(layer(x), direct, atol=1e-5)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_relu_in_bfloat16_has_the_gradient_of_relu(groups):
+    values = [-200.0, -3.0, -1e-30, -0.0, 0.0, 1e-30, 0.5, 200.0]
+    identity = np.tile(np.eye(len(values) // groups), groups)[np.newaxis, np.newaxis]
+    x = tf.constant([[[values]]], tf.bfloat16)
+    layer = layers.Conv2D(len(values), 1, groups=groups, activation="relu", dtype="bfloat16")
+    layer.build(x.shape)
+    layer.set_weights([identity, np.zeros(len(values))])
+    upstream = uniform(*x.shape, low=-1)
+    ours, theirs = (value_and_gradient(function, x, upstream) for function in (layer, tf.nn.relu))
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_array_equal(tf.cast(one, tf.float32), tf.cast(other, tf.float32))
 
 
 # Dropout

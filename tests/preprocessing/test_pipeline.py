@@ -119,9 +119,12 @@ def test_evaluation_can_be_exported_and_draws_nothing(name, texture, tmp_path):
 def test_bfloat16_is_the_rounded_float32(name, texture):
     pipeline = get_preprocessing(name, is_training=True)
     batch = batched([pipeline.host(texture(70, 80), 64, 64, seed=[1, 2])])
-    rounded = pipeline.device(batch, tf.bfloat16)
-    assert rounded.dtype == tf.bfloat16
-    np.testing.assert_array_equal(rounded, tf.cast(pipeline.device(batch), tf.bfloat16))
+    expected = tf.cast(pipeline.device(batch), tf.bfloat16)
+    compiled = tf.function(pipeline.device, jit_compile=True)  # as training and evaluation do
+    for device in (pipeline.device, compiled):
+        rounded = device(batch, tf.bfloat16)
+        assert rounded.dtype == tf.bfloat16
+        np.testing.assert_array_equal(rounded, expected)
 
 
 @every_pipeline

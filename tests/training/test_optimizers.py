@@ -21,8 +21,9 @@ def make(**options):
     return optimizer, variables
 
 
-def test_momentum_is_the_rule_of_the_2012_paper():
-    decay, momentum = 0.01, 0.9
+@pytest.mark.parametrize("momentum", [0.9, 0.0])
+def test_momentum_is_the_rule_of_the_2012_paper(momentum):
+    decay = 0.01
     optimizer, (kernel, bias) = make(weight_decay=decay, momentum=momentum)
     w, b = WEIGHTS.astype(np.float64), BIASES.astype(np.float64)
     v_w, v_b = np.zeros_like(w), np.zeros_like(b)

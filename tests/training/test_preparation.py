@@ -334,6 +334,28 @@ def test_a_corrupt_image_is_named_and_leaving_it_out_goes_on_from_there(
     assert load_statistics(str(folder)).num_images == NUM_TRAIN - 2
 
 
+def test_a_corrupt_record_of_tfds_is_named_wherever_the_dataset_is(prepared):
+    source = prepared(encoding="jpeg", examples_per_shard=NUM_TRAIN)
+    (records,) = source.glob("*train*")
+    examples = [
+        tf.train.Example.FromString(record)
+        for record in tf.data.TFRecordDataset(str(records)).as_numpy_iterator()
+    ]
+    examples[7].features.feature["image"].bytes_list.value[0] = b"not an image"
+    with tf.io.TFRecordWriter(str(records)) as writer:
+        for example in examples:
+            writer.write(example.SerializeToString())
+    options = {
+        "dataset_name": "photos_test",
+        "dataset_dir": str(source.parents[1]),
+        "prepared_name": "again",
+    }
+    with pytest.raises(ValueError, match=r"decoded: example 0 of photos_test, .*train\[7:8\]"):
+        prepared(**options)
+    folder = prepared(**options, skip_corrupt_images=True)
+    assert load_statistics(str(folder)).num_images == NUM_TRAIN - 1
+
+
 def test_images_that_are_all_corrupt(prepared, tmp_path):
     (tmp_path / "bad/train/a").mkdir(parents=True)
     (tmp_path / "bad/train/a/1.jpg").write_bytes(b"no image")

@@ -127,8 +127,8 @@ def test_it_says_when_it_waits_for_its_input(config, replaced, monkeypatch, caps
     assert "waits for input " in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("optimizer", ["momentum", "adam"])
-def test_two_replicas_have_the_losses_of_one_device(replaced, tmp_path, optimizer):
+@pytest.mark.parametrize(("optimizer", "cache"), [("momentum", False), ("adam", True)])
+def test_two_replicas_have_the_losses_of_one_device(replaced, tmp_path, optimizer, cache):
     options = {
         "optimizer": optimizer,
         "augment": False,
@@ -137,7 +137,7 @@ def test_two_replicas_have_the_losses_of_one_device(replaced, tmp_path, optimize
         "learning_rate_decay_type": "fixed",
     }
     one = replaced(**options, train_dir=str(tmp_path / "one"))
-    two = replaced(**options, train_dir=str(tmp_path / "two"), num_replicas=2, cache=True)
+    two = replaced(**options, train_dir=str(tmp_path / "two"), num_replicas=2, cache=cache)
     checkpoints = train(one), train(two)
     losses = [[line["loss"] for line in metrics(config)] for config in (one, two)]
     assert losses[0][-1] < losses[0][0]
