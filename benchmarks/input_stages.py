@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from our_networks import Trainer  # sets TensorFlow's environment, so first
@@ -16,10 +18,12 @@ import tensorflow as tf
 from image_datasets import dataset_factory
 from image_datasets.image_dataset import ImageDataset
 from nets import nets_factory
+from preprocessing import windows
+from preprocessing.decoding import Jpeg
 from preprocessing.preprocessing_factory import get_preprocessing
 from training import devices
 from training.input_pipeline import training_batches
-from workloads import Repetition, Stream, Workload
+from workloads import LeftOutError, Repetition, Stream, Workload
 
 _SHUFFLE_BUFFER_SIZE = 10_000  # the drivers' default
 
@@ -58,6 +62,17 @@ class Source:
                 pass
         return dataset
 
+    @property
+    def image_size(self) -> int:
+        """Height and width that the network takes, in pixels."""
+        return nets_factory.networks[self.model].default_image_size
+
+    def decode_window(self, image: tf.Tensor) -> tf.Tensor:
+        """The middle of the central square, as large as a crop is in it."""
+        jpeg = Jpeg(image)
+        side = tf.minimum(jpeg.height, jpeg.width) * _CROP_SIDE // _ARRAY_SIDE
+        return jpeg.window((jpeg.height - side) // 2, (jpeg.width - side) // 2, side, side)
+
 
 def reading(**source: Any) -> Workload:
     """Encoded images alone, from the disk or the operating system's cache of it."""
@@ -69,22 +84,39 @@ def decoding(**source: Any) -> Workload:
     """Each whole image decoded by TensorFlow alone, on all cores."""
     opened = Source(**source)
 
-    def decode(example: dict[str, tf.Tensor]) -> tf.Tensor:
-        image = example["image"]
-        if image.dtype == tf.string:
-            image = tf.io.decode_jpeg(image, channels=3)  # PNG and others as well
-        # Pictures of different sizes make no batch; the shape tells that it was decoded.
-        return tf.shape(image)
+    def decode(image: tf.Tensor) -> tf.Tensor:
+        # PNG and others as well
+        return tf.io.decode_jpeg(image, channels=3) if image.dtype == tf.string else image
 
-    examples = opened.dataset().examples().repeat()
-    decoded = examples.map(decode, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-    return _in_batches(decoded, opened.batch_size)
+    return _each_image(opened, decode)
 
 
-def host_half(**source: Any) -> Workload:
-    """What the drivers' input pipeline gives, in the host's memory."""
+def decoding_a_window(**source: Any) -> Workload:
+    """Of each JPEG only what a crop of its central square covers."""
     opened = Source(**source)
-    batches = _training_batches(opened)
+    _check_encoded(opened)
+    return _each_image(opened, opened.decode_window)
+
+
+def resizing_a_window(**source: Any) -> Workload:
+    """The same, and resized to the network's size: nothing is random, nothing is asked."""
+    opened = Source(**source)
+    _check_encoded(opened)
+    size = opened.image_size
+    return _each_image(
+        opened, lambda image: windows.resize(opened.decode_window(image), size, size)
+    )
+
+
+def host_half(options: Mapping[str, Any] = MappingProxyType({}), **source: Any) -> Workload:
+    """What the drivers' input pipeline gives, in the host's memory.
+
+    Args:
+      options: of tf.data, by their names, to set beside those that the drivers set.
+      **source: fields of `Source`.
+    """
+    opened = Source(**source)
+    batches = _training_batches(opened).with_options(_tf_data_options(options))
     return Stream(lambda: batches, lambda batch: None, opened.batch_size)
 
 
@@ -145,9 +177,32 @@ def _training_batches(source: Source) -> tf.data.Dataset:
         source.dataset(),
         get_preprocessing(network.preprocessing_name, is_training=True),
         batch_size=source.batch_size,
-        image_size=network.default_image_size,
+        image_size=source.image_size,
         shuffle_buffer_size=_SHUFFLE_BUFFER_SIZE,
     )
+
+
+def _tf_data_options(values: Mapping[str, Any]) -> tf.data.Options:
+    options = tf.data.Options()
+    for name, value in values.items():
+        *group, last = name.split(".")
+        setattr(functools.reduce(getattr, group, options), last, value)
+    return options
+
+
+def _check_encoded(source: Source) -> None:
+    if source.dataset().examples().element_spec["image"].dtype != tf.string:
+        raise LeftOutError("images are not encoded here")
+
+
+def _each_image(source: Source, function: Callable[[tf.Tensor], tf.Tensor]) -> Workload:
+    def apply(example: dict[str, tf.Tensor]) -> tf.Tensor:
+        # Pictures of different sizes make no batch; the shape tells that they were made.
+        return tf.shape(function(example["image"]))
+
+    examples = source.dataset().examples().repeat()
+    made = examples.map(apply, num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+    return _in_batches(made, source.batch_size)
 
 
 def _in_batches(elements: tf.data.Dataset, batch_size: int) -> Workload:

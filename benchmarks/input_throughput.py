@@ -5,17 +5,14 @@
     python benchmarks/input_throughput.py --input_only     # without the step
 
 A stage includes those before it: reading, decoding whole images, the host half of the
-preprocessing, handing over to the device, and training from end to end; beside them the step alone
-on synthetic images. On the CPU a step and the input share the cores, so the end cannot be reached
-faster than the harmonic sum of both, 1 / (1/step + 1/decoding).
+preprocessing, handing over to the device, and training from end to end. Beside them stand the step
+alone on synthetic images, and what the host half of a JPEG consists of: the window that a crop
+covers decoded, and resized. On the CPU a step and the input share the cores, so the end cannot be
+reached faster than the harmonic sum of both, 1 / (1/step + 1/decoding).
 """
 
 from __future__ import annotations
 
-import pathlib
-import subprocess
-import sys
-import tempfile
 from collections.abc import Mapping
 from typing import Any
 
@@ -23,46 +20,22 @@ from absl import app, flags
 
 from ceilings import ceiling_figures, ceilings
 from contenders import Contender
+from input_source import describe_source, selected_source
 from measuring import Case, measure, paired_ratio
 from reports import describe_left_out, finish, format_table
 from run_flags import RUNS, SECONDS
 
 _INPUT_ONLY = flags.DEFINE_bool("input_only", False, "Leave out the training step.")
-_DATASET_NAME = flags.DEFINE_string(
-    "dataset_name", None, "What to read, as the drivers take it. Default: synthetic photos."
-)
-_DATASET_DIR = flags.DEFINE_string("dataset_dir", None, "Where it is, as the drivers take it.")
-_SPLIT = flags.DEFINE_string("dataset_split_name", "train", "Of the dataset, in TFDS syntax.")
-_CACHE = flags.DEFINE_bool("cache", False, "Keep the images in memory, as the drivers' --cache.")
-_NUM_PHOTOS = flags.DEFINE_integer("num_photos", 512, "Synthetic photos to make.", lower_bound=4)
-_MODEL = flags.DEFINE_string("model_name", "alexnet", "Whose preprocessing and step are measured.")
-_PRECISION = flags.DEFINE_string("precision", "float32", "Of the step: float32 or bfloat16.")
-_BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Images in a batch.", lower_bound=1)
-
-# Long enough for TensorFlow to have found out how many threads a stream needs.
-flags.FLAGS.set_default("seconds", 2.0)
-
 READING, DECODING, HOST_HALF = "reading", "+ decoding whole images", "+ host half"
 ON_DEVICE, STEP, END_TO_END = "+ to the device", "step alone", "end to end"
+WINDOW, RESIZING = "decoding a window alone", "decoding a window and resizing it"
 ARRAYS = "cropping arrays in memory, one core"
 
 
 def main(arguments: list[str]) -> None:
     """Measures and prints."""
     del arguments
-    with tempfile.TemporaryDirectory() as folder:
-        source = {
-            "dataset_name": _DATASET_NAME.value or "folder",
-            "dataset_dir": _DATASET_DIR.value if _DATASET_NAME.value else folder,
-            "split": _SPLIT.value,
-            "cache": _CACHE.value,
-            "model": _MODEL.value,
-            "precision": _PRECISION.value,
-            "batch_size": _BATCH_SIZE.value,
-        }
-        if not _DATASET_NAME.value:
-            _write_photos(folder)
-            source["split"] = "train"
+    with selected_source() as source:
         case = measure(
             contenders(source, _INPUT_ONLY.value),
             runs=RUNS.value,
@@ -77,8 +50,7 @@ def main(arguments: list[str]) -> None:
     }
     where = where_the_time_goes({name: row["images_per_second"] for name, row in stages.items()})
     content = {
-        **{key: source[key] for key in ("model", "precision", "batch_size", "cache")},
-        "images": _DATASET_NAME.value or f"{_NUM_PHOTOS.value} synthetic JPEGs of 500x375",
+        **describe_source(source),
         "results": list(stages.values()),
         "milliseconds_per_image": where,
         "ratios": _ratios(case),
@@ -119,6 +91,8 @@ def contenders(source: dict[str, Any], input_only: bool) -> list[Contender]:
     stages = {
         READING: "reading",
         DECODING: "decoding",
+        WINDOW: "decoding_a_window",
+        RESIZING: "resizing_a_window",
         HOST_HALF: "host_half",
         ON_DEVICE: "on_device",
         **({} if input_only else {STEP: "step", END_TO_END: "end_to_end"}),
@@ -141,17 +115,15 @@ def _ratios(case: Case) -> list[dict[str, Any]]:
     if {END_TO_END, STEP} <= rates.keys():
         ratio = paired_ratio(rates[END_TO_END], rates[STEP])
         rows.append({"name": "end to end / step alone", **ratio})
-    for name, bare in (("decoding whole images", DECODING), (ARRAYS, ARRAYS)):
+    for name, bare in (
+        ("decoding whole images", DECODING),
+        (RESIZING, RESIZING),
+        (ARRAYS, ARRAYS),
+    ):
         if {HOST_HALF, bare} <= rates.keys():
             ratio = paired_ratio(rates[HOST_HALF], rates[bare])
             rows.append({"name": f"host half / {name}", **ratio})
     return rows
-
-
-def _write_photos(folder: str) -> None:
-    # By another program: this one measures, and TensorFlow would stay in it.
-    program = pathlib.Path(__file__).with_name("photos.py")
-    subprocess.run([sys.executable, program, folder, str(_NUM_PHOTOS.value)], check=True)
 
 
 def _tables(content: dict[str, Any]) -> list[str]:
