@@ -14,9 +14,9 @@ import pathlib
 from collections.abc import Sequence
 from typing import Any
 
-from absl import app, flags
+from absl import flags
 
-from reports import finish, format_table
+from reports import finish, format_table, run
 from step_bounds import weight_traffic
 from throughput import (
     MODELS,
@@ -149,4 +149,4 @@ def _plot(rows: Sequence[dict[str, Any]], path: str) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    run(main)

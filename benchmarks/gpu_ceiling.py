@@ -15,7 +15,7 @@ import dataclasses
 import math
 from typing import Any
 
-from absl import app, flags
+from absl import flags
 
 import training  # noqa: F401 (sets TensorFlow's environment, so it comes first)
 
@@ -23,7 +23,7 @@ import training  # noqa: F401 (sets TensorFlow's environment, so it comes first)
 from gpus import GPUS, Gpu
 from nets import nets_factory
 from network_costs import count_costs
-from reports import finish, format_table
+from reports import finish, format_table, run
 from step_bounds import StepBounds, step_bounds
 
 _GPU = flags.DEFINE_enum("gpu", "h100", sorted(GPUS), "Whose data sheet counts.")
@@ -156,4 +156,4 @@ def _tables(content: dict[str, Any]) -> list[str]:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    run(main)

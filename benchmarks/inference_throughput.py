@@ -9,8 +9,9 @@ float32 and are cast at each pass, as in training; in bfloat16_weights they were
 
 from __future__ import annotations
 
-from absl import app, flags
+from absl import flags
 
+from reports import run
 from throughput import accept_precisions, measure_networks
 
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Images a pass.", lower_bound=1)
@@ -24,4 +25,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    run(main)

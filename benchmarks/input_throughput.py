@@ -16,13 +16,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from absl import app, flags
+from absl import flags
 
 from ceilings import ceiling_figures, ceilings
 from contenders import Contender
 from input_source import describe_source, selected_source
 from measuring import Case, measure, paired_ratio
-from reports import describe_left_out, finish, format_table
+from reports import describe_left_out, finish, format_table, run
 from run_flags import RUNS, SECONDS
 
 _INPUT_ONLY = flags.DEFINE_bool("input_only", False, "Leave out the training step.")
@@ -159,4 +159,4 @@ def _tables(content: dict[str, Any]) -> list[str]:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    run(main)

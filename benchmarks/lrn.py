@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from absl import app, flags
+from absl import flags
 
 from ceilings import ceiling_figures, ceilings
 from contenders import Contender
 from measuring import Case, Measurement, measure, paired_ratio
-from reports import describe_left_out, finish, format_table
+from reports import describe_left_out, finish, format_table, run
 from run_flags import RUNS, SECONDS
 
 _OURS, _TENSORFLOW, _PYTORCH = "slimzoo", "tensorflow", "pytorch"
@@ -172,4 +172,4 @@ def _tables(content: dict[str, Any]) -> list[str]:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    run(main)

@@ -1,4 +1,4 @@
-"""How a benchmark ends: a table on standard error, JSON on standard output and in a file."""
+"""How a benchmark is run, and how it ends: a table on standard error, JSON on standard output."""
 
 from __future__ import annotations
 
@@ -8,15 +8,26 @@ import os
 import pathlib
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
-from absl import flags
+from absl import app, flags
 
 from machine import describe_machine, describe_versions
 from measuring import LeftOut
 
 _OUTPUT = flags.DEFINE_string("output", None, "A file that the JSON is written to as well.")
+
+
+def run(main: Callable[[list[str]], None]) -> None:
+    """`absl.app.run`, but --help lists the flags of the modules beside the program too."""
+    here = pathlib.Path(__file__).parent
+    for name, defined in flags.FLAGS.flags_by_module_dict().items():
+        path = getattr(sys.modules.get(name), "__file__", None)
+        if path and pathlib.Path(path).parent == here:
+            for flag in defined:
+                flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
+    app.run(main)
 
 
 def finish(content: dict[str, Any], tables: Sequence[str]) -> None:

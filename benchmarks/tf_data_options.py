@@ -10,12 +10,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from absl import app
-
 from contenders import Contender
 from input_source import describe_source, selected_source
 from measuring import measure, paired_ratio
-from reports import describe_left_out, finish, format_table
+from reports import describe_left_out, finish, format_table, run
 from run_flags import RUNS, SECONDS
 
 AS_IT_IS = "as the drivers set it"
@@ -71,4 +69,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    run(main)

@@ -12,8 +12,9 @@ given floats.
 
 from __future__ import annotations
 
-from absl import app, flags
+from absl import flags
 
+from reports import run
 from throughput import accept_precisions, measure_networks
 
 _BATCH_SIZE = flags.DEFINE_integer("batch_size", 64, "Images a step.", lower_bound=1)
@@ -27,4 +28,4 @@ def main(arguments: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    run(main)
