@@ -15,7 +15,9 @@ def ours(shape: Sequence[int], precision: str) -> Workload:
     """`nets.layers.local_response_normalization`."""
     import training  # noqa: F401 (sets TensorFlow's environment)
     from nets.layers import local_response_normalization
+    from training.memory import keep_freed_memory
 
+    keep_freed_memory()  # as the drivers do
     return _in_tensorflow(local_response_normalization, shape, precision)
 
 

@@ -14,9 +14,12 @@ from network_costs import count_costs
 from preprocessing.preprocessing_factory import get_preprocessing
 from training import devices
 from training.input_pipeline import Example
+from training.memory import keep_freed_memory
 from training.optimizers import make_optimizer
 from training.train_step import DTYPE_POLICIES, TrainStep
 from workloads import Repetition, Workload
+
+keep_freed_memory()  # as the drivers do
 
 
 class Trainer:

@@ -5,6 +5,7 @@ This module defines their flags.
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -28,6 +29,11 @@ PEERS = flags.DEFINE_list(
     None,
     "pytorch, tf_slim, keras, or one mode of them such as pytorch:compiled; --peers= for none. "
     "Default: those installed, in their usual modes.",
+)
+_KEEP_FREED_MEMORY = flags.DEFINE_bool(
+    "keep_freed_memory",
+    False,
+    "Ask the peers' C library too to keep memory that was freed, as slimzoo's drivers do.",
 )
 flags.register_validator(
     "peers",
@@ -59,6 +65,9 @@ def measure_networks(task: str, batch_size: int) -> None:
       task: "training_step" or "forward_pass".
       batch_size: images a step.
     """
+    if _KEEP_FREED_MEMORY.value:
+        # glibc reads them when a process starts; see `training.memory`.
+        os.environ |= {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
     content: dict[str, Any] = {
         "batch_size": batch_size,
         "results": [],
