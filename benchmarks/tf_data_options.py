@@ -26,7 +26,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "slack": {"experimental_slack": True},
     "warm start": {"experimental_warm_start": True},
     "mapping and batching fused": {"experimental_optimization.map_and_batch_fusion": True},
-    "no autotuning": {"autotune.enabled": False},
+    "autotuning": {"autotune.enabled": True},
 }
 
 
