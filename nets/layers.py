@@ -135,10 +135,10 @@ class LocalResponseNormalization(keras.layers.Layer):
     `x / (bias + alpha * sum of x^2 over 2 * depth_radius + 1 channels) ^ beta`, section 3.3 of the
     2012 paper, in the convention of `tf.nn.local_response_normalization`: alpha multiplies the sum.
     (Caffe, PyTorch and cuda-convnet divide theirs by the number of channels.) The defaults are the
-    paper's. Takes and gives float [batch, height, width, channels]. What is
-    summed over neighbours is rounded to bfloat16 where the inputs are bfloat16, and all else is
-    computed in float32: outputs are within 1e-2 of float32's, each relative to itself, and so is
-    the gradient at each position.
+    paper's. Takes and gives float [batch, height, width, channels]. What is summed over neighbours
+    is rounded to bfloat16 where the inputs are bfloat16, and all else is computed in float32:
+    outputs are within 1e-2 of float32's, each relative to itself, and so is the gradient at each
+    position.
     """
 
     def __init__(
@@ -230,10 +230,12 @@ def _local_response_normalizer(
     def weighed(x: tf.Tensor, base: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
         return _wide(upstream) * _wide(x) * _negative_power(base, beta) / base
 
+    def pad(values: tf.Tensor) -> tf.Tensor:
+        return tf.pad(values, [[0, 0], [depth_radius, depth_radius]])
+
     @fuse
     def square(x: tf.Tensor) -> tf.Tensor:
-        padding = [[0, 0], [depth_radius, depth_radius]]
-        return _narrow(tf.pad(tf.square(_wide(x)), padding), summed_dtype)
+        return _narrow(pad(tf.square(_wide(x))), summed_dtype)
 
     @fuse
     def divide(x: tf.Tensor, squares: tf.Tensor) -> tf.Tensor:
@@ -243,9 +245,8 @@ def _local_response_normalizer(
     def weigh(x: tf.Tensor, squares: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
         return _narrow(weighed(x, denominator(x, squares), upstream), summed_dtype)
 
-    @fuse
-    def pad(values: tf.Tensor) -> tf.Tensor:
-        return tf.pad(values, [[0, 0], [depth_radius, depth_radius]])
+    # A loop of its own: within `weigh`, the test for the edges keeps XLA from vectorising it.
+    pad_weighed = fuse(pad)
 
     @fuse
     def combine(
@@ -261,7 +262,7 @@ def _local_response_normalizer(
         squares = square(x)
 
         def gradient(upstream: tf.Tensor) -> tf.Tensor:
-            return combine(x, squares, upstream, pad(weigh(x, squares, upstream)))
+            return combine(x, squares, upstream, pad_weighed(weigh(x, squares, upstream)))
 
         return divide(x, squares), gradient
 
@@ -275,9 +276,9 @@ def _wide(values: tf.Tensor) -> tf.Tensor:
 def _narrow(values: tf.Tensor, dtype: tf.DType) -> tf.Tensor:
     """Casts float32 to `dtype`.
 
-    To bfloat16 by the bits, to the nearest and of two to the even one: XLA's own cast on the CPU
-    takes twice the time of a whole loop, looking for NaNs that would overflow. Arithmetic makes
-    none of those.
+    To bfloat16 by the bits, to the nearest and of two to the even one. With XLA's own cast, which
+    looks for NaNs that would overflow, a loop takes up to twice the time on the CPU; arithmetic
+    makes none of those.
     """
     if dtype != tf.bfloat16:
         return tf.cast(values, dtype)

@@ -14,7 +14,7 @@ from preprocessing.pipeline import Preprocessing
 Example = dict[str, tf.Tensor]
 
 _NUM_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-_PREFETCHED_BATCHES = 2
+_PREFETCHED_BATCHES = 2  # one to hand over while the other is made
 
 
 def training_batches(

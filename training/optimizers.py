@@ -42,11 +42,6 @@ class MomentumSGD(_DecayInUpdate, keras.optimizers.SGD):
     def update_step(self, gradient, variable, learning_rate):
         """Updates one variable and its velocity."""
         dtype = variable.dtype
-        if not self.momentum:  # then there is no velocity
-            if is_weight(variable):
-                gradient = tf.cast(gradient, dtype) + self.decay * variable
-            super().update_step(gradient, variable, learning_rate)
-            return
         # Under a strategy, handles are those of this device, where variables may be of another.
         arguments = {
             "var": variable.handle,
@@ -192,6 +187,8 @@ def with_weight_decay(
 
 @optimizers.register("momentum")
 def _momentum(config: TrainingConfig) -> keras.optimizers.Optimizer:
+    if not config.momentum:  # then Keras keeps no velocity
+        return _sgd(config)
     return MomentumSGD(
         config.learning_rate, momentum=config.momentum, decay=config.weight_decay, name=_NAME
     )

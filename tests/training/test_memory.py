@@ -25,7 +25,7 @@ def page_faults(keep):
     return int(subprocess.run(program, capture_output=True, check=True, text=True).stdout)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="this C library keeps what it keeps")
+@pytest.mark.skipif(sys.platform != "linux", reason="only glibc is asked")
 def test_freed_memory_is_used_again():
     if not page_faults(keep=False):
         pytest.skip("memory that was freed is kept here in any case")
