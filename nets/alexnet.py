@@ -14,7 +14,9 @@ from typing import Any, NamedTuple
 import keras
 
 from nets import layers
+from nets.alexnet_parts import add_logits, left_out, max_pool
 from nets.registry import EndPoints, register_network
+from nets.response_normalization import LocalResponseNormalization
 from nets.stacking import Stack, convolution, normal
 from slimzoo_registry import unknown_name_message
 
@@ -38,8 +40,6 @@ INITIALIZATIONS = {
     "caffe": Initialization(0.01, 0.01, 0.005, 0.01, bias=0.1),
 }
 
-_max_pool = functools.partial(keras.layers.MaxPooling2D, 3, 2)
-
 
 @register_network(default_image_size=224, minimum_image_size=224, preprocessing="alexnet")
 def alexnet(
@@ -49,6 +49,10 @@ def alexnet(
     spatial_squeeze: bool = True,
     global_pool: bool = False,
     initialization: str = "caffe",
+    activation: str = "relu",
+    response_normalization: bool = True,
+    pool_size: int = 3,
+    without_layer: str | None = None,
 ) -> tuple[Any, EndPoints]:
     """The network of the 2012 paper: 60,965,224 parameters for 1,000 classes.
 
@@ -56,7 +60,8 @@ def alexnet(
     pooling, in this order; the paper's dropout, which multiplies by `dropout_keep_prob` at test
     time. At 224 pixels conv1 reads three zeros past the bottom and right edge, which gives the
     paper's 55x55 map; 227 needs none. The released source differs from the paper in several
-    places, and is another network.
+    places, and is another network, `alexnet_2012`. The last four options are the paper's ablations;
+    keeping every activation is `dropout_keep_prob=1`, and colour noise is the preprocessing's.
 
     Args:
       images: float [batch, height, width, 3], mean subtracted, 224 pixels or more a side.
@@ -68,38 +73,44 @@ def alexnet(
         it trained with warmup, and without stayed at the majority class), `released` (.03 in
         conv3 to conv5, bias 1: learned those photos first) or `caffe` (.005 in fc6 and fc7, bias
         .1; docs/networks.md has the figures).
+      activation: of all layers; the paper compares with `tanh` (section 3.1).
+      response_normalization: False leaves both out (section 3.3).
+      pool_size: of windows that move by 2; 2 does not overlap (section 3.4).
+      without_layer: conv2, conv3, conv4, conv5, fc6 or fc7, left out (section 7).
 
     Returns:
       Logits and end points `alexnet/conv1` ... `alexnet/fc8`.
 
     Raises:
-      ValueError: if `initialization` is unknown.
+      ValueError: if `initialization` or `without_layer` is unknown.
     """
     if initialization not in INITIALIZATIONS:
         raise ValueError(unknown_name_message("initialization", initialization, INITIALIZATIONS))
     init = INITIALIZATIONS[initialization]
     one = init.bias
-    stack = Stack("alexnet", images)
-
-    #                            filters kernel stride pad  groups  std           bias
-    stack.apply(layers.PadToWholeStrides(11, 4, name="pad1"))
-    stack.add(convolution("conv1", 96, 11, 4, "valid", 1, normal(init.conv1_2), 0))
-    stack.add(layers.LocalResponseNormalization(name="norm1"))
-    stack.add(_max_pool(name="pool1"))
-    stack.add(convolution("conv2", 256, 5, 1, "same", 2, normal(init.conv1_2), one))
-    stack.add(layers.LocalResponseNormalization(name="norm2"))
-    stack.add(_max_pool(name="pool2"))
-    stack.add(convolution("conv3", 384, 3, 1, "same", 1, normal(init.conv3_5), 0))
-    stack.add(convolution("conv4", 384, 3, 1, "same", 2, normal(init.conv3_5), one))
-    stack.add(convolution("conv5", 256, 3, 1, "same", 2, normal(init.conv3_5), one))
-    stack.add(_max_pool(name="pool5"))
+    conv = functools.partial(convolution, activation=activation)
+    pool = functools.partial(keras.layers.MaxPooling2D, pool_size, 2)
     dropout = functools.partial(layers.Dropout, dropout_keep_prob, rescale_in_training=False)
-    stack.add(convolution("fc6", 4096, 6, 1, "valid", 1, normal(init.fc6_7), one))
+    fc7_size = 6 if without_layer == "fc6" else 1
+    stack = Stack("alexnet", images, without=left_out(without_layer, response_normalization))
+
+    #                     filters kernel stride pad  groups  std           bias
+    stack.apply(layers.PadToWholeStrides(11, 4, name="pad1"))
+    stack.add(conv("conv1", 96, 11, 4, "valid", 1, normal(init.conv1_2), 0))
+    stack.add(LocalResponseNormalization(name="norm1"))
+    stack.add(pool(name="pool1"))
+    stack.add(conv("conv2", 256, 5, 1, "same", 2, normal(init.conv1_2), one))
+    stack.add(LocalResponseNormalization(name="norm2"))
+    stack.add(pool(name="pool2"))
+    stack.add(conv("conv3", 384, 3, 1, "same", 1, normal(init.conv3_5), 0))
+    stack.add(conv("conv4", 384, 3, 1, "same", 2, normal(init.conv3_5), one))
+    stack.add(conv("conv5", 256, 3, 1, "same", 2, normal(init.conv3_5), one))
+    stack.add(pool(name="pool5"))
+    stack.add(conv("fc6", 4096, 6, 1, "valid", 1, normal(init.fc6_7), one))
     stack.apply(dropout(name="dropout6"))
-    stack.add(convolution("fc7", 4096, 1, 1, "valid", 1, normal(init.fc6_7), one))
-    _add_logits(
-        stack, num_classes, dropout(name="dropout7"), normal(init.fc8), spatial_squeeze, global_pool
-    )
+    stack.add(conv("fc7", 4096, fc7_size, 1, "valid", 1, normal(init.fc6_7), one))
+    dropout7 = dropout(name="dropout7")
+    add_logits(stack, num_classes, dropout7, normal(init.fc8), 0, spatial_squeeze, global_pool)
     return stack.net, stack.end_points
 
 
@@ -133,36 +144,18 @@ def alexnet_v2(
 
     #                            filters kernel stride pad  groups  weights   bias
     stack.add(convolution("conv1", 64, 11, 4, "valid", 1, xavier(), 0.1))
-    stack.add(_max_pool(name="pool1"))
+    stack.add(max_pool(name="pool1"))
     stack.add(convolution("conv2", 192, 5, 1, "same", 1, xavier(), 0.1))
-    stack.add(_max_pool(name="pool2"))
+    stack.add(max_pool(name="pool2"))
     stack.add(convolution("conv3", 384, 3, 1, "same", 1, xavier(), 0.1))
     stack.add(convolution("conv4", 384, 3, 1, "same", 1, xavier(), 0.1))
     stack.add(convolution("conv5", 256, 3, 1, "same", 1, xavier(), 0.1))
-    stack.add(_max_pool(name="pool5"))
+    stack.add(max_pool(name="pool5"))
     dropout = functools.partial(layers.Dropout, dropout_keep_prob)
     stack.add(convolution("fc6", 4096, 5, 1, "valid", 1, fc_normal(), 0.1))
     stack.apply(dropout(name="dropout6"))
     stack.add(convolution("fc7", 4096, 1, 1, "valid", 1, fc_normal(), 0.1))
-    _add_logits(
-        stack, num_classes, dropout(name="dropout7"), fc_normal(), spatial_squeeze, global_pool
+    add_logits(
+        stack, num_classes, dropout(name="dropout7"), fc_normal(), 0, spatial_squeeze, global_pool
     )
     return stack.net, stack.end_points
-
-
-def _add_logits(
-    stack: Stack,
-    num_classes: int | None,
-    dropout: keras.layers.Layer,
-    weights: keras.initializers.Initializer,
-    spatial_squeeze: bool,
-    global_pool: bool,
-) -> None:
-    """What follows fc7 in every AlexNet, with TF-Slim's options and end points."""
-    if global_pool:
-        stack.add_global_pool()
-    if num_classes is None:
-        return
-    stack.apply(dropout)
-    stack.apply(convolution("fc8", num_classes, 1, 1, "valid", 1, weights, 0, activation=None))
-    stack.add_logits("fc8", spatial_squeeze)

@@ -15,9 +15,14 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from nets import (
-    alexnet,  # noqa: F401 (families register themselves when they are imported)
-    cifarnet,  # noqa: F401
+from nets import (  # noqa: F401 (families register themselves when they are imported)
+    alexnet,
+    alexnet_caffe,
+    alexnet_cifar,
+    alexnet_cuda_convnet,
+    alexnet_keras,
+    alexnet_torchvision,
+    cifarnet,
     layers,
 )
 from nets.registry import Network, networks, register_network
@@ -46,10 +51,12 @@ class NetworkFn:
         self.num_classes = num_classes
         self._is_training = is_training
         self._minimum_image_size = network.minimum_image_size
+        self._takes_one_size = network.takes_one_size
 
         # In the dtype of the layers, so that images which have it already are not widened.
         dtype = keras.config.dtype_policy().compute_dtype
-        images = keras.Input([None, None, 3], dtype=dtype, name="images")
+        size = network.default_image_size if network.takes_one_size else None
+        images = keras.Input([size, size, 3], dtype=dtype, name="images")
         outputs, end_points = network.build(images, num_classes, **options)
         self.model = keras.Model(images, outputs, name=self.name)
         self._end_point_names = list(end_points)
@@ -108,6 +115,12 @@ class NetworkFn:
                 "it takes [batch, height, width, 3]."
             )
         sizes = images.shape[1:3]
+        own = self.default_image_size
+        if self._takes_one_size and any(size not in (None, own) for size in sizes):
+            raise ValueError(
+                f"{self.name} was given images of {images.shape[1]}x{images.shape[2]} pixels; it "
+                f"takes {own}x{own} alone, because it has weights for each position."
+            )
         if any(size is not None and size < self._minimum_image_size for size in sizes):
             raise ValueError(
                 f"{self.name} was given images of {images.shape[1]}x{images.shape[2]} pixels; it "
@@ -116,6 +129,8 @@ class NetworkFn:
         if sizes.is_fully_defined() and set(sizes) != {self.default_image_size}:
             # Asks every layer, and says what is wrong without the frames of Keras' call stack.
             self.model.compute_output_shape(images.shape.as_list())
+        if self._takes_one_size:
+            images = tf.ensure_shape(images, [None, own, own, 3])
         return images
 
 

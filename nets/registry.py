@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from slimzoo_registry import Registry
@@ -27,6 +27,10 @@ class Network:
       default_image_size: height and width it is made for, in pixels.
       minimum_image_size: its receptive field: the least height and width it can take, in pixels.
       preprocessing_name: the pipeline of `preprocessing_factory` that feeds it.
+      hyperparameters: what it was trained with: values of the training driver's flags, by their
+        names, that count where the user gives none.
+      takes_one_size: whether it has weights for each position, and so takes its default image
+        size alone.
     """
 
     name: str
@@ -34,6 +38,8 @@ class Network:
     default_image_size: int
     minimum_image_size: int
     preprocessing_name: str
+    hyperparameters: Mapping[str, Any]
+    takes_one_size: bool
 
     @property
     def options(self) -> dict[str, Any]:
@@ -46,7 +52,13 @@ networks: Registry[Network] = Registry("network")
 
 
 def register_network(
-    *, default_image_size: int, minimum_image_size: int, preprocessing: str, name: str | None = None
+    *,
+    default_image_size: int,
+    minimum_image_size: int,
+    preprocessing: str,
+    hyperparameters: Mapping[str, Any] | None = None,
+    takes_one_size: bool = False,
+    name: str | None = None,
 ) -> Callable[[BuildFn], BuildFn]:
     """Registers the decorated function as a network under its own name, or `name`.
 
@@ -54,6 +66,9 @@ def register_network(
       default_image_size: height and width it is made for, in pixels.
       minimum_image_size: the least height and width it can take, in pixels.
       preprocessing: the pipeline of `preprocessing_factory` that feeds it.
+      hyperparameters: values of the training driver's flags (`{"learning_rate": 0.001}`) that it
+        was trained with; None is those that the driver has for all.
+      takes_one_size: whether it takes its default image size alone.
       name: the name in the registry; None is the function's name.
 
     Raises:
@@ -63,7 +78,15 @@ def register_network(
     def decorator(build: BuildFn) -> BuildFn:
         network_name = name or build.__name__
         networks.register(network_name)(
-            Network(network_name, build, default_image_size, minimum_image_size, preprocessing)
+            Network(
+                network_name,
+                build,
+                default_image_size,
+                minimum_image_size,
+                preprocessing,
+                dict(hyperparameters or {}),
+                takes_one_size,
+            )
         )
         return build
 

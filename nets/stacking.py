@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import keras
@@ -16,21 +17,29 @@ class Stack:
     Attributes:
       net: the output of the last layer, a Keras symbolic tensor.
       end_points: outputs by TF-Slim's names (`alexnet_v2/conv1`), in order.
+
+    Args:
+      scope: the network's name.
+      images: a Keras symbolic tensor.
+      without: names of layers that are left out, for ablations.
     """
 
-    def __init__(self, scope: str, images: Any):
+    def __init__(self, scope: str, images: Any, without: Collection[str] = ()):
         self.net = images
         self.end_points: EndPoints = {}
         self._scope = scope
+        self._without = without
 
     def add(self, layer: keras.layers.Layer) -> None:
         """Applies `layer` and makes its output the end point `<scope>/<layer name>`."""
         self.apply(layer)
-        self.end_points[f"{self._scope}/{layer.name}"] = self.net
+        if layer.name not in self._without:
+            self.end_points[f"{self._scope}/{layer.name}"] = self.net
 
     def apply(self, layer: keras.layers.Layer) -> None:
         """Applies `layer` without making its output an end point."""
-        self.net = layer(self.net)
+        if layer.name not in self._without:
+            self.net = layer(self.net)
 
     def add_global_pool(self) -> None:
         """Averages over positions; TF-Slim gives this end point no scope."""
@@ -52,10 +61,12 @@ def convolution(
     padding: str,
     groups: int,
     weights: keras.initializers.Initializer,
-    bias: float,
+    bias: float | keras.initializers.Initializer,
     activation: str | None = "relu",
 ) -> layers.Conv2D:
     """A convolution, its arguments in the order of the columns in a paper's table."""
+    if not isinstance(bias, keras.initializers.Initializer):
+        bias = keras.initializers.Constant(bias)
     return layers.Conv2D(
         filters,
         kernel_size,
@@ -64,7 +75,7 @@ def convolution(
         groups=groups,
         activation=activation,
         kernel_initializer=weights,
-        bias_initializer=keras.initializers.Constant(bias),
+        bias_initializer=bias,
         name=name,
     )
 

@@ -8,7 +8,8 @@ import pytest
 import tensorflow as tf
 
 from nets import layers
-from nets.layers import local_response_normalization as lrn
+from nets import response_normalization as norms
+from nets.response_normalization import local_response_normalization as lrn
 
 # (depth_radius, bias, alpha, beta) of the paper, its released source, Caffe, cuda-convnet's 11pct.
 CONVENTIONS = [(2, 2, 1e-4, 0.75), (2, 2, 2e-5, 0.75), (2, 1, 2e-5, 0.75), (4, 1, 0.001 / 9, 0.75)]
@@ -121,7 +122,7 @@ def test_lrn_clips_its_window_at_the_first_and_last_channels():
 
 def test_lrn_defaults_to_the_papers_constants():
     x = uniform(1, 2, 2, 6, high=500)
-    outputs = layers.LocalResponseNormalization()(x)
+    outputs = norms.LocalResponseNormalization()(x)
     np.testing.assert_allclose(outputs, numpy_lrn(x, 2, 2.0, 1e-4, 0.75), rtol=1e-5)
 
 
@@ -192,7 +193,7 @@ SPATIAL_NORMS = {  # window, alpha, bias, beta
 def test_spatial_norm_equals_a_loop_in_value_and_gradient(constants):
     x = uniform(2, 4, 5, 2) * np.sqrt(3 / constants[1])
     upstream = uniform(*x.shape, seed=1)
-    norm = layers.SpatialResponseNormalization(*constants)
+    norm = norms.SpatialResponseNormalization(*constants)
     outputs, gradient = value_and_gradient(norm, x.astype(np.float32), upstream)
     np.testing.assert_allclose(outputs, numpy_spatial_norm(x, *constants), rtol=1e-5)
     expected = numpy_gradient(lambda x: numpy_spatial_norm(x, *constants), x, upstream)
@@ -200,7 +201,7 @@ def test_spatial_norm_equals_a_loop_in_value_and_gradient(constants):
 
 
 def test_spatial_norm_counts_nothing_past_the_edges():
-    norm = layers.SpatialResponseNormalization(3, alpha=1, bias=0, beta=1)
+    norm = norms.SpatialResponseNormalization(3, alpha=1, bias=0, beta=1)
     outputs = norm(np.ones((1, 4, 4, 1), np.float32))
     terms = [[4, 6, 6, 4], [6, 9, 9, 6], [6, 9, 9, 6], [4, 6, 6, 4]]
     np.testing.assert_allclose(1 / outputs[0, ..., 0], terms, rtol=1e-6)
@@ -210,7 +211,7 @@ def test_spatial_norm_counts_nothing_past_the_edges():
 def test_spatial_norm_in_half_precision_computes_in_float32(dtype):
     constants = SPATIAL_NORMS["of cuda-convnet's CIFAR-10 network"]
     x = tf.cast(uniform(2, 8, 8, 4, low=-2000, high=2000), dtype)
-    outputs = layers.SpatialResponseNormalization(*constants, dtype=dtype)(x)
+    outputs = norms.SpatialResponseNormalization(*constants, dtype=dtype)(x)
     assert outputs.dtype == dtype
     expected = numpy_spatial_norm(tf.cast(x, tf.float64).numpy(), *constants)
     np.testing.assert_allclose(tf.cast(outputs, tf.float64), expected, rtol=1e-2)
@@ -219,7 +220,7 @@ def test_spatial_norm_in_half_precision_computes_in_float32(dtype):
 @pytest.mark.parametrize("window", [0, 4, -3])
 def test_a_window_without_a_centre_is_refused(window):
     with pytest.raises(ValueError, match=f"window is {window}; it must be an odd number"):
-        layers.SpatialResponseNormalization(window, alpha=1)
+        norms.SpatialResponseNormalization(window, alpha=1)
 
 
 # Convolution
@@ -434,12 +435,57 @@ def test_squeezing_more_than_one_position_says_what_to_ask_for():
 # Serialisation
 
 
+def test_lrn_within_groups_is_that_of_each_group_by_itself():
+    x = uniform(2, 3, 3, 12, high=5).astype(np.float32)
+    outputs = norms.LocalResponseNormalization(2, 1.0, 0.3, 0.75, groups=2)(x)
+    towers = [numpy_lrn(part, 2, 1.0, 0.3, 0.75) for part in np.split(x.astype(np.float64), 2, -1)]
+    np.testing.assert_allclose(outputs, np.concatenate(towers, axis=-1), rtol=1e-5)
+    assert np.abs(outputs - numpy_lrn(x.astype(np.float64), 2, 1.0, 0.3, 0.75)).max() > 1e-3
+
+
+def test_a_locally_connected_layer_has_a_kernel_and_a_bias_at_each_position():
+    layer = layers.LocallyConnected2D(
+        4, 3, "relu", kernel_initializer="normal", bias_initializer="normal"
+    )
+    x = tf.constant(uniform(2, 5, 6, 3), tf.float32)
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(x)
+        outputs = layer(x)
+        loss = tf.reduce_sum(outputs * tf.constant(uniform(2, 5, 6, 4, seed=1), tf.float32))
+    kernel, bias = layer.kernel.numpy().astype(np.float64), layer.bias.numpy().astype(np.float64)
+    assert kernel.shape == (5, 6, 27, 4)
+    assert bias.shape == (5, 6, 4)
+
+    def numpy_local(values):
+        padded = np.pad(values, [(0, 0), (1, 1), (1, 1), (0, 0)])
+        expected = np.empty((2, 5, 6, 4))
+        for row, column in np.ndindex(5, 6):
+            window = padded[:, row : row + 3, column : column + 3].reshape(2, 27)
+            expected[:, row, column] = window @ kernel[row, column] + bias[row, column]
+        return np.maximum(expected, 0)
+
+    np.testing.assert_allclose(outputs, numpy_local(x.numpy().astype(np.float64)), atol=1e-5)
+    # Along a direction, the gradient is the change of the loss.
+    direction, step = uniform(2, 5, 6, 3, seed=2), 1e-6
+    weights = uniform(2, 5, 6, 4, seed=1)
+    change = sum(
+        sign * (numpy_local(x.numpy() + sign * step * direction) * weights).sum()
+        for sign in (1, -1)
+    ) / (2 * step)
+    gradient = tape.gradient(loss, x).numpy()
+    assert (gradient * direction).sum() == pytest.approx(change, rel=1e-3)
+    with pytest.raises(ValueError, match="needs to know how many"):
+        layers.LocallyConnected2D(4, 3)(keras.Input([None, None, 3]))
+
+
 def test_a_saved_model_loads_with_every_layer_and_option(tmp_path):
     images = keras.Input([None, None, 3])
     net = layers.PadToWholeStrides(5, 3)(images)
     net = layers.Conv2D(6, 5, 3, groups=3)(net)
-    net = layers.LocalResponseNormalization(depth_radius=1, bias=0.5, alpha=0.1, beta=0.6)(net)
-    net = layers.SpatialResponseNormalization(5, alpha=0.2, bias=0.7, beta=0.9)(net)
+    net = norms.LocalResponseNormalization(depth_radius=1, bias=0.5, alpha=0.1, beta=0.6)(net)
+    net = norms.LocalResponseNormalization(groups=2)(net)
+    net = norms.SpatialResponseNormalization(5, alpha=0.2, bias=0.7, beta=0.9)(net)
+    net = layers.AdaptiveAveragePooling2D(2)(net)
     net = keras.layers.GlobalAveragePooling2D(keepdims=True)(net)
     net = layers.Dropout(0.3, rescale_in_training=False)(net)
     model = keras.Model(images, layers.SpatialSqueeze()(net))

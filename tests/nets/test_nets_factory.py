@@ -12,6 +12,9 @@ from nets.nets_factory import get_network_fn, networks
 from preprocessing.preprocessing_factory import PREPROCESSINGS
 
 every_network = pytest.mark.parametrize("name", networks)
+every_network_of_any_size = pytest.mark.parametrize(
+    "name", [name for name, network in networks.items() if not network.takes_one_size]
+)
 
 
 def test_the_built_in_networks_are_registered():
@@ -36,7 +39,8 @@ def test_without_classes_it_gives_the_features_that_the_last_layer_would_see(
     name, built_for_features, noise
 ):
     network_fn = built_for_features(name)
-    features, end_points = network_fn(noise(2, network_fn.default_image_size + 40))
+    more = 0 if networks[name].takes_one_size else 40
+    features, end_points = network_fn(noise(2, network_fn.default_image_size + more))
     *_, before, (last, pooled) = end_points.items()
     assert network_fn.num_classes is None
     assert last == "global_pool"
@@ -73,7 +77,7 @@ def test_calling_again_uses_the_same_variables(name, built, noise):
     assert [id(weight) for weight in network_fn.model.weights] == before
 
 
-@every_network
+@every_network_of_any_size
 def test_unknown_spatial_dimensions_give_what_known_ones_give(name, built_for_features, noise):
     network_fn = built_for_features(name)
     size = network_fn.default_image_size
@@ -164,7 +168,7 @@ def test_what_its_users_must_know_is_true(name, built):
     assert all(layer in "".join(lines) for layer in nets_factory.parameter_counts(network_fn))
 
 
-@every_network
+@every_network_of_any_size
 def test_the_minimum_size_is_the_least_that_works(name, built):
     network_fn = built(name)
     minimum = networks[name].minimum_image_size
@@ -179,7 +183,10 @@ def test_the_minimum_size_is_the_least_that_works(name, built):
 @pytest.mark.parametrize(
     ("images", "message"),
     [
-        (np.zeros((1, 32, 32, 3), np.uint8), r"given uint8 images.*float.*preprocessing 'cifar'"),
+        (
+            np.zeros((1, 32, 32, 3), np.uint8),
+            r"given uint8 images.*float.*preprocessing 'cifarnet'",
+        ),
         (np.zeros((1, 32, 32, 3), np.int32), "given int32 images"),
         (np.zeros((32, 32, 3), np.float32), r"\(32, 32, 3\).*takes \[batch, height, width, 3\]"),
         (np.zeros((1, 32, 32, 1), np.float32), r"\(1, 32, 32, 1\).*takes \[batch"),

@@ -13,9 +13,10 @@ import tensorflow_datasets as tfds
 
 from image_datasets.dataset_factory import get_dataset
 from training import evaluation, preparation, prepared_records
-from training.configuration import EvaluationConfig, PreparationConfig
+from training.configuration import EvaluationConfig
 from training.dataset_statistics import load_statistics
 from training.prepared_directory import PreparedDirectory
+from training.tool_configuration import PreparationConfig
 from training.training_loop import train
 
 NUM_TRAIN, NUM_VALIDATION = 30, 21

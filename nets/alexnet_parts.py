@@ -1,0 +1,62 @@
+"""What the AlexNets have in common: their pools, their last layers, and the paper's ablations."""
+
+from __future__ import annotations
+
+import functools
+
+import keras
+
+from nets.stacking import Stack, convolution
+from slimzoo_registry import unknown_name_message
+
+max_pool = functools.partial(keras.layers.MaxPooling2D, 3, 2)
+
+# "Removing any of the middle layers results in a loss of about 2% for the top-1 performance"
+# (section 7 of the 2012 paper). What follows a layer goes with it; pools stay, so that maps keep
+# their sizes.
+MIDDLE_LAYERS = {
+    "conv2": ["conv2", "norm2", "spatial_norm2"],
+    "conv3": ["conv3"],
+    "conv4": ["conv4"],
+    "conv5": ["conv5"],
+    "fc6": ["fc6", "dropout6"],
+    "fc7": ["fc7", "dropout7"],
+}
+_NORMS = ["norm1", "norm2", "spatial_norm2"]
+
+
+def left_out(without_layer: str | None, response_normalization: bool = True) -> list[str]:
+    """Names of the layers that an ablation leaves out.
+
+    Args:
+      without_layer: one of `MIDDLE_LAYERS`, or None.
+      response_normalization: False leaves it out everywhere.
+
+    Raises:
+      ValueError: if `without_layer` is no middle layer.
+    """
+    if without_layer is not None and without_layer not in MIDDLE_LAYERS:
+        raise ValueError(unknown_name_message("middle layer", without_layer, MIDDLE_LAYERS))
+    removed = MIDDLE_LAYERS[without_layer] if without_layer else []
+    return removed if response_normalization else removed + _NORMS
+
+
+def add_logits(
+    stack: Stack,
+    num_classes: int | None,
+    dropout: keras.layers.Layer | None,
+    weights: keras.initializers.Initializer,
+    bias: float | keras.initializers.Initializer,
+    spatial_squeeze: bool,
+    global_pool: bool,
+    name: str = "fc8",
+) -> None:
+    """What follows fc7 in an AlexNet, with TF-Slim's options and end points."""
+    if global_pool:
+        stack.add_global_pool()
+    if num_classes is None:
+        return
+    if dropout is not None:
+        stack.apply(dropout)
+    stack.apply(convolution(name, num_classes, 1, 1, "valid", 1, weights, bias, activation=None))
+    stack.add_logits(name, spatial_squeeze)
