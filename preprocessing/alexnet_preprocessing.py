@@ -18,11 +18,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import numbers
+from typing import Any
 
 import tensorflow as tf
 
 from preprocessing import windows
 from preprocessing.decoding import Pixels, Source
+from preprocessing.mean_images import centre_of_mean_image
 from preprocessing.pipeline import Preprocessing, check_rgb, register_preprocessing
 
 # ILSVRC-2012's training set, pixels 0 to 255, as cuda-convnet2 ships them for its networks: the
@@ -128,7 +130,8 @@ class AlexNetPreprocessing(Preprocessing):
         Raises:
           ValueError: if this is training and the noise was not drawn.
         """
-        shift = -tf.constant(self.mean_rgb, tf.float32)
+        height, width = batch["image"].shape[-3:-1]
+        shift = -tf.constant(self._mean(height, width), tf.float32)
         if self.is_training:
             if "colour_noise" not in batch:
                 raise ValueError(
@@ -137,7 +140,16 @@ class AlexNetPreprocessing(Preprocessing):
                 )
             # Noise and mean are one number for an image and channel: one pass over the pixels.
             shift += self._colour_noise(batch["colour_noise"])[:, tf.newaxis, tf.newaxis, :]
-        return tf.cast(tf.cast(batch["image"], tf.float32) + shift, dtype)
+        shifted = tf.cast(batch["image"], tf.float32) + shift
+        return tf.cast(shifted / self._divisor(), dtype)
+
+    def _mean(self, height: int, width: int) -> Any:
+        """What is subtracted: a number for each channel, or float [height, width, 3]."""
+        del height, width
+        return self.mean_rgb
+
+    def _divisor(self) -> float:
+        return 1.0
 
     def _colour_noise(self, z: tf.Tensor) -> tf.Tensor:
         """Returns E (scale * sigma * z), section 4.1, as float32 [batch, 3], for z [batch, 3]."""
@@ -155,6 +167,32 @@ class AlexNetPreprocessing(Preprocessing):
                 f"must be at least {larger}."
             )
         return int(self.resize_side)
+
+
+@register_preprocessing("alexnet_2012")
+@dataclasses.dataclass(frozen=True)
+class AlexNet2012Preprocessing(AlexNetPreprocessing):
+    """The pipeline of the code that the paper's authors released (`convdata_jpeg.py`).
+
+    While colour noise is on, in training, the sum of what is left of the pixels and the noise is
+    divided by 1 + `colour_noise_scale` (1.1), so that its scale is that of evaluation. The mean may
+    be an image, of which the centre is subtracted wherever the crop was cut.
+
+    Attributes:
+      mean_image: a NumPy file, float [resize_side, resize_side, 3], RGB, 0 to 255, as
+        compute_dataset_statistics writes it; None subtracts `mean_rgb`.
+    """
+
+    mean_image: str | None = None
+
+    def _mean(self, height: int, width: int) -> Any:
+        if self.mean_image is None:
+            return self.mean_rgb
+        side = self._resize_side(height, width)
+        return centre_of_mean_image(self.mean_image, side, height, width)
+
+    def _divisor(self) -> float:
+        return 1 + self.colour_noise_scale if self.is_training else 1.0
 
 
 def _seeds(seed: tf.Tensor) -> dict[str, tf.Tensor]:

@@ -19,7 +19,13 @@ import dataclasses
 from typing import Any
 
 # The imports of pipelines are what registers them.
-from preprocessing import alexnet_preprocessing, cifar_preprocessing  # noqa: F401
+from preprocessing import (  # noqa: F401
+    alexnet_preprocessing,
+    caffe_preprocessing,
+    cifar_preprocessing,
+    cifarnet_preprocessing,
+    torchvision_preprocessing,
+)
 from preprocessing.pipeline import (
     PREPROCESSINGS,
     Preprocessing,

@@ -63,6 +63,41 @@ def resize(image: tf.Tensor, height: tf.Tensor | int, width: tf.Tensor | int) ->
     return tf.cond(same, lambda: image, lambda: tf.cond(reducing, reduced, enlarged))
 
 
+def resize_bilinear(
+    image: tf.Tensor, height: tf.Tensor | int, width: tf.Tensor | int, antialias: bool = False
+) -> tf.Tensor:
+    """Resizes as most libraries do.
+
+    Args:
+      image: uint8 [any, any, 3].
+      height: in pixels.
+      width: in pixels.
+      antialias: whether what is skipped on the way down is averaged (as PIL does and OpenCV does
+        not).
+
+    Returns:
+      uint8 [height, width, 3], rounded.
+    """
+    resized = tf.image.resize(image, [height, width], antialias=antialias)
+    return tf.saturate_cast(tf.round(resized), tf.uint8)
+
+
+def random_crop_and_flip(image: tf.Tensor, height: int, width: int, seed: tf.Tensor) -> tf.Tensor:
+    """Cuts out a window, uniform over all positions, and mirrors it with probability 1/2.
+
+    Args:
+      image: uint8 [any, any, 3], at least as large as the window.
+      height: of the window.
+      width: of the window.
+      seed: int32 or int64 [2].
+    """
+    seeds = independent_seeds(seed, "top", "left", "flip")
+    shape = tf.shape(image)
+    top = random_offset(shape[0] - height, seeds["top"])
+    left = random_offset(shape[1] - width, seeds["left"])
+    return random_flip(image[top : top + height, left : left + width], seeds["flip"])
+
+
 def short_side_centre_square(image: tf.Tensor, side: int) -> tf.Tensor:
     """Resizes the whole image so that its short side is `side`, then cuts out the central square.
 

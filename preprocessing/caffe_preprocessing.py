@@ -1,0 +1,94 @@
+"""Caffe's pipeline for its two AlexNets: 256x256 whatever the shape, BGR, a mean subtracted.
+
+Sources: Caffe, `models/bvlc_alexnet/train_val.prototxt`, `examples/imagenet/create_imagenet.sh`
+and `src/caffe/data_transformer.cpp`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import numbers
+from typing import Any
+
+import tensorflow as tf
+
+from preprocessing import windows
+from preprocessing.decoding import Source
+from preprocessing.mean_images import centre_of_mean_image
+from preprocessing.pipeline import Preprocessing, check_rgb, register_preprocessing
+
+# The mean over positions of Caffe's ilsvrc12 mean image, in the order R, G, B.
+CAFFE_MEAN_RGB = (122.67891434, 116.66876762, 104.00698793)
+
+
+@register_preprocessing("caffe")
+@dataclasses.dataclass(frozen=True)
+class CaffePreprocessing(Preprocessing):
+    """A crop of a photo squeezed to a square, mirrored half of the time; BGR less a mean.
+
+    Caffe's script resizes photos to 256x256 without keeping their aspect ratio. There is no colour
+    noise.
+
+    Attributes:
+      is_training: random crop and flip; otherwise the centre, or ten crops.
+      resize_side: height and width in pixels of what is cropped from.
+      mean_rgb: what is subtracted, R, G, B on the scale 0 to 255.
+      mean_image: a NumPy file, float [resize_side, resize_side, 3], RGB, subtracted instead. (Caffe
+        subtracts it where the crop was cut; here its centre is, as in evaluation.)
+    """
+
+    resize_side: int = 256
+    mean_rgb: tuple[float, float, float] = CAFFE_MEAN_RGB
+    mean_image: str | None = None
+
+    def __post_init__(self):
+        """Checks the options.
+
+        Raises:
+          ValueError: for a value that is out of range.
+        """
+        if not isinstance(self.resize_side, numbers.Integral) or self.resize_side <= 0:
+            raise ValueError(
+                f"resize_side is {self.resize_side!r}; it must be a positive number of pixels."
+            )
+        check_rgb("mean_rgb", self.mean_rgb)
+
+    def _pixels(
+        self, source: Source, height: int, width: int, seed: tf.Tensor, num_crops: int
+    ) -> tf.Tensor:
+        side = self.resize_side
+        if side < max(height, width):
+            raise ValueError(
+                f"resize_side is {side}, too small to crop {height}x{width} from; it must be at "
+                f"least {max(height, width)}."
+            )
+        photo = source.window(0, 0, source.height, source.width)
+        square = windows.resize_bilinear(photo, side, side)
+        if num_crops > 1:
+            return windows.ten_crops(square, height, width)
+        if not self.is_training:
+            top, left = (side - height) // 2, (side - width) // 2
+            return square[top : top + height, left : left + width]
+        return windows.random_crop_and_flip(square, height, width, seed)
+
+    def device(self, batch: dict[str, tf.Tensor], dtype: tf.DType = tf.float32) -> tf.Tensor:
+        """Subtracts the mean and reverses the channels.
+
+        Args:
+          batch: "image" uint8 [batch, height, width, 3], RGB, or with ten crops behind the first
+            dimension.
+          dtype: of the result.
+
+        Returns:
+          `dtype`, of the shape of batch["image"], BGR.
+        """
+        height, width = batch["image"].shape[-3:-1]
+        shifted = tf.cast(batch["image"], tf.float32) - tf.constant(
+            self._mean(height, width), tf.float32
+        )
+        return tf.cast(tf.reverse(shifted, axis=[-1]), dtype)
+
+    def _mean(self, height: int, width: int) -> Any:
+        if self.mean_image is None:
+            return self.mean_rgb
+        return centre_of_mean_image(self.mean_image, self.resize_side, height, width)
