@@ -1,8 +1,8 @@
 """Writes a dataset once, small, to be trained on fast. `--help` lists the flags."""
 
 from training import command_line
-from training.configuration import PreparationConfig
 from training.preparation import prepare
+from training.tool_configuration import PreparationConfig
 
 
 def main() -> None:

@@ -9,6 +9,8 @@ DRIVERS = [
     "eval_image_classifier",
     "export_saved_model",
     "prepare_dataset",
+    "compute_dataset_statistics",
+    "convert_weights",
 ]
 
 setuptools.setup(
@@ -18,7 +20,7 @@ setuptools.setup(
     long_description=pathlib.Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    packages=["nets", "preprocessing", "image_datasets", "training"],
+    packages=["nets", "preprocessing", "image_datasets", "weight_formats", "training"],
     py_modules=["slimzoo_registry", *DRIVERS],
     python_requires=">=3.11",
     # Tested with TensorFlow 2.21.0, Keras 3.15.1, TFDS 4.9.10, absl-py 2.5.1, NumPy 2.4.6 and
@@ -30,6 +32,8 @@ setuptools.setup(
         "importlib_resources",  # tensorflow-datasets needs it and does not ask for it
         "absl-py>=2",
         "numpy>=2,<3",
+        "h5py",  # TensorFlow and Keras need these two as well
+        "ml_dtypes",
         "tqdm>=4.60",
     ],
     extras_require={

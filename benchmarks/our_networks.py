@@ -37,7 +37,9 @@ class Trainer:
     """
 
     def __init__(self, model: str, precision: str, batch_size: int):
-        config = TrainingConfig(model_name=model, batch_size=batch_size, mixed_precision=precision)
+        config = TrainingConfig(
+            model_name=model, batch_size=batch_size, mixed_precision=precision
+        ).with_defaults(nets_factory.networks[model].hyperparameters)
         self.strategy = devices.make_strategy(num_replicas=1)
         with self.strategy.scope():
             self.network_fn = nets_factory.get_network_fn(

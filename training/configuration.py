@@ -15,11 +15,18 @@ from slimzoo_registry import unknown_name_message
 
 STRATEGIES = ("mirrored", "multi_worker_mirrored")
 PRECISIONS = ("float32", "bfloat16", "float16")
-ENCODINGS = ("jpeg", "raw")
 _FLOAT32_MAX = 3.4e38
+# Of flags that a network can have values of its own for.
+_NETWORK_DEFAULTS: dict[str, Any] = {
+    "learning_rate": 0.01,
+    "weight_decay": 5e-4,
+    "learning_rate_factors": [],
+    "weight_decay_factors": [],
+}
 
 
-def _flag(default: Any, help_text: str, choices: tuple[str, ...] | None = None) -> Any:
+def flag(default: Any, help_text: str, choices: tuple[str, ...] | None = None) -> Any:
+    """A field that becomes a flag, with its help text and, if not all values do, its choices."""
     metadata = {"help": help_text, "choices": choices}
     if isinstance(default, list):
         return dataclasses.field(default_factory=lambda: list(default), metadata=metadata)
@@ -30,7 +37,7 @@ def _flag(default: Any, help_text: str, choices: tuple[str, ...] | None = None) 
 class ModulesConfig:
     """What is imported before a name is looked up."""
 
-    network_module: list[str] = _flag(
+    network_module: list[str] = flag(
         [], "Python modules to import first, for networks and preprocessings of one's own."
     )
 
@@ -39,22 +46,22 @@ class ModulesConfig:
 class InputConfig(ModulesConfig):
     """Where images come from and how many devices share them."""
 
-    dataset_dir: str | None = _flag(
+    dataset_dir: str | None = flag(
         None,
         "The folder of images for `folder`; otherwise TFDS's data_dir. Default: TFDS's own, "
         "~/tensorflow_datasets.",
     )
-    batch_size: int = _flag(128, "Images in a batch, over all replicas together.")
-    skip_corrupt_images: bool = _flag(
+    batch_size: int = flag(128, "Images in a batch, over all replicas together.")
+    skip_corrupt_images: bool = flag(
         False, "Leave out and count images that cannot be decoded, instead of stopping."
     )
-    distribution_strategy: str = _flag(
+    distribution_strategy: str = flag(
         "mirrored",
         "`mirrored`: all devices of this host; `multi_worker_mirrored`: several hosts, "
         "described by the environment variable TF_CONFIG.",
         STRATEGIES,
     )
-    num_replicas: int | None = _flag(
+    num_replicas: int | None = flag(
         None,
         "Devices of this host to use. Default: every GPU, or one CPU device. Without a GPU the "
         "CPU is divided into so many logical devices.",
@@ -69,122 +76,164 @@ class InputConfig(ModulesConfig):
 class TrainingConfig(InputConfig):
     """What `train_image_classifier` does."""
 
-    dataset_name: str = _flag(
+    dataset_name: str = flag(
         "shapes",
         "A TFDS name (cifar10, imagenette/320px-v2), `folder` for a folder of images per class, "
         "or `shapes`, drawn on first use without a network.",
     )
-    train_dir: str | None = _flag(
+    train_dir: str | None = flag(
         None,
         "Where checkpoints, metrics and summaries go; a run found there is resumed. "
         "Default: runs/MODEL-DATASET in the current folder, for `folder` runs/MODEL-FOLDER.",
     )
-    dataset_split_name: str = _flag(
+    dataset_split_name: str = flag(
         "train", "The split to train on, in TFDS syntax: train, train[:80%], train+validation."
     )
-    validation_split_name: str | None = _flag(
+    validation_split_name: str | None = flag(
         None,
         "The split to validate on while training. Default: validation, val or test if the "
         "dataset has one; `none` turns validation off.",
     )
-    cache: bool = _flag(
+    cache: bool = flag(
         False,
         "Keep the images in the memory of each host, as they are in their files, once they have "
         "been read; all must fit. For a slow disk, or for prepared raw pixels (192 KiB an image).",
     )
-    labels_offset: int = _flag(
+    labels_offset: int = flag(
         0, "Subtracted from every label; drops the first classes, such as a background class."
     )
-    model_name: str = _flag("alexnet_v2", "The network to train.")
-    network_options: list[str] = _flag(
+    model_name: str = flag("alexnet_v2", "The network to train.")
+    network_options: list[str] = flag(
         [], "Options of the network as name=value, for example dropout_keep_prob=0.7."
     )
-    preprocessing_name: str | None = _flag(
+    preprocessing_name: str | None = flag(
         None, "The preprocessing pipeline. Default: the network's own."
     )
-    preprocessing_options: list[str] = _flag(
+    preprocessing_options: list[str] = flag(
         [],
         "Options of the preprocessing as name=value, for example resize_side=288. One with commas "
         'stands in double quotes: augment=False,"deviation_rgb=(1,1,1)".',
     )
-    augment: bool = _flag(
+    dataset_statistics: str | None = flag(
+        None,
+        "Statistics of compute_dataset_statistics or prepare_dataset, a folder or its JSON file: "
+        "the preprocessing takes mean, mean image and colour noise from them, as far as it knows "
+        "such. Default: the preprocessing's own, ILSVRC-2012's for AlexNets.",
+    )
+    augment: bool = flag(
         True,
         "Random crops, flips and colours while training; --noaugment trains on the "
         "evaluation's view of each image.",
     )
-    train_image_size: int | None = _flag(
+    train_image_size: int | None = flag(
         None, "Height and width given to the network, in pixels. Default: the network's own."
     )
-    max_number_of_steps: int | None = _flag(
+    max_number_of_steps: int | None = flag(
         None, "Steps (batches) to train for in all. Default: num_epochs decides."
     )
-    num_epochs: float = _flag(90.0, "Passes over the training split; the 2012 paper made about 90.")
-    optimizer: str = _flag("momentum", "adadelta, adagrad, adam, ftrl, momentum, rmsprop or sgd.")
-    momentum: float = _flag(0.9, "Of the optimizer `momentum`.")
-    rmsprop_momentum: float = _flag(0.9, "Of the optimizer `rmsprop`.")
-    rmsprop_decay: float = _flag(0.9, "By which `rmsprop` forgets squared gradients.")
-    adam_beta1: float = _flag(0.9, "By which `adam` forgets gradients.")
-    adam_beta2: float = _flag(0.999, "By which `adam` forgets squared gradients.")
-    adadelta_rho: float = _flag(0.95, "By which `adadelta` forgets squared gradients.")
-    opt_epsilon: float | None = _flag(
+    num_epochs: float = flag(90.0, "Passes over the training split; the 2012 paper made about 90.")
+    optimizer: str = flag("momentum", "adadelta, adagrad, adam, ftrl, momentum, rmsprop or sgd.")
+    momentum: float = flag(0.9, "Of the optimizer `momentum`.")
+    rmsprop_momentum: float = flag(0.9, "Of the optimizer `rmsprop`.")
+    rmsprop_decay: float = flag(0.9, "By which `rmsprop` forgets squared gradients.")
+    adam_beta1: float = flag(0.9, "By which `adam` forgets gradients.")
+    adam_beta2: float = flag(0.999, "By which `adam` forgets squared gradients.")
+    adadelta_rho: float = flag(0.95, "By which `adadelta` forgets squared gradients.")
+    opt_epsilon: float | None = flag(
         None,
         "Added to denominators of `adam`, `rmsprop` and `adadelta`. Default: 1e-7 for adam and "
         "adadelta, 1 for rmsprop.",
     )
-    weight_decay: float = _flag(
-        5e-4, "L2 factor on weights, not on biases, applied inside the optimizer's update."
+    # What a network can have values of its own for is None until `with_defaults` fills it in.
+    weight_decay: float = flag(
+        None,
+        "L2 factor on weights, not on biases, applied inside the optimizer's update. Default: what "
+        "the network was trained with, and 0.0005 for most.",
     )
-    learning_rate: float = _flag(0.01, "The rate, after warmup.")
-    learning_rate_decay_type: str = _flag(
+    weight_decay_factors: list[str] = flag(
+        None,
+        "PATTERN=FACTOR, separated by commas: multiplies the decay of the variables whose names "
+        "match, for example */fc10/*=250. Default: the network's own, for most none.",
+    )
+    learning_rate: float = flag(
+        None,
+        "The rate, after warmup. Default: what the network was trained with, and 0.01 for most.",
+    )
+    learning_rate_factors: list[str] = flag(
+        None,
+        "PATTERN=FACTOR or PATTERN@EPOCH=FACTOR, separated by commas: multiplies the rate of the "
+        "variables whose names match, from that epoch on: */biases=2,alexnet_2012/conv1/*@67=0.1. "
+        "Factors of several patterns are multiplied. Default: the network's own, for most none.",
+    )
+    learning_rate_decay_type: str = flag(
         "cosine",
         "fixed; exponential (every num_epochs_per_decay epochs, in steps); polynomial (a line to "
         "end_learning_rate); piecewise (at learning_rate_boundaries); cosine (to "
         "end_learning_rate); plateau (when the validation error stops improving).",
     )
-    end_learning_rate: float = _flag(0.0, "Where `polynomial` and `cosine` end.")
-    learning_rate_decay_factor: float | None = _flag(
+    end_learning_rate: float = flag(0.0, "Where `polynomial` and `cosine` end.")
+    learning_rate_decay_factor: float | None = flag(
         None, "By what a decay multiplies. Default: .94 for exponential, .1 for piecewise, plateau."
     )
-    num_epochs_per_decay: float = _flag(2.0, "Epochs between decays of `exponential`.")
-    learning_rate_boundaries: list[str] = _flag(
+    num_epochs_per_decay: float = flag(2.0, "Epochs between decays of `exponential`.")
+    learning_rate_boundaries: list[str] = flag(
         [], "Epochs at which `piecewise` decays, for example 30,60,80."
     )
-    plateau_patience: int = _flag(
+    plateau_patience: int = flag(
         5, "Validations without a lower error after which `plateau` decays."
     )
-    plateau_max_decays: int = _flag(3, "How often `plateau` decays; the paper: three times.")
-    warmup_epochs: float = _flag(0.0, "Epochs over which the rate rises from 0.")
-    label_smoothing: float = _flag(0.0, "Share of each label spread over all classes, in [0, 1).")
-    moving_average_decay: float | None = _flag(
+    plateau_max_decays: int = flag(3, "How often `plateau` decays; the paper: three times.")
+    warmup_epochs: float = flag(0.0, "Epochs over which the rate rises from 0.")
+    label_smoothing: float = flag(0.0, "Share of each label spread over all classes, in [0, 1).")
+    moving_average_decay: float | None = flag(
         None,
         "Keep moving averages of the weights with this decay, and validate, evaluate and export "
         "with them. Default: none are kept.",
     )
-    mixed_precision: str = _flag(
+    mixed_precision: str = flag(
         "float32",
         "The type of activations; weights stay float32. float16 scales the loss.",
         PRECISIONS,
     )
-    checkpoint_path: str | None = _flag(
+    checkpoint_path: str | None = flag(
         None,
         "Start from these weights: a checkpoint or the train_dir of another run. Not used when "
         "train_dir already holds a run, which then resumes.",
     )
-    checkpoint_exclude_scopes: list[str] = _flag(
+    checkpoint_exclude_scopes: list[str] = flag(
         [], "Scopes that are not restored from checkpoint_path, for example alexnet_v2/fc8."
     )
-    trainable_scopes: list[str] = _flag(
+    trainable_scopes: list[str] = flag(
         [], "Scopes to train, for example alexnet_v2/fc7,alexnet_v2/fc8. Default: all."
     )
-    ignore_missing_vars: bool = _flag(
+    ignore_missing_vars: bool = flag(
         False, "Start even if checkpoint_path lacks some of the network's variables."
     )
-    validation_interval_epochs: float = _flag(1.0, "Epochs between validations.")
-    save_interval_secs: float = _flag(600.0, "Seconds between checkpoints.")
-    keep_checkpoints: int = _flag(3, "How many recent checkpoints to keep, besides the best.")
-    log_every_n_steps: int = _flag(10, "Steps between entries in metrics.jsonl and TensorBoard.")
-    shuffle_buffer_size: int = _flag(10_000, "Examples (encoded) from which the next is drawn.")
-    seed: int = _flag(0, "Of initial weights, order, augmentation and dropout.")
+    validation_interval_epochs: float = flag(1.0, "Epochs between validations.")
+    save_interval_secs: float = flag(600.0, "Seconds between checkpoints.")
+    keep_checkpoints: int = flag(3, "How many recent checkpoints to keep, besides the best.")
+    log_every_n_steps: int = flag(10, "Steps between entries in metrics.jsonl and TensorBoard.")
+    shuffle_buffer_size: int = flag(10_000, "Examples (encoded) from which the next is drawn.")
+    seed: int = flag(0, "Of initial weights, order, augmentation and dropout.")
+
+    def with_defaults(self, hyperparameters: Mapping[str, Any]) -> TrainingConfig:
+        """Fills in what depends on the network and was not given.
+
+        Args:
+          hyperparameters: of the network; see `nets.registry.Network`.
+
+        Raises:
+          ValueError: if one is not among the flags that a network can set.
+        """
+        for name in hyperparameters:
+            if name not in _NETWORK_DEFAULTS:
+                raise ValueError(unknown_name_message("hyperparameter", name, _NETWORK_DEFAULTS))
+        missing = {
+            name: value
+            for name, value in {**_NETWORK_DEFAULTS, **hyperparameters}.items()
+            if getattr(self, name) is None
+        }
+        return dataclasses.replace(self, **missing)
 
     def __post_init__(self) -> None:
         """Checks ranges."""
@@ -228,33 +277,41 @@ class TrainingConfig(InputConfig):
 class EvaluationConfig(InputConfig):
     """What `eval_image_classifier` does."""
 
-    checkpoint_path: str | None = _flag(
-        None, "The checkpoint, or the train_dir that holds it (its last), to evaluate. Required."
+    checkpoint_path: str | None = flag(
+        None,
+        "The checkpoint, or the train_dir that holds it (its last), to evaluate, or a file of "
+        "weights as convert_weights takes it. Of several, separated by commas, the softmax outputs "
+        "are averaged. Required.",
     )
-    dataset_name: str | None = _flag(None, "The dataset. Default: the one trained on.")
-    dataset_split_name: str | None = _flag(
+    model_name: list[str] = flag(
+        [],
+        "The network of weights that come without a model.json: one name, or one for each of "
+        "several in checkpoint_path.",
+    )
+    dataset_name: str | None = flag(None, "The dataset. Default: the one trained on.")
+    dataset_split_name: str | None = flag(
         None, "The split, in TFDS syntax. Default: the one the run was validated on."
     )
-    eval_dir: str | None = _flag(
+    eval_dir: str | None = flag(
         None,
         "Where evaluation.json and predictions.csv go. Default: the folder `evaluation` beside "
         "the checkpoint.",
     )
-    eval_image_size: int | None = _flag(
+    eval_image_size: int | None = flag(
         None, "Height and width given to the network, in pixels. Default: as trained."
     )
-    eval_crops: int = _flag(
+    eval_crops: int = flag(
         1, "1: the centre; 10: corners and centre and their flips, softmax outputs averaged."
     )
-    use_moving_average: bool = _flag(
+    use_moving_average: bool = flag(
         True, "Evaluate the moving averages of the weights, if the run kept them."
     )
-    mixed_precision: str = _flag(
+    mixed_precision: str = flag(
         "float32",
         "The type of activations; weights, which nothing changes here, are cast to it once.",
         PRECISIONS,
     )
-    max_num_batches: int | None = _flag(None, "Stop after so many batches. Default: all.")
+    max_num_batches: int | None = flag(None, "Stop after so many batches. Default: all.")
 
     def __post_init__(self) -> None:
         """Checks ranges."""
@@ -268,84 +325,25 @@ class EvaluationConfig(InputConfig):
 class ExportConfig(ModulesConfig):
     """What `export_saved_model` does."""
 
-    checkpoint_path: str | None = _flag(
+    checkpoint_path: str | None = flag(
         None, "The checkpoint, or the train_dir that holds it (its last), to export. Required."
     )
-    export_dir: str | None = _flag(
+    export_dir: str | None = flag(
         None,
         "Where the SavedModel goes; must not exist or be empty. Default: `saved_model` beside "
         "the checkpoint.",
     )
-    export_image_size: int | None = _flag(
+    export_image_size: int | None = flag(
         None, "Height and width given to the network, in pixels. Default: as trained."
     )
-    top_k: int = _flag(5, "How many of the likeliest classes the answers name.")
-    use_moving_average: bool = _flag(
+    top_k: int = flag(5, "How many of the likeliest classes the answers name.")
+    use_moving_average: bool = flag(
         True, "Export the moving averages of the weights, if the run kept them."
     )
 
     def __post_init__(self) -> None:
         """Checks ranges."""
         check_positive(export_image_size=self.export_image_size, top_k=self.top_k)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class PreparationConfig:
-    """What `prepare_dataset` does."""
-
-    dataset_name: str | None = _flag(
-        None,
-        "The dataset to prepare: a TFDS name (imagenet2012, imagenette/320px-v2), or `folder` for "
-        "a folder of images per class. Required.",
-    )
-    dataset_dir: str | None = _flag(
-        None,
-        "The folder of images for `folder`; otherwise TFDS's data_dir. Default: TFDS's own, "
-        "~/tensorflow_datasets.",
-    )
-    dataset_split_names: list[str] = _flag(
-        [], "Names of the splits to prepare, for example train,validation. Default: all."
-    )
-    output_dir: str | None = _flag(
-        None,
-        "Where the prepared dataset goes, in a folder of its name; it is then the --dataset_dir "
-        "of the other drivers. Required.",
-    )
-    prepared_name: str | None = _flag(
-        None,
-        "What the prepared dataset is called. Default: the name of the dataset or of its folder, "
-        "the image size, and the encoding if it is raw: tf_flowers_256, tf_flowers_256_raw.",
-    )
-    image_size: int = _flag(
-        256, "Height and width, in pixels: the short side's, and the central square's cut from it."
-    )
-    encoding: str = _flag(
-        "jpeg",
-        "How images are kept: `jpeg` (small; must be decoded in every epoch) or `raw` (the pixels, "
-        "192 KiB for 256x256, in the shuffle buffer too: 10,000 of them take 2 GB).",
-        ENCODINGS,
-    )
-    jpeg_quality: int = _flag(
-        95,
-        "Of `jpeg`, 1 to 100. 95 changed the values of 3,670 flower photos by 1.9 of 255 levels on "
-        "average, at 29 kB an image.",
-    )
-    examples_per_shard: int = _flag(
-        1024,
-        "Images in a file. An interrupted run goes on after the last complete file, and several "
-        "files are read at the same time.",
-    )
-    skip_corrupt_images: bool = _flag(
-        False, "Leave out, name and count images that cannot be decoded, instead of stopping."
-    )
-
-    def __post_init__(self) -> None:
-        """Checks ranges."""
-        check_positive(image_size=self.image_size, examples_per_shard=self.examples_per_shard)
-        if not 1 <= self.jpeg_quality <= 100:
-            raise ValueError(f"--jpeg_quality is {self.jpeg_quality}; it must be 1 to 100.")
-        if self.encoding not in ENCODINGS:
-            raise ValueError(unknown_name_message("encoding", self.encoding, ENCODINGS))
 
 
 def check_positive(**values: float | None) -> None:
@@ -355,10 +353,10 @@ def check_positive(**values: float | None) -> None:
             raise ValueError(f"--{name} is {value}; it must be a number greater than 0.")
 
 
-def check_not_negative(**values: float) -> None:
-    """Raises ValueError if a value is negative, naming its flag."""
+def check_not_negative(**values: float | None) -> None:
+    """Raises ValueError if a value that is given is negative, naming its flag."""
     for name, value in values.items():
-        if not 0 <= value < _FLOAT32_MAX:
+        if value is not None and not 0 <= value < _FLOAT32_MAX:
             raise ValueError(f"--{name} is {value}; it must be a number, and not negative.")
 
 

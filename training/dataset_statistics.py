@@ -171,7 +171,7 @@ def mean_image(sums: PixelSums) -> npt.NDArray[np.float32]:
 
 
 def write_statistics(
-    folder: str, sums: Mapping[str, PixelSums], training_split: str
+    folder: str, sums: Mapping[str, PixelSums], training_split: str, **description: Any
 ) -> DatasetStatistics:
     """Writes `dataset_statistics.json` and `mean_image.npy` into `folder`.
 
@@ -182,6 +182,7 @@ def write_statistics(
       folder: that exists.
       sums: of each split.
       training_split: whose statistics and mean image are those of the dataset.
+      **description: what else the JSON file says.
 
     Returns:
       The statistics of the training split.
@@ -195,6 +196,7 @@ def write_statistics(
         if split_sums.num_images or split == training_split
     }
     document = {
+        **description,
         "split": training_split,
         **dataclasses.asdict(splits[training_split]),
         "splits": {split: dataclasses.asdict(statistics) for split, statistics in splits.items()},
@@ -205,6 +207,12 @@ def write_statistics(
     os.replace(temporary, os.path.join(folder, MEAN_IMAGE_NAME))
     write_text(os.path.join(folder, STATISTICS_NAME), json.dumps(document, indent=2) + "\n")
     return splits[training_split]
+
+
+def mean_image_path(path: str) -> str:
+    """Where the mean image of the statistics in a folder or JSON file is."""
+    path = os.path.expanduser(path)
+    return os.path.join(path if os.path.isdir(path) else os.path.dirname(path), MEAN_IMAGE_NAME)
 
 
 def load_statistics(path: str) -> DatasetStatistics:

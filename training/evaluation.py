@@ -6,8 +6,8 @@ import csv
 import dataclasses
 import json
 import os
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import tensorflow as tf
@@ -20,6 +20,7 @@ from preprocessing.pipeline import Preprocessing
 from training import devices, input_pipeline, run_directory
 from training.configuration import EvaluationConfig
 from training.input_pipeline import Example, compiled_device_half
+from training.run_directory import ModelDescription
 from training.trained_model import check_classes, load_trained_model
 
 
@@ -31,7 +32,8 @@ class EvaluationResult:
       num_examples: images that were counted.
       num_skipped: images that were left out: they could not be decoded, or their class is below
         the labels' offset.
-      loss: mean cross-entropy in nats, of the averaged softmax outputs if there are ten crops.
+      loss: mean cross-entropy in nats, of the averaged softmax outputs if there are ten crops or
+        several networks.
       top_1: share of examples whose likeliest class is right.
       top_k: share of examples whose class is among the `k` likeliest.
       k: 5, or the number of classes if that is less.
@@ -56,6 +58,20 @@ class EvaluationResult:
         return f"top-1 {self.top_1:.2%}, {top_k}loss {self.loss:.4f}, {self.num_examples:,} images"
 
 
+class Member(NamedTuple):
+    """One of several networks whose softmax outputs are averaged, and what it is fed with.
+
+    Attributes:
+      network_fn: the network.
+      preprocessing: made for evaluation.
+      image_size: height and width given to the network, in pixels.
+    """
+
+    network_fn: NetworkFn
+    preprocessing: Preprocessing
+    image_size: int
+
+
 class Evaluator:
     """Evaluates a network on a dataset, again and again if need be.
 
@@ -67,6 +83,7 @@ class Evaluator:
       batch_size: images in a batch, over all replicas.
       image_size: height and width given to the network, in pixels.
       num_crops: 1 or 10, whose softmax outputs are averaged.
+      others: further networks, with whose softmax outputs this one's are averaged.
       labels_offset: subtracted from labels.
       skip_corrupt_images: leaves out and counts images that cannot be decoded.
       max_num_batches: stops there; None is all.
@@ -82,20 +99,27 @@ class Evaluator:
         batch_size: int,
         image_size: int,
         num_crops: int = 1,
+        others: Sequence[Member] = (),
         labels_offset: int = 0,
         skip_corrupt_images: bool = False,
         max_num_batches: int | None = None,
     ):
         devices.per_replica_batch_size(batch_size, strategy)
-        self._network_fn = network_fn
-        self._device_half = compiled_device_half(
-            preprocessing, tf.as_dtype(network_fn.model.compute_dtype)
+        self._members = [Member(network_fn, preprocessing, image_size), *others]
+        self._views = input_pipeline.Views(
+            [(member.preprocessing, member.image_size) for member in self._members]
         )
+        self._device_halves = [
+            compiled_device_half(
+                member.preprocessing, tf.as_dtype(member.network_fn.model.compute_dtype)
+            )
+            for member in self._members
+        ]
         self._dataset = dataset
         self._strategy = strategy
         batches = input_pipeline.evaluation_batches(
             dataset,
-            preprocessing,
+            self._views,
             batch_size=batch_size,
             image_size=image_size,
             num_crops=num_crops,
@@ -135,7 +159,7 @@ class Evaluator:
             leave=False,
             disable=None if progress else True,
         )
-        k = min(5, self._network_fn.num_classes or 1)
+        k = min(5, self._members[0].network_fn.num_classes or 1)
         totals = np.zeros(4)
         seen = 0
         with bar:
@@ -177,18 +201,24 @@ class Evaluator:
         return np.concatenate(self._strategy.experimental_local_results(answer))
 
     def _replica_step(self, batch: Example) -> Example:
-        images = self._device_half(batch)
-        crops = 1 if images.shape.rank == 4 else images.shape[1]
-        logits, _ = self._network_fn(
-            tf.reshape(images, [-1, *images.shape[-3:]]), is_training=False
-        )
-        log_probabilities = tf.reshape(tf.nn.log_softmax(logits), [-1, crops, logits.shape[-1]])
+        outputs = []
+        for number, (member, device_half) in enumerate(
+            zip(self._members, self._device_halves, strict=True)
+        ):
+            images = device_half(self._views.of(number, batch))
+            crops = 1 if images.shape.rank == 4 else images.shape[1]
+            logits, _ = member.network_fn(
+                tf.reshape(images, [-1, *images.shape[-3:]]), is_training=False
+            )
+            outputs.append(tf.reshape(tf.nn.log_softmax(logits), [-1, crops, logits.shape[-1]]))
+        log_probabilities = tf.concat(outputs, axis=1)
+        count = float(log_probabilities.shape[1])
         # The mean of softmax outputs, in logarithms: precise where they are tiny.
-        averaged = tf.reduce_logsumexp(log_probabilities, axis=1) - tf.math.log(float(crops))
+        averaged = tf.reduce_logsumexp(log_probabilities, axis=1) - tf.math.log(count)
         return {
             "loss": -tf.gather(averaged, batch["label"], axis=1, batch_dims=1),
             "probabilities": tf.exp(averaged),
-            "top_classes": tf.math.top_k(averaged, min(5, logits.shape[-1])).indices,
+            "top_classes": tf.math.top_k(averaged, min(5, averaged.shape[-1])).indices,
             **{key: batch[key] for key in ("label", "weight", "index")},
         }
 
@@ -252,42 +282,58 @@ def evaluate(config: EvaluationConfig) -> EvaluationResult:
       ValueError: if something in the configuration does not exist or does not fit.
     """
     strategy = devices.make_strategy(config.distribution_strategy, config.num_replicas)
-    with strategy.scope():
-        model = load_trained_model(
-            config.checkpoint_path,
-            use_moving_average=config.use_moving_average,
-            network_module=config.network_module,
-            dtype_policy=config.mixed_precision,
-        )
-    description = model.description
-    dataset_name = config.dataset_name or description.dataset_name
-    # The folder that was trained on goes with its name, and with no other dataset.
-    same = dataset_name == description.dataset_name
-    dataset_dir = config.dataset_dir or (description.dataset_dir if same else None)
-    split = config.dataset_split_name or (description.validation_split_name if same else None)
-    split = split or dataset_factory.default_validation_split(dataset_name, dataset_dir)
-    if split is None:
+    paths = _split_paths(config.checkpoint_path)
+    dataset = _dataset(config, paths)
+    names: list[str | None] = [*config.model_name] or [None]
+    if len(names) == 1:
+        names *= len(paths)
+    if len(names) != len(paths):
         raise ValueError(
-            f"{dataset_name} has no validation or test split: give --dataset_split_name."
+            f"--model_name has {len(names)} names for {len(paths)} checkpoints; give one for all "
+            "of them, or one for each."
         )
-    dataset = dataset_factory.get_dataset(dataset_name, split, dataset_dir)
-    check_classes(description.class_names, dataset, description.labels_offset)
+    with strategy.scope():
+        models = [
+            load_trained_model(
+                path,
+                use_moving_average=config.use_moving_average,
+                network_module=config.network_module,
+                dtype_policy=config.mixed_precision,
+                model_name=name,
+                class_names=dataset.class_names,
+            )
+            for path, name in zip(paths, names, strict=True)
+        ]
+    for model in models:
+        check_classes(model.description.class_names, dataset, model.description.labels_offset)
+    description = models[0].description
+    if len({model.description.labels_offset for model in models}) > 1:
+        raise ValueError("The checkpoints were trained with different --labels_offset.")
 
-    folder = os.path.dirname(model.report.checkpoint)
+    folder = os.path.dirname(models[0].report.checkpoint)
     eval_dir = os.path.expanduser(config.eval_dir or os.path.join(folder, "evaluation"))
     batch_size = config.batch_size
     if config.eval_crops > 1:
         # Ten crops of one image are ten images to the network, and fill as much memory.
         replicas = strategy.num_replicas_in_sync
         batch_size = max(batch_size // config.eval_crops // replicas, 1) * replicas
+    first, *others = (
+        Member(
+            model.network_fn,
+            model.preprocessing,
+            config.eval_image_size or model.description.image_size,
+        )
+        for model in models
+    )
     evaluator = Evaluator(
-        model.network_fn,
-        model.preprocessing,
+        first.network_fn,
+        first.preprocessing,
         dataset,
         strategy,
         batch_size=batch_size,
-        image_size=config.eval_image_size or description.image_size,
+        image_size=first.image_size,
         num_crops=config.eval_crops,
+        others=others,
         labels_offset=description.labels_offset,
         skip_corrupt_images=config.skip_corrupt_images,
         max_num_batches=config.max_num_batches,
@@ -298,20 +344,23 @@ def evaluate(config: EvaluationConfig) -> EvaluationResult:
     predictions_path = os.path.join(eval_dir, "predictions.csv")
     with Predictions(predictions_path, dataset, description.class_names) as predictions:
         result = evaluator.run(predictions)
+    model_names = ",".join(dict.fromkeys(model.description.model_name for model in models))
+    checkpoints = ",".join(model.report.checkpoint for model in models)
     summary = {
-        "checkpoint": model.report.checkpoint,
-        "model_name": description.model_name,
-        "dataset_name": dataset_name,
-        "dataset_split_name": split,
+        "checkpoint": checkpoints,
+        "model_name": model_names,
+        "dataset_name": dataset.name,
+        "dataset_split_name": dataset.split,
         "eval_crops": config.eval_crops,
         "mixed_precision": config.mixed_precision,
         **result.as_json(),
     }
     json_path = os.path.join(eval_dir, "evaluation.json")
     run_directory.write_text(json_path, json.dumps(summary, indent=2) + "\n")
-    print(f"{description.model_name} from {model.report.checkpoint}")
+    print(f"{model_names} from {checkpoints}")
     crops = "" if config.eval_crops == 1 else f", {config.eval_crops} crops"
-    print(f"on {dataset_name}, split {split}{crops}: {result}")
+    several = "" if len(models) == 1 else f", {len(models)} networks averaged"
+    print(f"on {dataset.name}, split {dataset.split}{crops}{several}: {result}")
     if result.num_skipped:
         print(
             f"{result.num_skipped:,} images were left out: "
@@ -319,6 +368,37 @@ def evaluate(config: EvaluationConfig) -> EvaluationResult:
         )
     print(f"Written: {json_path}, {predictions_path}")
     return result
+
+
+def _split_paths(checkpoint_path: str | None) -> list[str]:
+    """The checkpoints that --checkpoint_path names; a path that exists may hold a comma itself."""
+    given = checkpoint_path or ""
+    if "," not in given or os.path.exists(os.path.expanduser(given)):
+        return [run_directory.find_checkpoint(checkpoint_path)]
+    return [run_directory.find_checkpoint(path.strip()) for path in given.split(",")]
+
+
+def _dataset(config: EvaluationConfig, paths: list[str]) -> ImageDataset:
+    """What to evaluate on: what the first run was validated on, unless something else is asked."""
+    description = ModelDescription.load(os.path.dirname(paths[0]))
+    trained_on = description.dataset_name if description else None
+    dataset_name = config.dataset_name or trained_on
+    if not dataset_name:
+        raise ValueError(
+            f"{paths[0]} does not say what it was trained on: give --dataset_name, and for weights "
+            "of another framework --model_name."
+        )
+    dataset_dir, split = config.dataset_dir, config.dataset_split_name
+    if description and dataset_name == trained_on:
+        # The folder that was trained on goes with its name, and with no other dataset.
+        dataset_dir = dataset_dir or description.dataset_dir
+        split = split or description.validation_split_name
+    split = split or dataset_factory.default_validation_split(dataset_name, dataset_dir)
+    if split is None:
+        raise ValueError(
+            f"{dataset_name} has no validation or test split: give --dataset_split_name."
+        )
+    return dataset_factory.get_dataset(dataset_name, split, dataset_dir)
 
 
 def why_left_out(skip_corrupt_images: bool) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import tensorflow as tf
 
@@ -15,6 +16,64 @@ Example = dict[str, tf.Tensor]
 
 _NUM_CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
 _PREFETCHED_BATCHES = 2  # one to hand over while the other is made
+
+
+class HostHalf(Protocol):
+    """What images are made into on the host: a pipeline, or several of them."""
+
+    def host(
+        self,
+        image: Any,
+        output_height: int,
+        output_width: int,
+        *,
+        seed: Any = None,
+        num_crops: int = 1,
+    ) -> Example:
+        """See `Preprocessing.host`."""
+
+
+class Views:
+    """The host halves of several pipelines, each of which looks at an image in its own way.
+
+    Args:
+      pipelines: each with the height and width that it gives, in pixels; equal ones share a view.
+    """
+
+    def __init__(self, pipelines: Sequence[tuple[Preprocessing, int]]):
+        self._distinct: list[tuple[Preprocessing, int]] = []
+        for pipeline in pipelines:  # whose options may be lists, which cannot be hashed
+            if pipeline not in self._distinct:
+                self._distinct.append(pipeline)
+        self._numbers = [self._distinct.index(pipeline) for pipeline in pipelines]
+
+    def host(
+        self,
+        image: Any,
+        output_height: int,
+        output_width: int,
+        *,
+        seed: Any = None,
+        num_crops: int = 1,
+    ) -> Example:
+        """Gives what `of` takes apart; the sizes are those of the pipelines."""
+        del output_height, output_width
+        return {
+            f"{number}/{key}": value
+            for number, (preprocessing, size) in enumerate(self._distinct)
+            for key, value in preprocessing.host(
+                image, size, size, seed=seed, num_crops=num_crops
+            ).items()
+        }
+
+    def of(self, index: int, batch: Example) -> Example:
+        """What the pipeline of that index made of a batch."""
+        prefix = f"{self._numbers[index]}/"
+        return {
+            key.removeprefix(prefix): value
+            for key, value in batch.items()
+            if key.startswith(prefix)
+        }
 
 
 def training_batches(
@@ -80,7 +139,7 @@ def training_batches(
 
 def evaluation_batches(
     dataset: ImageDataset,
-    preprocessing: Preprocessing,
+    preprocessing: HostHalf,
     *,
     batch_size: int,
     image_size: int,
@@ -152,7 +211,7 @@ def find_corrupt_image(dataset: ImageDataset) -> str | None:
 
 def _host_half(
     example: Example,
-    preprocessing: Preprocessing,
+    preprocessing: HostHalf,
     image_size: int,
     seed: tf.Tensor | list[int] | None,
     num_crops: int,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -24,11 +24,18 @@ class _DecayInUpdate:
     Args:
       decay: of weights; biases have none.
       **kwargs: those of the optimizer of Keras.
+
+    Attributes:
+      decay_factors: multiply `decay`, one for each variable; None are 1.
     """
 
     def __init__(self, *args: Any, decay: float = 0.0, **kwargs: Any):
         super().__init__(*args, **kwargs)
         self.decay = decay
+        self.decay_factors: Sequence[float] | None = None
+
+    def _decay_of(self, index: int) -> float:
+        return self.decay if self.decay_factors is None else self.decay * self.decay_factors[index]
 
 
 class MomentumSGD(_DecayInUpdate, keras.optimizers.SGD):
@@ -42,16 +49,18 @@ class MomentumSGD(_DecayInUpdate, keras.optimizers.SGD):
     def update_step(self, gradient, variable, learning_rate):
         """Updates one variable and its velocity."""
         dtype = variable.dtype
+        index = self._get_variable_index(variable)
         # Under a strategy, handles are those of this device, where variables may be of another.
         arguments = {
             "var": variable.handle,
-            "accum": self.momentums[self._get_variable_index(variable)].value.handle,
+            "accum": self.momentums[index].value.handle,
             "lr": tf.cast(learning_rate, dtype),
             "momentum": tf.constant(self.momentum, dtype),
         }
         if is_weight(variable):
             gradient = _before_its_cast(gradient)
-            _update_weights(grad=gradient, decay=tf.constant(self.decay, dtype), **arguments)
+            decay = tf.constant(self._decay_of(index), dtype)
+            _update_weights(grad=gradient, decay=decay, **arguments)
         else:
             tf.raw_ops.ResourceApplyKerasMomentum(grad=tf.cast(gradient, dtype), **arguments)
 
@@ -79,7 +88,7 @@ class Adam(_DecayInUpdate, keras.optimizers.Adam):
             beta2=beta_2,
             epsilon=tf.constant(self.epsilon, dtype),
             grad=_before_its_cast(gradient),
-            decay=tf.constant(self.decay, dtype),
+            decay=tf.constant(self._decay_of(index), dtype),
         )
 
 
@@ -128,8 +137,8 @@ def _update_weights(
 
 
 def is_weight(variable: tf.Variable) -> bool:
-    """Whether weight decay applies to it: biases are vectors."""
-    return variable.shape.rank > 1
+    """Whether weight decay applies to it: biases are vectors, or have one at each position."""
+    return variable.shape.rank > 1 and not variable.name.split(":")[0].endswith("bias")
 
 
 def _before_its_cast(gradient: tf.Tensor) -> tf.Tensor:
@@ -150,15 +159,28 @@ def _before_its_cast(gradient: tf.Tensor) -> tf.Tensor:
     return gradient
 
 
-def make_optimizer(config: TrainingConfig) -> keras.optimizers.Optimizer:
+def make_optimizer(
+    config: TrainingConfig,
+    decay_factors: Sequence[float] | None = None,
+    rate_factors: tf.Variable | None = None,
+) -> keras.optimizers.Optimizer:
     """Makes the optimizer that the configuration names, before its variables exist.
+
+    Args:
+      config: with the network's defaults filled in.
+      decay_factors: multiply the weight decay, one for each variable to come.
+      rate_factors: multiply the learning rate, one for each; read at each step.
 
     Raises:
       ValueError: if it is unknown.
     """
     optimizer = optimizers[config.optimizer](config)
-    if not isinstance(optimizer, _DecayInUpdate):
-        optimizer = with_weight_decay(optimizer, config.weight_decay)
+    if isinstance(optimizer, _DecayInUpdate):
+        optimizer.decay_factors = decay_factors
+    else:
+        optimizer = with_weight_decay(optimizer, config.weight_decay, decay_factors)
+    if rate_factors is not None:
+        optimizer = _with_rate_factors(optimizer, rate_factors)
     if config.mixed_precision == "float16":
         # Gradients below 6e-8 would vanish in float16.
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer, name="loss_scale")
@@ -166,7 +188,9 @@ def make_optimizer(config: TrainingConfig) -> keras.optimizers.Optimizer:
 
 
 def with_weight_decay(
-    optimizer: keras.optimizers.Optimizer, weight_decay: float
+    optimizer: keras.optimizers.Optimizer,
+    weight_decay: float,
+    decay_factors: Sequence[float] | None = None,
 ) -> keras.optimizers.Optimizer:
     """Makes an optimizer add `weight_decay * w` to the gradient of every weight, not of biases.
 
@@ -177,11 +201,27 @@ def with_weight_decay(
 
     def update_step(gradient, variable, learning_rate):
         if is_weight(variable):
-            gradient = tf.convert_to_tensor(gradient) + weight_decay * variable
+            decay = weight_decay
+            if decay_factors is not None:
+                decay *= decay_factors[optimizer._get_variable_index(variable)]
+            gradient = tf.convert_to_tensor(gradient) + decay * variable
         return plain_update(gradient, variable, learning_rate)
 
     if weight_decay:
         optimizer.update_step = update_step
+    return optimizer
+
+
+def _with_rate_factors(
+    optimizer: keras.optimizers.Optimizer, factors: tf.Variable
+) -> keras.optimizers.Optimizer:
+    plain_update = optimizer.update_step
+
+    def update_step(gradient, variable, learning_rate):
+        factor = factors[optimizer._get_variable_index(variable)]
+        return plain_update(gradient, variable, learning_rate * tf.cast(factor, variable.dtype))
+
+    optimizer.update_step = update_step
     return optimizer
 
 

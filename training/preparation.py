@@ -13,27 +13,24 @@ import shlex
 import shutil
 from collections.abc import Iterator
 
-import tensorflow as tf
 import tensorflow_datasets as tfds
 import tqdm
 
 from image_datasets import dataset_factory
 from image_datasets.image_dataset import ImageDataset
-from preprocessing import decoding, windows
 from slimzoo_registry import unknown_name_message
-from training.command_line import beside_this_program, error_text
-from training.configuration import PreparationConfig
+from training.command_line import beside_this_program
 from training.dataset_statistics import (
     DatasetStatistics,
     PixelSums,
     load_statistics,
-    pixel_products,
     write_statistics,
 )
-from training.input_pipeline import decode_or_zeros
 from training.interruption import signals_noted
 from training.prepared_directory import PreparationPlan, PreparedDirectory
 from training.prepared_records import PreparedImage, make_features, write_metadata
+from training.square_images import describe, read_squares
+from training.tool_configuration import PreparationConfig
 
 
 def prepare(config: PreparationConfig) -> DatasetStatistics:
@@ -137,7 +134,9 @@ def _write_everything(
                 for image in shard.write(itertools.islice(images, count), plan.image_size):
                     bar.update()
                     if image.image is None:
-                        bar.write(f"Left out: {_describe(dataset, image.position, config)}")
+                        bar.write(
+                            f"Left out: {describe(dataset, image.position, config.dataset_dir)}"
+                        )
                     if received:
                         raise KeyboardInterrupt(
                             "Interrupted. The same command goes on after the last complete file."
@@ -153,7 +152,9 @@ def _write_everything(
             shard_sums, positions = shard.read_sums()
             sums[split].merge(shard_sums)
             lengths[split].append(shard_sums.num_images)
-            skipped[split] += [_describe(dataset, position, config) for position in positions]
+            skipped[split] += [
+                describe(dataset, position, config.dataset_dir) for position in positions
+            ]
         if not sums[split].num_images:
             raise ValueError(f"No image of {plan.dataset_name}, split {split}, can be decoded.")
     write_statistics(str(directory.incomplete), sums, plan.training_split)
@@ -171,41 +172,15 @@ def _read_images(
     dataset: ImageDataset, start: int, plan: PreparationPlan, config: PreparationConfig
 ) -> Iterator[PreparedImage]:
     """Decodes and resizes the images of a split from a position on, in order."""
-    size = plan.image_size
-
-    def decode(image: tf.Tensor) -> dict[str, tf.Tensor]:
-        square = windows.short_side_centre_square(decoding.decode(image), size)
-        prepared = {"image": square, "products": pixel_products(square)}
-        if plan.encoding == "jpeg":
-            prepared["encoded"] = tf.io.encode_jpeg(square, "rgb", quality=plan.jpeg_quality)
-        return prepared
-
-    def prepare_example(example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-        if config.skip_corrupt_images:
-            prepared, weight = decode_or_zeros(example["image"], decode)
-        else:
-            prepared, weight = decode(example["image"]), tf.ones([])
-        return {**prepared, "label": example["label"], "weight": weight}
-
-    rows = (
-        dataset.stored_examples(start)
-        .map(
-            tf.autograph.experimental.do_not_convert(prepare_example),
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
-        )
-        .prefetch(tf.data.AUTOTUNE)
-        .as_numpy_iterator()
+    rows = read_squares(
+        dataset,
+        start,
+        plan.image_size,
+        dataset_dir=config.dataset_dir,
+        skip_corrupt_images=config.skip_corrupt_images,
+        jpeg_quality=plan.jpeg_quality,
     )
-    for position in range(start, dataset.num_examples):
-        try:
-            row = next(rows)
-        except tf.errors.InvalidArgumentError as error:
-            raise ValueError(
-                f"This image cannot be decoded: {_describe(dataset, position, config)}. "
-                f"({error_text(error).splitlines()[0]}) Replace it, or run the same command with "
-                "--skip_corrupt_images; what is prepared is kept."
-            ) from error
+    for position, row in enumerate(rows, start):
         is_decoded = row["weight"] > 0
         yield PreparedImage(
             position=position,
@@ -214,12 +189,6 @@ def _read_images(
             encoded=row["encoded"] if "encoded" in row else row["image"].tobytes(),
             label=int(row["label"]),
         )
-
-
-def _describe(dataset: ImageDataset, position: int, config: PreparationConfig) -> str:
-    """Tells a user where to find the image at a position of a split."""
-    split = f"{dataset.split}[{position}:{position + 1}]"
-    return dataset_factory.get_dataset(dataset.name, split, config.dataset_dir).describe(0)
 
 
 def _report(directory: PreparedDirectory, output_dir: str) -> DatasetStatistics:

@@ -16,8 +16,8 @@ import dataclasses
 import json
 import os
 import pathlib
-from collections.abc import Iterator, Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
@@ -25,7 +25,11 @@ import tensorflow as tf
 
 from nets import nets_factory
 from nets.nets_factory import NetworkFn
+from preprocessing import preprocessing_factory
+from preprocessing.pipeline import Preprocessing
 from slimzoo_registry import unknown_name_message
+from training import weight_conversion
+from weight_formats import is_weight_file, read_weights
 
 CHECKPOINT_NAME = "model.ckpt"
 _DESCRIPTION_NAME = "model.json"
@@ -71,14 +75,13 @@ class ModelDescription:
     @classmethod
     def load(cls, folder: str) -> ModelDescription | None:
         """Reads the `model.json` of `folder`, or of the train_dir above; None if there is none."""
-        for place in (folder, os.path.dirname(os.path.abspath(folder))):
-            path = os.path.join(place, _DESCRIPTION_NAME)
-            if os.path.exists(path):
-                try:
-                    return cls(**json.loads(pathlib.Path(path).read_text()))
-                except (ValueError, TypeError) as error:
-                    raise ValueError(f"{path} is damaged or of another version: {error}") from error
-        return None
+        path = _find_beside(folder, _DESCRIPTION_NAME)
+        if path is None:
+            return None
+        try:
+            return cls(**json.loads(pathlib.Path(path).read_text()))
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{path} is damaged or of another version: {error}") from error
 
     def build(self, dtype_policy: str = "float32", is_training: bool = False) -> NetworkFn:
         """Builds the network, with new weights."""
@@ -89,6 +92,37 @@ class ModelDescription:
             dtype_policy=dtype_policy,
             **self.network_options,
         )
+
+    def make_preprocessing(self, folder: str, is_training: bool) -> Preprocessing:
+        """Makes the pipeline that feeds the network.
+
+        Args:
+          folder: the train_dir, or the folder of a checkpoint in it, which has its mean image.
+          is_training: whether it augments.
+
+        Raises:
+          ValueError: if the mean image is not there.
+        """
+        options = dict(self.preprocessing_options)
+        if options.get("mean_image"):
+            options["mean_image"] = _find_beside(folder, options["mean_image"])
+            if options["mean_image"] is None:
+                raise ValueError(
+                    f"{folder} has no {self.preprocessing_options['mean_image']}, the mean image "
+                    "that this network was trained with; copy it along with the checkpoint."
+                )
+        return preprocessing_factory.get_preprocessing(
+            self.preprocessing_name, is_training, **options
+        )
+
+
+def _find_beside(folder: str, name: str) -> str | None:
+    """The file of a run that is in a folder, or in the train_dir above; None if there is none."""
+    for place in (folder, os.path.dirname(os.path.abspath(folder))):
+        path = os.path.join(place, name)
+        if os.path.exists(path):
+            return path
+    return None
 
 
 def find_checkpoint(path: str | None) -> str:
@@ -136,15 +170,24 @@ def latest_checkpoint(folder: str) -> str | None:
 
 @dataclasses.dataclass(frozen=True)
 class RestoreReport:
-    """Which variables were set from a checkpoint: names, or names and the reason why not."""
+    """Which variables were set from a checkpoint: names, or names and the reason why not.
+
+    Attributes:
+      checkpoint: or file of weights.
+      restored: names of variables.
+      skipped: why the others were not.
+      unexpected: what a file of weights holds and the network has not.
+    """
 
     checkpoint: str
     restored: list[str]
     skipped: dict[str, str]
+    unexpected: list[str] = dataclasses.field(default_factory=list)
 
     def __str__(self) -> str:
         lines = [f"Restored {len(self.restored)} variables from {self.checkpoint}."]
         lines += [f"  left as initialised: {name} ({why})" for name, why in self.skipped.items()]
+        lines += [f"  not used: {name}" for name in self.unexpected]
         return "\n".join(lines)
 
 
@@ -156,11 +199,13 @@ def restore_network(
     ignore_missing: bool = False,
     skip_other_head: bool = False,
     use_moving_average: bool = False,
+    bgr_to_rgb: bool = False,
 ) -> RestoreReport:
     """Sets a network's variables from a checkpoint, by their TF-Slim names.
 
-    Takes checkpoints of this package, and those of TF-Slim, which have the same names. Either all
-    variables that are to be restored are, or none is.
+    Takes checkpoints of this package, those of TF-Slim, which have the same names, and the files
+    of other frameworks that `weight_formats` reads. Either all variables that are to be restored
+    are, or none is.
 
     Args:
       network_fn: the network.
@@ -169,6 +214,7 @@ def restore_network(
       ignore_missing: whether variables that the checkpoint lacks keep their values.
       skip_other_head: whether a last layer for another number of classes keeps its values.
       use_moving_average: whether to take moving averages where the checkpoint has them.
+      bgr_to_rgb: whether to reverse the input channels of the first layer of a weight file.
 
     Returns:
       What was restored and what was not.
@@ -178,10 +224,9 @@ def restore_network(
         other shapes; or if a scope excludes nothing.
     """
     prefix = find_checkpoint(checkpoint_path)
-    with damage_explained(prefix):
-        reader = tf.train.load_checkpoint(prefix)
-    shapes = reader.get_variable_to_shape_map()
     variables = network_fn.variables
+    source = _open(prefix, network_fn, bgr_to_rgb)
+    shapes = source.shapes
     excluded = select_scopes("checkpoint_exclude_scopes", variables, exclude_scopes or [])
     head = next(reversed(variables)).rpartition("/")[0] if variables else ""
 
@@ -207,12 +252,45 @@ def restore_network(
         else:
             keys[name] = key
     if wrong:
-        raise ValueError(_mismatch(prefix, network_fn.name, wrong, list(shapes)))
+        raise ValueError(_mismatch(prefix, network_fn.name, wrong, source))
     with damage_explained(prefix):
-        values = {name: reader.get_tensor(key) for name, key in keys.items()}
+        values = {name: source.read(key) for name, key in keys.items()}
     for name, value in values.items():
         variables[name].assign(value)
-    return RestoreReport(prefix, list(values), skipped)
+    return RestoreReport(prefix, list(values), skipped, source.unexpected)
+
+
+class _Source(NamedTuple):
+    """Where values come from: shapes by name, a function that reads one, and what is left over."""
+
+    shapes: Mapping[str, Any]
+    read: Callable[[str], Any]
+    unexpected: list[str]
+
+
+def _open(prefix: str, network_fn: NetworkFn, bgr_to_rgb: bool) -> _Source:
+    if not os.path.exists(prefix + ".index") and not _is_tensorflow_v1(prefix):
+        weights = read_weights(prefix)
+        values, unexpected = weight_conversion.converted(network_fn, weights, bgr_to_rgb)
+        return _Source(
+            {name: list(value.shape) for name, value in values.items()},
+            values.__getitem__,
+            [f"{name} {list(weights.tensors[name].shape)}" for name in unexpected],
+        )
+    with damage_explained(prefix):
+        reader = tf.train.load_checkpoint(prefix)
+        return _Source(reader.get_variable_to_shape_map(), reader.get_tensor, [])
+
+
+def _is_tensorflow_v1(path: str) -> bool:
+    """Whether a single file is a checkpoint that TensorFlow can read."""
+    if is_weight_file(path):
+        return False
+    try:
+        tf.train.load_checkpoint(path)
+    except (tf.errors.OpError, RuntimeError, ValueError):
+        return False
+    return True
 
 
 def select_scopes(flag: str, variables: Mapping[str, Any], scopes: list[str]) -> list[str]:
@@ -273,13 +351,15 @@ def _find_key(name: str, shapes: Mapping[str, Any], use_moving_average: bool) ->
     return next((key for key in keys if key in shapes), None)
 
 
-def _mismatch(prefix: str, network: str, wrong: list[str], keys: list[str]) -> str:
-    shown = "\n".join(f"  {line}" for line in wrong[:8])
-    more = f"\n  and {len(wrong) - 8} more" if len(wrong) > 8 else ""
+def _mismatch(prefix: str, network: str, wrong: list[str], source: _Source) -> str:
+    wrong = wrong + [f"{name} is in it, and {network} has no such" for name in source.unexpected]
+    shown = "\n".join(f"  {line}" for line in wrong[:20])
+    more = f"\n  and {len(wrong) - 20} more" if len(wrong) > 20 else ""
+    keys = list(source.shapes)
     ours = [key.removeprefix("network/") for key in keys if key.startswith("network/")]
     held = sorted({key.split(".S")[0].split("/")[0] for key in ours or keys})
+    holds = f"It holds variables of: {', '.join(held[:6])}. " if held else ""
     return (
         f"The checkpoint {prefix} does not fit {network}:\n{shown}{more}\n"
-        f"It holds variables of: {', '.join(held[:6])}. Give the network it was trained with, "
-        "exclude scopes, or ignore missing variables."
+        f"{holds}Give the network it was trained with, exclude scopes, or ignore missing variables."
     )

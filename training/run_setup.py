@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import os
 import pathlib
+import shutil
+from typing import Any
 
 from image_datasets import dataset_factory
 from image_datasets.image_dataset import ImageDataset
 from nets import nets_factory
 from preprocessing import preprocessing_factory
-from preprocessing.pipeline import Preprocessing
 from training import command_line, run_directory
 from training.configuration import TrainingConfig, parse_options
+from training.dataset_statistics import MEAN_IMAGE_NAME, load_statistics, mean_image_path
 from training.learning_rates import decay_types
 from training.optimizers import optimizers
 from training.run_directory import ModelDescription
@@ -41,13 +43,6 @@ def validation_dataset(config: TrainingConfig) -> ImageDataset | None:
     return dataset_factory.get_dataset(config.dataset_name, split, config.dataset_dir)
 
 
-def make_preprocessing(description: ModelDescription, is_training: bool) -> Preprocessing:
-    """The pipeline that the description names."""
-    return preprocessing_factory.get_preprocessing(
-        description.preprocessing_name, is_training, **description.preprocessing_options
-    )
-
-
 def describe(
     config: TrainingConfig, dataset: ImageDataset, validation_dataset: ImageDataset | None
 ) -> ModelDescription:
@@ -63,16 +58,21 @@ def describe(
     if validation_dataset is not None:
         check_classes(class_names, validation_dataset, config.labels_offset)
     check_classes(class_names, dataset, config.labels_offset)
+    options = parse_options(
+        "preprocessing_options",
+        config.preprocessing_options,
+        preprocessing_factory.get_options(preprocessing_name),
+    )
+    if config.dataset_statistics:
+        options = {**_statistics_options(config.dataset_statistics, preprocessing_name), **options}
+    if options.get("mean_image"):
+        options["mean_image"] = MEAN_IMAGE_NAME  # the copy that goes with the run
     description = ModelDescription(
         model_name=config.model_name,
         network_options=parse_options("network_options", config.network_options, network.options),
         class_names=class_names,
         preprocessing_name=preprocessing_name,
-        preprocessing_options=parse_options(
-            "preprocessing_options",
-            config.preprocessing_options,
-            preprocessing_factory.get_options(preprocessing_name),
-        ),
+        preprocessing_options=options,
         image_size=config.train_image_size or network.default_image_size,
         labels_offset=config.labels_offset,
         dataset_name=config.dataset_name,
@@ -81,8 +81,37 @@ def describe(
         network_module=config.network_module,
         moving_average_decay=config.moving_average_decay,
     )
-    make_preprocessing(description, is_training=True)  # says so now if an option does not exist
+    # Says so now if an option has a bad value.
+    preprocessing_factory.get_preprocessing(preprocessing_name, True, **options)
     return description
+
+
+def _statistics_options(path: str, preprocessing_name: str) -> dict[str, Any]:
+    """What of a dataset's statistics a pipeline has options for."""
+    statistics = load_statistics(os.path.expanduser(path))
+    found = {
+        "mean_rgb": statistics.mean_rgb,
+        "colour_deviations": statistics.colour_deviations,
+        "colour_components": statistics.colour_components,
+        "mean_image": mean_image_path(path),
+    }
+    known = preprocessing_factory.get_options(preprocessing_name)
+    taken = {name: value for name, value in found.items() if name in known}
+    if not taken:
+        raise ValueError(
+            f"--dataset_statistics is given, but the preprocessing {preprocessing_name!r} takes "
+            f"none of {', '.join(found)}; it has {', '.join(known)}."
+        )
+    return taken
+
+
+def _mean_image_source(config: TrainingConfig) -> str | None:
+    """The mean image that a user gave, directly or with other statistics."""
+    for option in config.preprocessing_options:
+        name, _, value = (part.strip() for part in option.partition("="))
+        if name == "mean_image":
+            return os.path.expanduser(value)
+    return mean_image_path(config.dataset_statistics) if config.dataset_statistics else None
 
 
 def _absolute(folder: str | None) -> str | None:
@@ -104,6 +133,15 @@ def prepare_train_dir(config: TrainingConfig, description: ModelDescription) -> 
         raise ValueError(f"--train_dir {train_dir} cannot be written: {error.strerror}.") from error
     if not os.access(train_dir, os.W_OK):
         raise ValueError(f"--train_dir {train_dir} cannot be written: Permission denied.")
+    copied = os.path.join(train_dir, MEAN_IMAGE_NAME)
+    if description.preprocessing_options.get("mean_image") and not os.path.exists(copied):
+        source = str(_mean_image_source(config))
+        try:
+            shutil.copyfile(source, copied)
+        except OSError as error:
+            raise ValueError(
+                f"The mean image {source} cannot be read: {error.strerror}."
+            ) from error
     earlier = ModelDescription.load(train_dir)
     if earlier is not None and run_directory.latest_checkpoint(train_dir):
         _check_same_run(earlier, description, train_dir)

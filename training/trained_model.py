@@ -6,10 +6,11 @@ import dataclasses
 import importlib
 import os
 import sys
+from collections.abc import Sequence
 
 from image_datasets.image_dataset import ImageDataset
+from nets import nets_factory
 from nets.nets_factory import NetworkFn
-from preprocessing import preprocessing_factory
 from preprocessing.pipeline import Preprocessing
 from training import run_directory
 from training.run_directory import ModelDescription, RestoreReport
@@ -31,34 +32,76 @@ def load_trained_model(
     use_moving_average: bool = True,
     network_module: list[str] | None = None,
     dtype_policy: str = "float32",
+    model_name: str | None = None,
+    class_names: Sequence[str] | None = None,
+    bgr_to_rgb: bool = False,
 ) -> TrainedModel:
-    """Rebuilds the network of a run and restores its weights.
+    """Rebuilds the network of a run and restores its weights, or takes a file of weights.
 
     Args:
       checkpoint_path: a train_dir or a checkpoint in one.
       use_moving_average: takes the weights' moving averages if the run kept them.
       network_module: modules to import besides those that the run imported.
       dtype_policy: of Keras; `bfloat16` casts the weights once, `mixed_bfloat16` at each call.
+      model_name: what network weights without a model.json are of.
+      class_names: of its outputs, in that case.
+      bgr_to_rgb: whether to reverse the input channels of a weight file's first layer.
 
     Raises:
-      ValueError: if there is no such checkpoint or it does not fit its model.json.
+      ValueError: if there is no such checkpoint or it does not fit its model.json, or the network
+        is not known.
     """
     prefix = run_directory.find_checkpoint(checkpoint_path)
     description = ModelDescription.load(os.path.dirname(prefix))
+    import_modules([*(description.network_module if description else []), *(network_module or [])])
     if description is None:
+        description = describe_weights(prefix, model_name, class_names)
+    elif model_name and model_name != description.model_name:
         raise ValueError(
-            f"There is no model.json beside {prefix}, which says what network it is. Training "
-            "writes it; copy it along with the checkpoint."
+            f"--model_name is {model_name}, but {prefix} holds a run of {description.model_name}."
         )
-    import_modules([*description.network_module, *(network_module or [])])
     network_fn = description.build(dtype_policy=dtype_policy)
     report = run_directory.restore_network(
-        network_fn, prefix, use_moving_average=use_moving_average
+        network_fn, prefix, use_moving_average=use_moving_average, bgr_to_rgb=bgr_to_rgb
     )
-    preprocessing = preprocessing_factory.get_preprocessing(
-        description.preprocessing_name, is_training=False, **description.preprocessing_options
-    )
+    preprocessing = description.make_preprocessing(os.path.dirname(prefix), is_training=False)
     return TrainedModel(network_fn, description, preprocessing, report)
+
+
+def describe_weights(
+    path: str, model_name: str | None, class_names: Sequence[str] | None
+) -> ModelDescription:
+    """Describes weights that come without a model.json, by the network's own defaults.
+
+    Raises:
+      ValueError: if the network or its classes are not given.
+    """
+    if not model_name:
+        raise ValueError(
+            f"There is no model.json beside {path}, which says what network it is. Training writes "
+            "it: copy it along with the checkpoint. For weights of another framework give "
+            "--model_name."
+        )
+    if class_names is None:
+        raise ValueError(
+            f"{path} does not say what its classes are called: give --dataset_name, whose classes "
+            "they are."
+        )
+    network = nets_factory.networks[model_name]
+    return ModelDescription(
+        model_name=model_name,
+        network_options={},
+        class_names=list(class_names),
+        preprocessing_name=network.preprocessing_name,
+        preprocessing_options={},
+        image_size=network.default_image_size,
+        labels_offset=0,
+        dataset_name="",
+        dataset_dir=None,
+        validation_split_name=None,
+        network_module=[],
+        moving_average_decay=None,
+    )
 
 
 def check_classes(class_names: list[str], dataset: ImageDataset, labels_offset: int) -> None:

@@ -15,7 +15,7 @@ import tensorflow as tf
 
 from image_datasets import dataset_factory
 from image_datasets.image_dataset import ImageDataset
-from nets.nets_factory import NetworkFn
+from nets.nets_factory import NetworkFn, networks
 from training import (
     command_line,
     devices,
@@ -34,6 +34,7 @@ from training.reporting import Reporter
 from training.run_directory import CHECKPOINT_NAME, ModelDescription
 from training.train_step import DTYPE_POLICIES, TrainStep
 from training.trained_model import import_modules
+from training.variable_factors import VariableFactors
 
 
 def train(config: TrainingConfig) -> str:
@@ -55,6 +56,7 @@ def train(config: TrainingConfig) -> str:
     devices.per_replica_batch_size(config.batch_size, strategy)
     import_modules(config.network_module)
     run_setup.check_names(config)
+    config = config.with_defaults(networks[config.model_name].hyperparameters)
     keras.utils.set_random_seed(config.seed)
     dataset = dataset_factory.get_dataset(
         config.dataset_name, config.dataset_split_name, config.dataset_dir
@@ -100,16 +102,28 @@ class Trainer:
             1, round(config.num_epochs * self._steps_per_epoch)
         )
         self._learning_rate = LearningRate(config, self._steps_per_epoch, self._num_steps)
-        self._train_preprocessing = run_setup.make_preprocessing(
-            description, is_training=config.augment
-        )
+        self._train_preprocessing = description.make_preprocessing(train_dir, config.augment)
         with strategy.scope():
             self.network_fn = description.build(
                 dtype_policy=DTYPE_POLICIES[config.mixed_precision], is_training=True
             )
             _check_one_row_an_image(self.network_fn)
-            self._trainable = self._select_trainable()
-            self.optimizer = make_optimizer(config)
+            trainable = self._select_trainable()
+            self._trainable = list(trainable.values())
+            self._rate_factors = VariableFactors(
+                "learning_rate_factors", config.learning_rate_factors, trainable
+            )
+            decay_factors = VariableFactors(
+                "weight_decay_factors", config.weight_decay_factors, trainable, False
+            )
+            # On the devices, because they can change while the step does not.
+            self._rate_factors_now = (
+                tf.Variable(self._rate_factors.at(0), trainable=False, dtype=tf.float32)
+                if self._rate_factors
+                else None
+            )
+            self._rate_factors_then: list[float] = []
+            self.optimizer = make_optimizer(config, decay_factors.at(0), self._rate_factors_now)
             self.optimizer.build(self._trainable)
             self._averages = (
                 {
@@ -137,7 +151,7 @@ class Trainer:
         if validation_dataset is not None:
             self._evaluator = Evaluator(
                 self.network_fn,
-                run_setup.make_preprocessing(description, is_training=False),
+                description.make_preprocessing(train_dir, is_training=False),
                 validation_dataset,
                 strategy,
                 batch_size=config.batch_size,
@@ -257,6 +271,11 @@ class Trainer:
         return self._strategy.experimental_distribute_dataset(batches)
 
     def _train_on(self, batch: Example, rate: float) -> None:
+        if self._rate_factors_now is not None:
+            factors = self._rate_factors.at(int(self._step) / self._steps_per_epoch)
+            if factors != self._rate_factors_then:
+                self._rate_factors_now.assign(factors)
+                self._rate_factors_then = factors
         step = tf.cast(self._step, tf.int32)
         self._pending.append(self._train_step(batch, tf.constant(rate), step))
 
@@ -346,7 +365,7 @@ class Trainer:
                 average.assign(self.network_fn.variables[name].value)
             print(report)
 
-    def _select_trainable(self) -> list[keras.Variable]:
+    def _select_trainable(self) -> dict[str, keras.Variable]:
         variables = self.network_fn.variables
         scopes = self._config.trainable_scopes
         names = (
@@ -354,7 +373,7 @@ class Trainer:
             if scopes
             else list(variables)
         )
-        return [variables[name] for name in names if variables[name].trainable]
+        return {name: variables[name] for name in names if variables[name].trainable}
 
     def _announce(self, first_step: int) -> None:
         description, config = self._description, self._config

@@ -79,6 +79,6 @@ def test_plateau_state_carries_over():
     ],
 )
 def test_what_does_not_fit_is_named(options, message):
-    config = dataclasses.replace(TrainingConfig(), **options)
+    config = dataclasses.replace(TrainingConfig().with_defaults({}), **options)
     with pytest.raises(ValueError, match=message):
         LearningRate(config, 10.0, 100)

@@ -16,7 +16,7 @@ INCREMENTAL = sorted(set(optimizers) - {"ftrl"})
 
 def make(**options):
     variables = [keras.Variable(WEIGHTS, name="kernel"), keras.Variable(BIASES, name="bias")]
-    optimizer = make_optimizer(TrainingConfig(**options))
+    optimizer = make_optimizer(TrainingConfig(**options).with_defaults({}))
     optimizer.build(variables)
     return optimizer, variables
 
@@ -112,4 +112,4 @@ def test_float16_scales_the_loss_and_undoes_it():
 
 def test_an_unknown_name_is_answered_with_the_nearest():
     with pytest.raises(ValueError, match=r"Unknown optimizer .* Did you mean 'momentum'"):
-        make_optimizer(TrainingConfig(optimizer="momentun"))
+        make_optimizer(TrainingConfig(optimizer="momentun").with_defaults({}))

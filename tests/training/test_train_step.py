@@ -34,7 +34,7 @@ def make_batch(size=4, weight=None):
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.3])
 def test_the_loss_is_the_cross_entropy_of_the_logits_before_the_update(smoothing):
-    config = TrainingConfig(batch_size=4, label_smoothing=smoothing)
+    config = TrainingConfig(batch_size=4, label_smoothing=smoothing).with_defaults({})
     step, network_fn = make_step(config)
     batch = make_batch()
     images = get_preprocessing("alexnet").device(batch)
@@ -51,7 +51,7 @@ def test_the_loss_is_the_cross_entropy_of_the_logits_before_the_update(smoothing
 
 
 def test_an_example_of_weight_0_has_no_influence():
-    config = TrainingConfig(batch_size=4)
+    config = TrainingConfig(batch_size=4).with_defaults({})
     batches = [make_batch(weight=[1.0, 1.0, 0.0, 1.0]) for _ in range(2)]
     noise = tf.one_hot(2, 4)[:, None, None, None] * 90
     batches[1]["image"] = tf.cast(tf.cast(batches[1]["image"], tf.float32) * 0.6 + noise, tf.uint8)
@@ -71,7 +71,7 @@ def test_an_example_of_weight_0_has_no_influence():
 
 def test_replicas_drop_different_activations():
     """Two replicas with the same images: their losses differ by nothing but what is dropped."""
-    config = TrainingConfig(batch_size=2)
+    config = TrainingConfig(batch_size=2).with_defaults({})
     step, network_fn = make_step(config, replicas=2)
     generator = np.random.default_rng(1)
     for variable in network_fn.variables.values():
@@ -88,7 +88,9 @@ def test_replicas_drop_different_activations():
 
 
 def test_an_overflow_on_any_replica_skips_the_step_on_all():
-    config = TrainingConfig(batch_size=2, mixed_precision="float16", weight_decay=0.0)
+    config = TrainingConfig(
+        batch_size=2, mixed_precision="float16", weight_decay=0.0
+    ).with_defaults({})
     step, network_fn = make_step(config, replicas=2)
     before = {name: variable.numpy() for name, variable in network_fn.variables.items()}
     strategy = step._strategy

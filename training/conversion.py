@@ -1,0 +1,128 @@
+"""The driver that turns weights of other frameworks into a checkpoint of this package."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+
+import numpy as np
+import tensorflow as tf
+
+from image_datasets import dataset_factory
+from image_datasets.shape_drawing import draw_shape
+from nets import nets_factory
+from nets.nets_factory import NetworkFn
+from preprocessing import preprocessing_factory
+from training import run_directory
+from training.command_line import beside_this_program
+from training.configuration import parse_options
+from training.run_directory import CHECKPOINT_NAME, RestoreReport
+from training.tool_configuration import ConversionConfig
+from training.trained_model import describe_weights, import_modules
+
+_SAMPLES = ("star", "heart", "arrow", "ring")
+
+
+def convert(config: ConversionConfig) -> RestoreReport:
+    """Runs the driver: writes a checkpoint and a model.json, and says what the conversion changed.
+
+    Raises:
+      ValueError: if something in the configuration does not exist or does not fit, or the file is
+        not of a known format, damaged, or of another network; nothing is written then.
+      OSError: if the output cannot be written.
+    """
+    for flag in ("checkpoint_path", "model_name", "output_dir"):
+        if not getattr(config, flag):
+            raise ValueError(f"--{flag} is not given; --help says what it takes.")
+    output_dir = os.path.abspath(os.path.expanduser(str(config.output_dir)))
+    if os.path.exists(output_dir) and (not os.path.isdir(output_dir) or os.listdir(output_dir)):
+        raise ValueError(
+            f"{output_dir} exists already and is not overwritten. Remove it, or give another "
+            "--output_dir."
+        )
+    import_modules(config.network_module)
+    network = nets_factory.networks[str(config.model_name)]
+    path = run_directory.find_checkpoint(config.checkpoint_path)
+    class_names = _class_names(config)
+    description = dataclasses.replace(
+        describe_weights(path, config.model_name, class_names),
+        network_options=parse_options("network_options", config.network_options, network.options),
+        network_module=config.network_module,
+        dataset_name=config.dataset_name or "imagenet2012",
+        dataset_dir=config.dataset_dir,
+    )
+    network_fn = description.build()
+    report = run_directory.restore_network(
+        network_fn,
+        path,
+        exclude_scopes=config.checkpoint_exclude_scopes,
+        ignore_missing=config.ignore_missing_vars,
+        bgr_to_rgb=config.bgr_to_rgb,
+    )
+    print(report)
+    print(_differences(config, path, network_fn))
+
+    os.makedirs(output_dir, exist_ok=True)
+    checkpoint = tf.train.Checkpoint(
+        network=run_directory.tensorflow_variables(network_fn.variables)
+    )
+    prefix = checkpoint.write(os.path.join(output_dir, f"{CHECKPOINT_NAME}-0"))
+    description.save(output_dir)
+    print(f"Written: {prefix}, with model.json. Next:")
+    for driver in ("eval_image_classifier", "export_saved_model"):
+        print(f"  {beside_this_program(driver)} --checkpoint_path={output_dir}")
+    return report
+
+
+def _class_names(config: ConversionConfig) -> tuple[str, ...]:
+    return dataset_factory.class_names(
+        config.dataset_name or "imagenet2012", config.dataset_dir if config.dataset_name else None
+    )
+
+
+def _differences(config: ConversionConfig, path: str, network_fn: NetworkFn) -> str:
+    """Says what the network and its preprocessing change, each measured by itself.
+
+    The network: both are given the same pixels. The preprocessing: the network is given the same
+    pictures through either pipeline.
+    """
+    if config.source_model_name in (None, config.model_name):
+        return (
+            "Modelling difference: none, the weights are of this network. Preprocessing "
+            f"difference: none, it has the one they were trained with ({_pipeline(network_fn)})."
+        )
+    source_fn = nets_factory.get_network_fn(
+        str(config.source_model_name), num_classes=network_fn.num_classes
+    )
+    run_directory.restore_network(source_fn, path)
+    own, source = (_sample_images(fn) for fn in (network_fn, source_fn))
+    given = source[..., ::-1] if config.bgr_to_rgb else source
+    expected = source_fn(source)[0]
+    return (
+        f"Modelling difference ({source_fn.name} to {network_fn.name}, the same pixels): logits "
+        f"are {_apart(network_fn(given)[0], expected)}.\n"
+        f"Preprocessing difference ({_pipeline(source_fn)} to {_pipeline(network_fn)}, "
+        f"{network_fn.name} on the same pictures): logits are "
+        f"{_apart(network_fn(own)[0], network_fn(given)[0])}."
+    )
+
+
+def _pipeline(network_fn: NetworkFn) -> str:
+    return f"`{network_fn.preprocessing_name}`"
+
+
+def _sample_images(network_fn: NetworkFn) -> tf.Tensor:
+    """Drawn pictures as the network's own preprocessing gives them."""
+    preprocess = preprocessing_factory.get_preprocessing(network_fn.preprocessing_name)
+    size = network_fn.default_image_size
+    generator = np.random.default_rng(0)
+    return tf.stack([preprocess(draw_shape(shape, generator), size, size) for shape in _SAMPLES])
+
+
+def _apart(logits: tf.Tensor, others: tf.Tensor) -> str:
+    """How far logits are from others, beside how far those are spread."""
+    distance = np.abs(logits.numpy() - others.numpy())
+    return (
+        f"{distance.max():.2g} apart at most and {distance.mean():.2g} on average, where their "
+        f"standard deviation is {others.numpy().std():.2g}"
+    )

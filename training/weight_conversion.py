@@ -1,0 +1,102 @@
+"""Brings weights of other frameworks into the layouts and names of this package's networks."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from nets.nets_factory import NetworkFn
+from weight_formats import WeightFile
+
+# torchvision's modules, counted through ReLUs, pools and dropout.
+_TORCHVISION_LAYERS = {
+    "features.0": "conv1",
+    "features.3": "conv2",
+    "features.6": "conv3",
+    "features.8": "conv4",
+    "features.10": "conv5",
+    "classifier.1": "fc6",
+    "classifier.4": "fc7",
+    "classifier.6": "fc8",
+}
+_KINDS = {
+    **dict.fromkeys(("weights", "weight", "kernel", "W", "0"), "weights"),
+    **dict.fromkeys(("biases", "bias", "b", "1"), "biases"),
+}
+
+
+def converted(
+    network_fn: NetworkFn, weights: WeightFile, bgr_to_rgb: bool = False
+) -> tuple[dict[str, np.ndarray], list[str]]:
+    """Gives a file's tensors the names and layouts of a network.
+
+    Args:
+      network_fn: the network.
+      weights: of any format.
+      bgr_to_rgb: whether the first layer's input channels are reversed, so that weights that were
+        trained on BGR take RGB (or the other way round).
+
+    Returns:
+      float32 arrays by the network's variable names, those that the file has; and the names in the
+      file that none of them took.
+    """
+    shapes = {name: tuple(variable.shape) for name, variable in network_fn.variables.items()}
+    layers = list(dict.fromkeys(name.split("/")[-2] for name in shapes))
+    sources = _by_order(weights, layers) if weights.format == "keras" else _by_name(weights)
+    values, unexpected = {}, []
+    for source, target in sources.items():
+        name = f"{network_fn.name}/{target}"
+        if name not in shapes:
+            unexpected.append(source)
+            continue
+        values[name] = _laid_out(
+            np.asarray(weights.tensors[source], np.float32), shapes[name], weights.format
+        )
+    first = next(iter(shapes))
+    if bgr_to_rgb and first in values:
+        values[first] = np.ascontiguousarray(values[first][:, :, ::-1])
+    return values, unexpected
+
+
+def _by_name(weights: WeightFile) -> dict[str, str]:
+    """The layer and kind ("conv1/weights") that each tensor's name says."""
+    named = {}
+    for source in weights.tensors:
+        layer, _, kind = source.replace("/", ".").rpartition(".")
+        layer = re.sub(r"^module\.", "", layer)  # of a model that was trained on several GPUs
+        named[source] = f"{_TORCHVISION_LAYERS.get(layer, layer)}/{_KINDS.get(kind, kind)}"
+    return named
+
+
+def _by_order(weights: WeightFile, layers: list[str]) -> dict[str, str]:
+    """Layers in their order, convolutions first: in Keras' files they have numbers for names."""
+
+    def order(layer: str) -> tuple[bool, int]:
+        kind, _, number = layer.rpartition("_")
+        return ("dense" in layer, int(number) if kind and number.isdecimal() else 0)
+
+    found = dict.fromkeys(source.rpartition("/")[0] for source in weights.tensors)
+    with_variables = sorted(found, key=order)
+    targets = dict(zip(with_variables, layers, strict=False))
+    named = {}
+    for source in weights.tensors:
+        layer, _, kind = source.rpartition("/")
+        named[source] = f"{targets.get(layer, layer)}/{_KINDS.get(kind, kind)}"
+    return named
+
+
+def _laid_out(tensor: np.ndarray, shape: tuple[int, ...], file_format: str) -> np.ndarray:
+    """Brings a tensor into [height, width, in, out], or leaves it if it cannot become `shape`."""
+    channels_first = file_format in ("caffemodel", "torch", "safetensors")
+    if len(shape) != 4:
+        return tensor.reshape(shape) if tensor.size == np.prod(shape) else tensor
+    height, width, inputs, outputs = shape
+    if tensor.ndim == 4 and channels_first:
+        return tensor.transpose(2, 3, 1, 0)
+    if tensor.ndim == 2 and tensor.size == np.prod(shape):
+        if channels_first:
+            # [out, in], of which a 6x6 map was flattened channel by channel.
+            return tensor.reshape(outputs, inputs, height, width).transpose(2, 3, 1, 0)
+        return tensor.reshape(shape)  # [in, out], flattened position by position
+    return tensor

@@ -1,0 +1,37 @@
+"""Keras' `.weights.h5`: each layer's variables, by the layer's name in the file."""
+
+from __future__ import annotations
+
+import re
+
+import h5py
+import numpy as np
+
+
+def read_keras(path: str) -> dict[str, np.ndarray]:
+    """Reads every layer's variables.
+
+    Returns:
+      Arrays by "layer/0", "layer/1", ...: the layer's name in the file ("conv2d_1") and the number
+      of the variable in it. Keras names layers in its files by class and number.
+
+    Raises:
+      ValueError: if it is no such file.
+    """
+    tensors: dict[str, np.ndarray] = {}
+
+    def visit(name: str, item: object) -> None:
+        found = re.fullmatch(r"(?:_layer_checkpoint_dependencies|layers)/(.+)/vars/(\d+)", name)
+        if found and isinstance(item, h5py.Dataset):
+            tensors[f"{found[1]}/{found[2]}"] = np.asarray(item)
+
+    try:
+        with h5py.File(path) as file:
+            file.visititems(visit)
+    except OSError as error:
+        raise ValueError(f"it cannot be read as HDF5: {error}") from error
+    if not tensors:
+        raise ValueError(
+            "it holds no layers as Keras 3 writes them (model.save_weights('x.weights.h5'))"
+        )
+    return tensors
