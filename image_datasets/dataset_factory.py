@@ -39,6 +39,22 @@ def get_dataset(name: str, split: str, dataset_dir: str | None = None) -> ImageD
     return tfds_source.load_tfds(name, split, dataset_dir, other_names=_OWN_NAMES)
 
 
+def class_names(name: str, dataset_dir: str | None = None) -> tuple[str, ...]:
+    """Returns the classes of a dataset in the order of its labels, without preparing it.
+
+    Args:
+      name: as in `get_dataset`.
+      dataset_dir: as in `get_dataset`.
+
+    Raises:
+      ValueError: as in `get_dataset`.
+    """
+    name = name.strip()
+    if name == "folder":
+        return tuple(folder_source.scan_folder(dataset_dir).class_names)
+    return tfds_source.class_names(name, dataset_dir, _OWN_NAMES)
+
+
 def default_validation_split(name: str, dataset_dir: str | None = None) -> str | None:
     """Returns the split to validate on: "validation", "val" or "test", or None without any.
 

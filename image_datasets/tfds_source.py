@@ -107,6 +107,18 @@ def prepared_builder(
     return builder
 
 
+def class_names(
+    name: str, data_dir: str | None, other_names: tuple[str, ...] = ()
+) -> tuple[str, ...]:
+    """The classes of a dataset, prepared if only that tells; arguments are those of `load_tfds`."""
+    builder = _find_prepared(name, data_dir) or _builder_from_code(name, data_dir, other_names)
+    _, label_key = _image_and_label_keys(name, builder.info)
+    names = tuple(builder.info.features[label_key].names)
+    if names == tuple(map(str, range(len(names)))):  # TFDS's stand-in for names it has not read yet
+        names = tuple(prepared_builder(name, data_dir, other_names).info.features[label_key].names)
+    return names
+
+
 def _find_prepared(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder | None:
     # What is on the disk comes before the source code, whose version may be newer: then TFDS
     # would download again. Neither the source code nor the network is needed here.

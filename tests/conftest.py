@@ -4,8 +4,11 @@ import training  # noqa: F401, I001 (sets TensorFlow's environment, so it comes 
 
 import pathlib
 
+import numpy as np
 import pytest
 import tensorflow as tf
+
+from weight_file_writers import arrays, write_caffemodel, write_safetensors  # noqa: F401
 
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
@@ -26,3 +29,15 @@ def real_data_dir() -> str:
     if not folder.is_dir():
         pytest.skip(f"there are no prepared datasets in {folder}")
     return str(folder)
+
+
+@pytest.fixture(scope="session")
+def noise():
+    """Makes float32 [batch, height, width, 3] of the range of pixels less their mean."""
+
+    def make(batch: int, height: int, width: int | None = None, seed: int = 0) -> tf.Tensor:
+        shape = (batch, height, width or height, 3)
+        values = np.random.default_rng(seed).uniform(-128, 128, shape)
+        return tf.constant(values, tf.float32)
+
+    return make

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import re
 
 import numpy as np
@@ -42,8 +43,7 @@ def converted(
       file that none of them took.
     """
     shapes = {name: tuple(variable.shape) for name, variable in network_fn.variables.items()}
-    layers = list(dict.fromkeys(name.split("/")[-2] for name in shapes))
-    sources = _by_order(weights, layers) if weights.format == "keras" else _by_name(weights)
+    sources = _by_order(weights, network_fn) if weights.format == "keras" else _by_name(weights)
     values, unexpected = {}, []
     for source, target in sources.items():
         name = f"{network_fn.name}/{target}"
@@ -69,21 +69,35 @@ def _by_name(weights: WeightFile) -> dict[str, str]:
     return named
 
 
-def _by_order(weights: WeightFile, layers: list[str]) -> dict[str, str]:
-    """Layers in their order, convolutions first: in Keras' files they have numbers for names."""
-
-    def order(layer: str) -> tuple[bool, int]:
-        kind, _, number = layer.rpartition("_")
-        return ("dense" in layer, int(number) if kind and number.isdecimal() else 0)
-
-    found = dict.fromkeys(source.rpartition("/")[0] for source in weights.tensors)
-    with_variables = sorted(found, key=order)
-    targets = dict(zip(with_variables, layers, strict=False))
+def _by_order(weights: WeightFile, network_fn: NetworkFn) -> dict[str, str]:
+    """What Keras' files call layers: their class and a number that counts those of it."""
+    found = list(dict.fromkeys(source.rpartition("/")[0] for source in weights.tensors))
+    own = _names_in_keras_files(network_fn)
+    if not set(found) <= set(own):
+        # Of another model: convolutions in their order, then what is called dense.
+        own = dict(zip(sorted(found, key=_order), own.values(), strict=False))
     named = {}
     for source in weights.tensors:
         layer, _, kind = source.rpartition("/")
-        named[source] = f"{targets.get(layer, layer)}/{_KINDS.get(kind, kind)}"
+        named[source] = f"{own.get(layer, layer)}/{_KINDS.get(kind, kind)}"
     return named
+
+
+def _names_in_keras_files(network_fn: NetworkFn) -> dict[str, str]:
+    """The layers with weights by what a file of the network's own weights calls them."""
+    counts: collections.Counter[str] = collections.Counter()
+    names = {}
+    for layer in network_fn.model.layers:
+        kind = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", type(layer).__name__).lower()
+        if layer.weights:
+            names[kind if not counts[kind] else f"{kind}_{counts[kind]}"] = layer.name
+        counts[kind] += 1
+    return names
+
+
+def _order(layer: str) -> tuple[bool, int]:
+    kind, _, number = layer.rpartition("_")
+    return ("dense" in layer, int(number) if kind and number.isdecimal() else 0)
 
 
 def _laid_out(tensor: np.ndarray, shape: tuple[int, ...], file_format: str) -> np.ndarray:
@@ -91,12 +105,15 @@ def _laid_out(tensor: np.ndarray, shape: tuple[int, ...], file_format: str) -> n
     channels_first = file_format in ("caffemodel", "torch", "safetensors")
     if len(shape) != 4:
         return tensor.reshape(shape) if tensor.size == np.prod(shape) else tensor
-    height, width, inputs, outputs = shape
+    height, width, channels, _ = shape
     if tensor.ndim == 4 and channels_first:
         return tensor.transpose(2, 3, 1, 0)
-    if tensor.ndim == 2 and tensor.size == np.prod(shape):
-        if channels_first:
-            # [out, in], of which a 6x6 map was flattened channel by channel.
-            return tensor.reshape(outputs, inputs, height, width).transpose(2, 3, 1, 0)
-        return tensor.reshape(shape)  # [in, out], flattened position by position
+    if tensor.ndim != 2:
+        return tensor
+    inputs = height * width * channels
+    if channels_first and tensor.shape[1] == inputs:
+        # [out, in], of which a map was flattened channel by channel.
+        return tensor.reshape(-1, channels, height, width).transpose(2, 3, 1, 0)
+    if not channels_first and tensor.shape[0] == inputs:
+        return tensor.reshape(height, width, channels, -1)  # flattened position by position
     return tensor

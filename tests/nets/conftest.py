@@ -2,7 +2,6 @@
 
 import functools
 
-import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -23,18 +22,6 @@ def built_for_features():
     return functools.cache(
         lambda name: nets_factory.get_network_fn(name, num_classes=None, global_pool=True)
     )
-
-
-@pytest.fixture(scope="session")
-def noise():
-    """Makes float32 [batch, height, width, 3] of the range of pixels less their mean."""
-
-    def make(batch: int, height: int, width: int | None = None, seed: int = 0) -> tf.Tensor:
-        shape = (batch, height, width or height, 3)
-        values = np.random.default_rng(seed).uniform(-128, 128, shape)
-        return tf.constant(values, tf.float32)
-
-    return make
 
 
 @pytest.fixture(scope="session")

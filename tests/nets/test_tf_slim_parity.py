@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from nets.nets_factory import get_network_fn
+from training.run_directory import restore_network
+
 slim_alexnet = pytest.importorskip("tf_slim.nets.alexnet")
 
 WEIGHT_DECAY = 5e-4
@@ -48,3 +51,20 @@ def test_logits_end_points_and_weight_decay_are_those_of_tf_slim(ours, run_slim,
         tolerance = 1e-5 * np.abs(slim_value).max()
         np.testing.assert_allclose(end_points[name], slim_value, atol=tolerance, err_msg=name)
     np.testing.assert_allclose(ours.regularization_loss(), slim_decay, rtol=1e-4)
+
+
+def test_a_checkpoint_that_tf_slim_wrote_loads_by_name_and_gives_its_logits(noise, tmp_path):
+    images = noise(2, 224, seed=1).numpy()
+    path = str(tmp_path / "alexnet_v2.ckpt")
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        with slim_alexnet.arg_scope(slim_alexnet.alexnet_v2_arg_scope(WEIGHT_DECAY)):
+            logits, _ = slim_alexnet.alexnet_v2(tf.constant(images), 7, is_training=False)
+        tf.compat.v1.train.get_or_create_global_step()  # checkpoints hold more than weights
+        session.run(tf.compat.v1.global_variables_initializer())
+        expected = session.run(logits)
+        tf.compat.v1.train.Saver().save(session, path)
+    network_fn = get_network_fn("alexnet_v2", 7)
+    report = restore_network(network_fn, path)
+    assert len(report.restored) == 16
+    assert not report.skipped
+    np.testing.assert_allclose(network_fn(images)[0], expected, atol=1e-4)

@@ -1,0 +1,323 @@
+"""Weights of other frameworks, from their files to an evaluation."""
+
+import dataclasses
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from nets import nets_factory
+from nets.nets_factory import get_network_fn
+from training import evaluation, run_directory, trained_model
+from training.configuration import EvaluationConfig
+from training.conversion import convert
+from training.run_directory import restore_network
+from training.tool_configuration import ConversionConfig
+
+
+@pytest.fixture
+def layers():
+    """Weights of cifarnet_18pct as Caffe keeps them: [out, in, height, width] and [out, in]."""
+    generator = np.random.default_rng(0)
+    shapes = {"conv1": (32, 3, 5, 5), "conv2": (32, 32, 5, 5), "conv3": (64, 32, 5, 5)}
+    kernels = {
+        name: generator.normal(size=shape, scale=(2 / np.prod(shape[1:])) ** 0.5)
+        for name, shape in shapes.items()
+    }
+    kernels["fc10"] = generator.normal(size=(10, 64 * 16), scale=0.05)
+    return {
+        name: [kernel.astype(np.float32), generator.normal(size=len(kernel)).astype(np.float32)]
+        for name, kernel in kernels.items()
+    }
+
+
+@pytest.fixture
+def weight_file(layers, write_caffemodel, tmp_path):
+    path = tmp_path / "cifar.caffemodel"
+    path.write_bytes(write_caffemodel(layers))
+    return str(path)
+
+
+def values_of(network_fn):
+    return {name: variable.numpy() for name, variable in network_fn.variables.items()}
+
+
+def test_layouts_become_those_of_tensorflow(weight_file, layers):
+    network_fn = get_network_fn("cifarnet_18pct", 10)
+    report = restore_network(network_fn, weight_file)
+    assert len(report.restored) == 8
+    values = values_of(network_fn)
+    kernel, bias = layers["conv2"]
+    np.testing.assert_array_equal(
+        values["cifarnet_18pct/conv2/weights"], kernel.transpose(2, 3, 1, 0)
+    )
+    np.testing.assert_array_equal(values["cifarnet_18pct/conv2/biases"], bias)
+    fc10 = layers["fc10"][0].reshape(10, 64, 4, 4)  # channels, rows, columns
+    assert values["cifarnet_18pct/fc10/weights"][1, 2, 3, 4] == fc10[4, 3, 1, 2]
+
+
+def test_bgr_to_rgb_reverses_the_first_layers_inputs_alone(weight_file):
+    network_fn = get_network_fn("cifarnet_18pct", 10)
+    restore_network(network_fn, weight_file)
+    before = values_of(network_fn)
+    restore_network(network_fn, weight_file, bgr_to_rgb=True)
+    after = values_of(network_fn)
+    first = "cifarnet_18pct/conv1/weights"
+    np.testing.assert_array_equal(after.pop(first), before.pop(first)[:, :, ::-1])
+    for name, value in after.items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+def test_what_is_missing_unexpected_or_of_another_shape_is_listed_and_nothing_is_loaded(
+    layers, write_caffemodel, tmp_path
+):
+    layers["conv4"] = layers.pop("conv3")
+    layers["fc10"] = [np.zeros((10, 64 * 9), np.float32), np.zeros(10, np.float32)]
+    path = tmp_path / "other.caffemodel"
+    path.write_bytes(write_caffemodel(layers))
+    network_fn = get_network_fn("cifarnet_18pct", 10)
+    before = values_of(network_fn)
+    with pytest.raises(ValueError, match="does not fit cifarnet_18pct") as error:
+        restore_network(network_fn, str(path))
+    message = str(error.value)
+    assert "cifarnet_18pct/conv3/weights is not in it" in message
+    assert "cifarnet_18pct/conv3/biases is not in it" in message
+    assert "conv4/weights [64, 32, 5, 5] is in it, and cifarnet_18pct has no such" in message
+    assert "fc10/weights has another shape: [10, 576] there, [4, 4, 64, 10] here" in message
+    for name, value in values_of(network_fn).items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+def test_missing_ones_can_be_ignored_and_scopes_excluded(layers, write_caffemodel, tmp_path):
+    del layers["conv3"]
+    layers["extra"] = [np.zeros((2, 2), np.float32)]
+    path = tmp_path / "part.caffemodel"
+    path.write_bytes(write_caffemodel(layers))
+    network_fn = get_network_fn("cifarnet_18pct", 10)
+    report = restore_network(
+        network_fn, str(path), ignore_missing=True, exclude_scopes=["cifarnet_18pct/fc10"]
+    )
+    assert len(report.restored) == 4
+    assert report.skipped["cifarnet_18pct/fc10/weights"] == "excluded"
+    assert report.skipped["cifarnet_18pct/conv3/weights"] == "not in the checkpoint"
+    assert report.unexpected == ["extra/weights [2, 2]"]
+    assert "not used: extra/weights [2, 2]" in str(report)
+
+
+def test_a_copied_keras_alexnet_loads_by_the_order_of_its_layers(noise, tmp_path):
+    keras.utils.set_random_seed(0)
+    lively = {"kernel_initializer": "he_normal", "bias_initializer": "normal"}
+    conv = lambda *arguments: keras.layers.Conv2D(*arguments, activation="relu", **lively)  # noqa: E731
+    dense = lambda units: keras.layers.Dense(units, activation="relu", **lively)  # noqa: E731
+    model = keras.Sequential(
+        [
+            keras.Input([224, 224, 3]),
+            *(conv(96, 11, 4), keras.layers.MaxPooling2D(2, 2)),
+            *(conv(256, 11), keras.layers.MaxPooling2D(2, 2)),
+            *(conv(384, 3), conv(384, 3), conv(256, 3), keras.layers.MaxPooling2D(2, 2)),
+            keras.layers.Flatten(),
+            *(dense(4096), keras.layers.Dropout(0.4), dense(4096), keras.layers.Dropout(0.4)),
+            *(dense(1000), keras.layers.Dropout(0.4), keras.layers.Dense(17, **lively)),
+        ]
+    )
+    path = str(tmp_path / "copied.weights.h5")
+    model.save_weights(path)
+    network_fn = get_network_fn("alexnet_keras", 17)
+    assert network_fn.model.count_params() == model.count_params()
+    report = restore_network(network_fn, path)
+    assert len(report.restored) == 18
+    assert not report.unexpected
+    images = noise(2, 224) / 64
+    expected = model(images).numpy()
+    np.testing.assert_allclose(network_fn(images)[0], expected, atol=1e-4 * np.ptp(expected))
+
+
+def test_a_networks_own_keras_weights_load(noise, tmp_path):
+    network_fn = get_network_fn("cifarnet_18pct", 10)
+    path = str(tmp_path / "own.weights.h5")
+    network_fn.model.save_weights(path)
+    other = get_network_fn("cifarnet_18pct", 10)
+    restore_network(other, path)
+    for name, value in values_of(network_fn).items():
+        np.testing.assert_array_equal(values_of(other)[name], value)
+
+
+def test_a_file_that_is_no_checkpoint_says_what_is_taken(tmp_path):
+    path = tmp_path / "notes.txt"
+    path.write_text("no weights at all, only a text of some length")
+    with pytest.raises(ValueError, match=r"notes\.txt is not known.*Caffe's \.caffemodel"):
+        restore_network(get_network_fn("cifarnet_18pct", 10), str(path))
+
+
+# ------------------------------------------------------------------ the driver
+
+
+@pytest.fixture
+def conversion(weight_file, tmp_path):
+    return ConversionConfig(
+        checkpoint_path=weight_file,
+        model_name="cifarnet_18pct",
+        dataset_name="shapes",  # ten classes, known without its images
+        output_dir=str(tmp_path / "converted"),
+    )
+
+
+def test_a_converted_checkpoint_is_a_trained_model(conversion, weight_file, capsys, noise):
+    convert(conversion)
+    output = capsys.readouterr().out
+    assert "Restored 8 variables" in output
+    assert "Modelling difference: none" in output
+    model = trained_model.load_trained_model(conversion.output_dir)
+    assert model.description.class_names[0] == "arrow"
+    expected = get_network_fn("cifarnet_18pct", 10)
+    restore_network(expected, weight_file)
+    images = noise(2, 32)
+    np.testing.assert_array_equal(model.network_fn(images)[0], expected(images)[0])
+
+
+def test_another_network_than_the_weights_were_trained_as_is_measured(conversion, capsys):
+    """The half network and the full one do not fit, but a network differs by its options alone."""
+    nets_factory.register_network(
+        default_image_size=32, minimum_image_size=25, preprocessing="cifar", name="no_norm"
+    )(_without_normalization)
+    try:
+        convert(
+            dataclasses.replace(
+                conversion, model_name="no_norm", source_model_name="cifarnet_18pct"
+            )
+        )
+    finally:
+        del nets_factory.networks._entries["no_norm"]
+    output = capsys.readouterr().out
+    modelling, preprocessing = (
+        next(line for line in output.splitlines() if line.startswith(start))
+        for start in ("Modelling difference", "Preprocessing difference")
+    )
+    assert "cifarnet_18pct to no_norm, the same pixels" in modelling
+    assert "`cifarnet` to `cifar`" in preprocessing
+    for line in (modelling, preprocessing):
+        assert float(line.split("logits are ")[1].split()[0]) > 0
+
+
+def _without_normalization(images, num_classes=10):
+    net, end_points = nets_factory.networks["cifarnet_18pct"].build(
+        images, num_classes, response_normalization=False
+    )
+    return net, end_points
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"checkpoint_path": None}, "--checkpoint_path is not given"),
+        ({"model_name": None}, "--model_name is not given"),
+        ({"output_dir": None}, "--output_dir is not given"),
+        ({"model_name": "alexnet3"}, "Unknown network 'alexnet3'.*Did you mean"),
+        ({"model_name": "alexnet"}, "does not fit alexnet"),
+        ({"checkpoint_path": "nowhere.pth"}, r"nowhere\.pth does not exist"),
+        ({"dataset_name": "cifar11"}, "Unknown dataset 'cifar11'.*cifar10"),
+        ({"dataset_name": None}, r"fc10/weights has another shape.*10\].*1000\]"),
+        ({"network_options": ["towers=1"]}, "Unknown option"),
+        ({"source_model_name": "alexnet"}, "does not fit alexnet"),
+    ],
+)
+def test_mistakes_end_in_a_message_and_write_nothing(conversion, changes, message):
+    with pytest.raises(ValueError, match=message):
+        convert(dataclasses.replace(conversion, **changes))
+    assert not tf.io.gfile.exists(conversion.output_dir)
+
+
+def test_nothing_is_overwritten(conversion):
+    convert(conversion)
+    with pytest.raises(ValueError, match="exists already and is not overwritten"):
+        convert(conversion)
+
+
+# ------------------------------------------------- several networks, bare weights
+
+
+def test_bare_weights_are_evaluated_as_the_network_that_is_named(
+    weight_file, conversion, real_data_dir, tmp_path
+):
+    arguments = {"dataset_dir": real_data_dir, "max_num_batches": 1, "batch_size": 64}
+    bare = EvaluationConfig(
+        checkpoint_path=weight_file,
+        model_name=["cifarnet_18pct"],
+        dataset_name="cifar10",
+        eval_dir=str(tmp_path / "bare"),
+        **arguments,
+    )
+    convert(dataclasses.replace(conversion, dataset_name="cifar10", dataset_dir=real_data_dir))
+    converted = EvaluationConfig(checkpoint_path=conversion.output_dir, **arguments)
+    assert evaluation.evaluate(bare) == evaluation.evaluate(converted)
+    with pytest.raises(ValueError, match=r"no model\.json beside.*--model_name"):
+        evaluation.evaluate(dataclasses.replace(bare, model_name=[]))
+    with pytest.raises(ValueError, match="does not say what it was trained on"):
+        evaluation.evaluate(dataclasses.replace(bare, dataset_name=None))
+    with pytest.raises(ValueError, match="2 names for 1 checkpoints"):
+        evaluation.evaluate(dataclasses.replace(bare, model_name=["cifarnet_18pct", "alexnet"]))
+    with pytest.raises(ValueError, match="holds a run of cifarnet_18pct"):
+        evaluation.evaluate(dataclasses.replace(converted, model_name=["alexnet"]))
+
+
+@pytest.mark.parametrize("num_crops", [1, 10])
+def test_several_networks_answer_with_the_mean_of_their_softmax_outputs(
+    num_crops, real_data_dir, tmp_path
+):
+    """Two of one architecture and one of another, which sees 24x24 crops."""
+    names = ["cifarnet_13pct", "cifarnet_13pct", "cifarnet_11pct"]
+    paths, probabilities = [], []
+    arguments = {
+        "dataset_name": "cifar10",
+        "dataset_dir": real_data_dir,
+        "dataset_split_name": "test[:50]",
+        "batch_size": 20,
+        "eval_crops": num_crops,
+    }
+    for number, name in enumerate(names):
+        keras.utils.set_random_seed(number)
+        network_fn = get_network_fn(name, 10)
+        for variable in network_fn.variables.values():
+            variable.assign(variable + 0.05 * tf.random.normal(variable.shape))
+        path = str(tmp_path / f"{number}.weights.h5")
+        network_fn.model.save_weights(path)
+        paths.append(path)
+        evaluation.evaluate(
+            EvaluationConfig(
+                checkpoint_path=path,
+                model_name=[name],
+                eval_dir=str(tmp_path / str(number)),
+                **arguments,
+            )
+        )
+        probabilities.append(read_probabilities(tmp_path / str(number)))
+    result = evaluation.evaluate(
+        EvaluationConfig(
+            checkpoint_path=",".join(paths),
+            model_name=names,
+            eval_dir=str(tmp_path / "all"),
+            **arguments,
+        )
+    )
+    assert result.num_examples == 50
+    together = read_probabilities(tmp_path / "all")
+    assert np.abs(probabilities[0] - probabilities[1]).max() > 0.01
+    np.testing.assert_allclose(together, np.mean(probabilities, axis=0), atol=1e-6)
+    summary = json.loads((tmp_path / "all" / "evaluation.json").read_text())
+    assert summary["model_name"] == "cifarnet_13pct,cifarnet_11pct"
+    assert summary["checkpoint"] == ",".join(paths)
+
+
+def read_probabilities(folder):
+    lines = (folder / "predictions.csv").read_text().splitlines()
+    return np.array([[float(value) for value in line.split(",")[-10:]] for line in lines[1:]])
+
+
+def test_a_converted_run_can_be_fine_tuned(conversion, config, weight_file, tmp_path):
+    assert run_directory.find_checkpoint(weight_file) == weight_file
+    network_fn = get_network_fn("cifarnet_18pct", 3)
+    report = restore_network(network_fn, weight_file, skip_other_head=True)
+    assert "another number of classes" in report.skipped["cifarnet_18pct/fc10/weights"]
+    assert len(report.restored) == 6

@@ -1,0 +1,58 @@
+"""Every registered network through training, evaluation, export and back."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from image_datasets.dataset_factory import get_dataset
+from nets.nets_factory import get_network_fn, networks
+from preprocessing.preprocessing_factory import get_preprocessing
+from training import devices
+from training.configuration import TrainingConfig
+from training.evaluation import Evaluator
+from training.export import ServableClassifier
+from training.input_pipeline import training_batches
+from training.optimizers import make_optimizer
+from training.train_step import TrainStep
+
+
+@pytest.mark.parametrize("name", networks)
+def test_it_trains_evaluates_exports_and_reloads_with_the_same_logits(name, photos, tmp_path):
+    network = networks[name]
+    size = network.default_image_size
+    config = TrainingConfig(model_name=name, batch_size=4).with_defaults(network.hyperparameters)
+    strategy = devices.make_strategy()
+    with strategy.scope():
+        network_fn = get_network_fn(name, num_classes=3, is_training=True)
+        trainable = list(network_fn.variables.values())
+        optimizer = make_optimizer(config)
+        optimizer.build(trainable)
+    training, evaluating = (
+        get_preprocessing(network.preprocessing_name, is_training) for is_training in (True, False)
+    )
+    batches = training_batches(
+        get_dataset("folder", "train", photos), training, batch_size=4, image_size=size
+    )
+    before = {key: variable.numpy() for key, variable in network_fn.variables.items()}
+    step = TrainStep(config, strategy, network_fn, trainable, optimizer, training, {})
+    outcome = step(next(iter(batches)), tf.constant(config.learning_rate), tf.constant(0))
+    assert np.isfinite(outcome["loss"])
+    for key, variable in network_fn.variables.items():
+        assert np.isfinite(variable.numpy()).all(), key
+        assert np.any(variable.numpy() != before[key]), key
+
+    validation = get_dataset("folder", "validation", photos)
+    result = Evaluator(
+        network_fn, evaluating, validation, strategy, batch_size=8, image_size=size
+    ).run()
+    assert result.num_examples == validation.num_examples
+    assert np.isfinite(result.loss)
+
+    classifier = ServableClassifier(network_fn, evaluating, ["blue", "green", "red"], size)
+    folder = str(tmp_path / "saved_model")
+    tf.saved_model.save(classifier, folder, signatures=classifier.serving_default)
+    images = np.random.default_rng(0).integers(0, 256, (2, 70, 90, 3), dtype=np.uint8)
+    reloaded = tf.saved_model.load(folder).signatures["serving_default"](images=tf.constant(images))
+    inputs = tf.stack([evaluating(image, size, size) for image in images])
+    expected, _ = network_fn(inputs, is_training=False)
+    np.testing.assert_allclose(reloaded["logits"], expected, rtol=1e-4, atol=1e-5)

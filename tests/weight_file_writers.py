@@ -1,0 +1,80 @@
+"""Writers of the formats, each by its specification and none of them by our readers."""
+
+import json
+import struct
+
+import numpy as np
+import pytest
+
+
+def _varint(number):
+    encoded = bytearray()
+    while True:
+        byte, number = number & 127, number >> 7
+        encoded.append(byte | (128 if number else 0))
+        if not number:
+            return bytes(encoded)
+
+
+def _field(number, payload):
+    return _varint(number << 3 | 2) + _varint(len(payload)) + payload
+
+
+def _integer(number, value):
+    return _varint(number << 3) + _varint(value)
+
+
+def caffe_blob(array, old=False):
+    array = np.asarray(array, "<f4")
+    data = _field(5, array.tobytes())
+    if old:  # num, channels, height, width
+        shape = [1] * (4 - array.ndim) + list(array.shape)
+        return b"".join(_integer(i + 1, n) for i, n in enumerate(shape)) + data
+    return data + _field(7, _field(1, b"".join(_varint(n) for n in array.shape)))
+
+
+def caffemodel(layers, old=False):
+    """`layers`: name -> [weights, biases]. `old`: V1LayerParameter and four-dimensional blobs."""
+    name_field, blobs_field, layer_field = (4, 6, 2) if old else (1, 7, 100)
+    content = _field(1, b"net")
+    content += _field(layer_field, _field(name_field, b"data"))  # a layer without weights
+    for name, blobs in layers.items():
+        message = _field(name_field, name.encode())
+        message += b"".join(_field(blobs_field, caffe_blob(blob, old)) for blob in blobs)
+        content += _field(layer_field, message)
+    return content
+
+
+def safetensors(tensors):
+    header, data = {"__metadata__": {"format": "pt"}}, b""
+    for name, array in tensors.items():
+        array = np.asarray(array, "<f4")
+        header[name] = {
+            "dtype": "F32",
+            "shape": list(array.shape),
+            "data_offsets": [len(data), len(data) + array.nbytes],
+        }
+        data += array.tobytes()
+    encoded = json.dumps(header).encode()
+    return struct.pack("<Q", len(encoded)) + encoded + data
+
+
+@pytest.fixture(scope="session")
+def write_caffemodel():
+    return caffemodel
+
+
+@pytest.fixture(scope="session")
+def write_safetensors():
+    return safetensors
+
+
+@pytest.fixture
+def arrays():
+    """A convolution [out, in, height, width] and a fully connected layer [out, in]."""
+    generator = np.random.default_rng(0)
+    shapes = {"conv1": [(4, 3, 5, 5), (4,)], "fc6": [(6, 8), (6,)]}
+    return {
+        name: [generator.normal(size=shape).astype(np.float32) for shape in pair]
+        for name, pair in shapes.items()
+    }
