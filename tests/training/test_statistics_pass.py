@@ -1,0 +1,208 @@
+import dataclasses
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from PIL import Image
+
+from training import evaluation, statistics_pass, trained_model
+from training.configuration import EvaluationConfig
+from training.dataset_statistics import load_statistics
+from training.statistics_pass import compute_statistics
+from training.tool_configuration import StatisticsConfig
+from training.training_loop import train
+
+SIZE = 16
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """PNGs of the size that is counted, so that NumPy sees the same pixels."""
+    generator = np.random.default_rng(0)
+    pixels = []
+    for number in range(24):
+        folder = tmp_path / "pictures" / "train" / ("cat", "dog")[number % 2]
+        folder.mkdir(parents=True, exist_ok=True)
+        base = generator.uniform(0, 160, 3)
+        image = (base + generator.uniform(0, 90, (SIZE, SIZE, 1))).astype(np.uint8)
+        Image.fromarray(image).save(folder / f"{number:02}.png")
+        pixels.append(image)
+    return str(tmp_path / "pictures"), np.array(pixels, np.float64)
+
+
+@pytest.fixture
+def config(pictures, tmp_path):
+    return StatisticsConfig(
+        dataset_name="folder",
+        dataset_dir=pictures[0],
+        image_size=SIZE,
+        output_dir=str(tmp_path / "statistics"),
+    )
+
+
+def check(config, pixels):
+    statistics = load_statistics(config.output_dir)
+    values = pixels.reshape(-1, 3)
+    assert statistics.num_images == len(pixels)
+    np.testing.assert_allclose(statistics.mean_rgb, values.mean(axis=0), rtol=1e-12)
+    covariance = np.cov(values.T, bias=True)
+    np.testing.assert_allclose(statistics.covariance_rgb, covariance, rtol=1e-9)
+    components, deviations = (
+        np.array(statistics.colour_components),
+        np.array(statistics.colour_deviations),
+    )
+    np.testing.assert_allclose(
+        components @ np.diag(deviations**2) @ components.T, covariance, rtol=1e-8
+    )
+    mean = np.load(os.path.join(config.output_dir, "mean_image.npy"))
+    np.testing.assert_allclose(mean, pixels.mean(axis=0), rtol=1e-6)
+
+
+def test_they_are_those_of_numpy(config, pictures, capsys):
+    compute_statistics(config)
+    check(config, pictures[1])
+    assert not os.path.exists(os.path.join(config.output_dir, "sums.npz"))
+    capsys.readouterr()
+    compute_statistics(config)
+    assert "complete already" in capsys.readouterr().out
+
+
+def test_an_interrupted_pass_goes_on_and_gives_the_same_digits(
+    config, pictures, monkeypatch, capsys
+):
+    read = statistics_pass.read_squares
+
+    def interrupted(*arguments, **options):
+        for number, row in enumerate(read(*arguments, **options)):
+            if number == 9:
+                os.kill(os.getpid(), signal.SIGINT)
+            yield row
+
+    monkeypatch.setattr(statistics_pass, "read_squares", interrupted)
+    with pytest.raises(KeyboardInterrupt, match="saved after 10 images"):
+        compute_statistics(config)
+    monkeypatch.setattr(statistics_pass, "read_squares", read)
+    compute_statistics(config)
+    assert "Going on after 10 images" in capsys.readouterr().out
+    check(config, pictures[1])
+
+
+def test_an_image_that_cannot_be_decoded_stops_it_and_keeps_what_is_done(config, pictures, capsys):
+    folder, pixels = pictures
+    broken = os.path.join(folder, "train", "dog", "01.png")
+    with open(broken, "wb") as file:
+        file.write(b"no picture")
+    with pytest.raises(ValueError, match=r"cannot be decoded: .*01\.png.*--skip_corrupt_images"):
+        compute_statistics(config)
+    compute_statistics(dataclasses.replace(config, skip_corrupt_images=True))
+    assert "Left out" in capsys.readouterr().out
+    check(config, np.delete(pixels, 1, axis=0))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"dataset_name": None}, "--dataset_name is not given"),
+        ({"output_dir": None}, "--output_dir is not given"),
+        ({"image_size": 32}, "other statistics.*\n.*image_size: 16 there, 32 asked for"),
+        ({"dataset_split_name": "train[:5]"}, r"split: train there, train\[:5\] asked for"),
+    ],
+)
+def test_mistakes_end_in_a_message(config, changes, message):
+    compute_statistics(config)
+    with pytest.raises(ValueError, match=message):
+        compute_statistics(dataclasses.replace(config, **changes))
+
+
+# ------------------------------------------------------- training with them
+
+
+@pytest.fixture
+def statistics(photos, tmp_path):
+    """Of the photos that `tiny` trains on: a folder with 256x256 and one with 36x36 pixels."""
+    folders = {}
+    for size in (256, 37):
+        folders[size] = str(tmp_path / f"of_{size}")
+        compute_statistics(
+            StatisticsConfig(
+                dataset_name="folder", dataset_dir=photos, image_size=size, output_dir=folders[size]
+            )
+        )
+    return folders
+
+
+@pytest.fixture
+def training(photos, tmp_path):
+    from training.configuration import TrainingConfig
+
+    return TrainingConfig(
+        dataset_name="folder",
+        dataset_dir=photos,
+        train_dir=str(tmp_path / "run"),
+        model_name="tiny",
+        batch_size=10,
+        max_number_of_steps=2,
+    )
+
+
+def test_a_preprocessing_takes_what_it_has_options_for(training, statistics):
+    train(dataclasses.replace(training, dataset_statistics=statistics[256]))
+    model = trained_model.load_trained_model(training.train_dir)
+    found = load_statistics(statistics[256])
+    assert model.preprocessing.mean_rgb == found.mean_rgb
+    assert model.preprocessing.colour_components == found.colour_components
+    with pytest.raises(ValueError, match="takes none of mean_rgb"):
+        train(
+            dataclasses.replace(
+                training, preprocessing_name="no_mean", dataset_statistics=statistics[256]
+            )
+        )
+
+
+@pytest.fixture(autouse=True)
+def a_pipeline_without_a_mean(monkeypatch):
+    from preprocessing.pipeline import PREPROCESSINGS, Preprocessing
+
+    @dataclasses.dataclass(frozen=True)
+    class NoMean(Preprocessing):
+        def device(self, batch, dtype=tf.float32):
+            return tf.cast(batch["image"], dtype)
+
+        def _pixels(self, source, height, width, seed, num_crops):
+            return tf.zeros([height, width, 3], tf.uint8)
+
+    monkeypatch.setitem(PREPROCESSINGS._entries, "no_mean", NoMean)
+
+
+def test_the_mean_image_goes_with_the_run(training, statistics, tmp_path):
+    # The released code's pipeline crops 32x32 from 37x37.
+    config = dataclasses.replace(
+        training, preprocessing_name="alexnet_2012", dataset_statistics=statistics[37]
+    )
+    train(config)
+    description = json.loads((tmp_path / "run" / "model.json").read_text())
+    assert description["preprocessing_options"]["mean_image"] == "mean_image.npy"
+    before = evaluation.evaluate(EvaluationConfig(checkpoint_path=config.train_dir))
+    moved = str(tmp_path / "moved")
+    os.rename(config.train_dir, moved)
+    os.rename(statistics[37], f"{statistics[37]}_gone")
+    assert evaluation.evaluate(EvaluationConfig(checkpoint_path=moved)) == before
+    mean = np.load(os.path.join(moved, "mean_image.npy"))
+    model = trained_model.load_trained_model(os.path.join(moved, "best"))
+    pixels = np.zeros((1, 32, 32, 3), np.uint8)
+    given = model.preprocessing.device({"image": tf.constant(pixels)})
+    np.testing.assert_allclose(given[0], -mean[2:34, 2:34], rtol=1e-6)
+    os.remove(os.path.join(moved, "mean_image.npy"))
+    with pytest.raises(ValueError, match=r"has no mean_image\.npy.*copy it along"):
+        trained_model.load_trained_model(moved)
+
+
+def test_statistics_of_another_size_or_that_are_not_there_are_refused(training, statistics):
+    config = dataclasses.replace(training, preprocessing_name="alexnet_2012")
+    with pytest.raises(ValueError, match=r"\[256, 256, 3\].*37x37.*--image_size=37"):
+        train(dataclasses.replace(config, dataset_statistics=statistics[256]))
+    with pytest.raises(ValueError, match="nowhere: the file does not exist"):
+        train(dataclasses.replace(config, dataset_statistics="nowhere"))
