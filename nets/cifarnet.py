@@ -142,6 +142,7 @@ def cifarnet_11pct(
     num_classes: int | None = 10,
     spatial_squeeze: bool = True,
     global_pool: bool = False,
+    response_normalization: bool = True,
 ) -> tuple[Any, EndPoints]:
     """Cuda-convnet's "11% error on CIFAR-10 in 75 minutes": 2,112,970 parameters for 10 classes.
 
@@ -155,12 +156,14 @@ def cifarnet_11pct(
       num_classes: None returns local4, [batch, 6, 6, 32], or its mean over positions.
       spatial_squeeze: gives [batch, num_classes].
       global_pool: of local4 if `num_classes` is None; the logits have one position anyway.
+      response_normalization: False leaves both out.
 
     Returns:
       Logits and end points `cifarnet_11pct/conv1` ... `cifarnet_11pct/fc10`.
     """
     norm = functools.partial(LocalResponseNormalization, 4, 1.0, 0.001 / 9, 0.75)
-    stack = Stack("cifarnet_11pct", images)
+    without = [] if response_normalization else ["norm1", "norm2"]
+    stack = Stack("cifarnet_11pct", images, without)
 
     #                            filters kernel stride pad  groups  std      bias
     stack.add(convolution("conv1", 64, 5, 1, "same", 1, normal(0.0001), 0))

@@ -36,7 +36,8 @@ def cells(name, traced_shapes):
         f"{size}",
         f"`{network.preprocessing_name}`",
         ", ".join(_convolution(layer) for layer in convolutions),
-        ", ".join(layer.name for layer in convolutions if getattr(layer, "groups", 1) == 2) or "–",
+        ", ".join(layer.name for layer in convolutions if getattr(layer, "groups", 1) == 2)
+        or "none",
         ", ".join(str(end_points[key][1]) for key in [f"{name}/conv1", *pools]),
         _order(network_fn.model),
         _norms(network_fn.model),
@@ -86,13 +87,13 @@ def _norms(model):
         else:
             continue
         found[kind] = found.get(kind, 0) + 1
-    return "; ".join(f"{kind} ({count})" for kind, count in found.items()) or "–"
+    return "; ".join(f"{kind} ({count})" for kind, count in found.items()) or "none"
 
 
 def _dropout(model):
     found = [layer for layer in model.layers if isinstance(layer, layers.Dropout)]
     if not found:
-        return "–"
+        return "none"
     (kind,) = {(layer.keep_prob, layer.rescale_in_training) for layer in found}
     rule = "divides in training" if kind[1] else "multiplies at test time"
     after = " and ".join(layer.name.removeprefix("dropout") for layer in found)

@@ -1,0 +1,249 @@
+"""Trains variants of one network on CIFAR-10, and draws their errors against epochs.
+
+    python benchmarks/cifar_curves.py --experiment=activations
+    python benchmarks/cifar_curves.py --experiment=response_normalization
+
+Each variant is first trained briefly at several learning rates, then with several seeds at the
+best of them. A run that is complete is not repeated.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import dataclasses
+import json
+import os
+import pathlib
+import statistics
+import sys
+import time
+from typing import Any, NamedTuple
+
+from training import quiet_start  # noqa: F401 (imports TensorFlow, so it comes first)
+
+# isort: split
+from absl import flags, logging
+
+from reports import finish, format_table, run
+from training.configuration import TrainingConfig
+from training.training_loop import train
+
+
+@dataclasses.dataclass(frozen=True)
+class Experiment:
+    """What is compared with what.
+
+    Attributes:
+      model_name: the network.
+      variants: its options by the name of the variant.
+      measured_on: the split whose error is drawn.
+      rates: learning rates that are tried.
+      goal: an error; how many epochs it takes to fall to it is compared.
+      config: further settings of the training.
+    """
+
+    model_name: str
+    variants: dict[str, list[str]]
+    measured_on: str
+    rates: list[float]
+    goal: float
+    config: dict[str, Any]
+
+
+class Curve(NamedTuple):
+    """A run: its variant, rate, seed, and (epoch, error) after each epoch."""
+
+    variant: str
+    learning_rate: float
+    seed: int
+    points: list[tuple[float, float]]
+
+
+EXPERIMENTS = {
+    # The paper does not say which four layers; three convolutions and a fully connected layer are
+    # cuda-convnet's smallest network of that time. No regularisation of any kind (figure 1).
+    "activations": Experiment(
+        model_name="cifarnet_18pct",
+        variants={
+            "ReLU": ["activation=relu", "response_normalization=False"],
+            "tanh": ["activation=tanh", "response_normalization=False"],
+        },
+        measured_on="train[:10000]",
+        rates=[0.0003, 0.001, 0.003, 0.01],
+        goal=0.25,
+        config={"weight_decay": 0.0, "learning_rate_decay_type": "fixed"},
+    ),
+    "response_normalization": Experiment(
+        model_name="cifarnet_11pct",
+        variants={"with": [], "without": ["response_normalization=False"]},
+        measured_on="test",
+        rates=[0.001],
+        goal=0.20,
+        config={
+            "learning_rate_decay_type": "piecewise",
+            "learning_rate_boundaries": ["0.8", "0.9"],
+        },
+    ),
+}
+
+_EXPERIMENT = flags.DEFINE_enum("experiment", "activations", sorted(EXPERIMENTS), "Which one.")
+_NUM_EPOCHS = flags.DEFINE_float("num_epochs", 40, "Of the runs that are drawn.", 0.01)
+_SEARCH_EPOCHS = flags.DEFINE_float("search_epochs", 8, "Of the runs that find the rate.", 0.01)
+_SEEDS = flags.DEFINE_list("seeds", ["0", "1", "2"], "Of the runs that are drawn.")
+_DATASET_DIR = flags.DEFINE_string("dataset_dir", None, "TFDS's data_dir.")
+_DATASET_STATISTICS = flags.DEFINE_string(
+    "dataset_statistics", None, "Of compute_dataset_statistics, for the mean image."
+)
+_MIXED_PRECISION = flags.DEFINE_string("mixed_precision", "float32", "See train_image_classifier.")
+_RUNS_DIR = flags.DEFINE_string("runs_dir", "runs/experiments", "Where the runs are kept.")
+_PLOT = flags.DEFINE_string(
+    "plot", "cifar_curves.png", "Where the plot goes (PNG; needs matplotlib); empty for none."
+)
+_CSV = flags.DEFINE_string("csv", "cifar_curves.csv", "Where the curves go; empty for nowhere.")
+
+
+def main(arguments: list[str]) -> None:
+    """Trains, writes and draws."""
+    del arguments
+    logging.set_verbosity(logging.ERROR)
+    name = _EXPERIMENT.value
+    experiment = EXPERIMENTS[name]
+    started = time.time()
+    curves: list[Curve] = []
+    for variant in experiment.variants:
+        rate = _best_rate(name, variant)
+        for seed in map(int, _SEEDS.value):
+            points = _train(name, variant, rate, _NUM_EPOCHS.value, seed)
+            curves.append(Curve(variant, rate, seed, points))
+    if _CSV.value:
+        with open(_CSV.value, "w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(["variant", "learning_rate", "seed", "epoch", "error"])
+            for curve in curves:
+                for epoch, error in curve.points:
+                    row = [curve.variant, curve.learning_rate, curve.seed, epoch, f"{error:.4f}"]
+                    writer.writerow(row)
+    if _PLOT.value:
+        _plot(experiment, curves, _PLOT.value)
+    results = [
+        {
+            "variant": curve.variant,
+            "learning_rate": curve.learning_rate,
+            "seed": curve.seed,
+            "epochs_to_goal": _epochs_to(experiment.goal, curve.points),
+            "lowest_error": min(error for _, error in curve.points),
+            "last_error": curve.points[-1][1],
+        }
+        for curve in curves
+    ]
+    finish(
+        {
+            **dataclasses.asdict(experiment),
+            "num_epochs": _NUM_EPOCHS.value,
+            "search_epochs": _SEARCH_EPOCHS.value,
+            "mixed_precision": _MIXED_PRECISION.value,
+            "seconds": round(time.time() - started),
+            "results": results,
+        },
+        [format_table(list(results[0]), [list(row.values()) for row in results])],
+    )
+
+
+def _best_rate(name: str, variant: str) -> float:
+    """The rate at which the error falls to the goal first, or is lowest in the end."""
+    experiment = EXPERIMENTS[name]
+    if len(experiment.rates) == 1:
+        return experiment.rates[0]
+
+    def merit(rate: float) -> tuple[float, float]:
+        try:
+            curve = _train(name, variant, rate, _SEARCH_EPOCHS.value, seed=0)
+        except ValueError as error:  # it diverged
+            print(f"{variant} at {rate:g}: {error}", file=sys.stderr)
+            return float("inf"), float("inf")
+        reached = _epochs_to(experiment.goal, curve)
+        return float("inf") if reached is None else reached, curve[-1][1]
+
+    return min(experiment.rates, key=merit)
+
+
+def _train(
+    name: str, variant: str, rate: float, num_epochs: float, seed: int
+) -> list[tuple[float, float]]:
+    """Trains, unless it is done already; returns (epoch, error) after each epoch."""
+    experiment = EXPERIMENTS[name]
+    run = f"{variant}_{rate:g}_{num_epochs:g}_{_MIXED_PRECISION.value}_seed{seed}"
+    settings = dict(experiment.config)
+    if "learning_rate_boundaries" in settings:  # shares of the whole
+        settings["learning_rate_boundaries"] = [
+            f"{float(share) * num_epochs:g}" for share in settings["learning_rate_boundaries"]
+        ]
+    config = TrainingConfig(
+        model_name=experiment.model_name,
+        network_options=experiment.variants[variant],
+        dataset_name="cifar10",
+        dataset_dir=_DATASET_DIR.value,
+        dataset_statistics=_DATASET_STATISTICS.value,
+        validation_split_name=experiment.measured_on,
+        train_dir=os.path.join(_RUNS_DIR.value, name, run),
+        learning_rate=rate,
+        num_epochs=num_epochs,
+        seed=seed,
+        mixed_precision=_MIXED_PRECISION.value,
+        cache=True,
+        keep_checkpoints=1,
+        log_every_n_steps=50,
+        **settings,
+    )
+    print(f"\n{variant}, rate {rate:g}, seed {seed}", file=sys.stderr)
+    with contextlib.redirect_stdout(sys.stderr):  # standard output is for the report
+        train(config)
+    metrics = pathlib.Path(str(config.train_dir), "metrics.jsonl").read_text().splitlines()
+    entries = [json.loads(line) for line in metrics]
+    errors = {
+        entry["epoch"]: 1 - entry["top_1"] for entry in entries if entry["kind"] == "validation"
+    }
+    return sorted(errors.items())
+
+
+def _epochs_to(goal: float, curve: list[tuple[float, float]]) -> float | None:
+    return next((epoch for epoch, error in curve if error <= goal), None)
+
+
+def _plot(experiment: Experiment, curves: list[Curve], path: str) -> None:
+    try:
+        import matplotlib
+    except ImportError:
+        print("No plot: matplotlib is not installed (pip install 'slimzoo[bench]').")
+        return
+    matplotlib.use("agg")  # draws into a file, with no screen
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7, 5), layout="constrained")
+    for number, variant in enumerate(experiment.variants):
+        of_variant = [curve for curve in curves if curve.variant == variant]
+        errors = [dict(curve.points) for curve in of_variant]
+        for by_epoch in errors:
+            axes.plot(
+                list(by_epoch), list(by_epoch.values()), color=f"C{number}", alpha=0.3, linewidth=1
+            )
+        epochs = sorted(set.intersection(*(set(curve) for curve in errors)))
+        medians = [statistics.median(curve[epoch] for curve in errors) for epoch in epochs]
+        rate = of_variant[0].learning_rate
+        label = f"{variant}, rate {rate:g}, median of {len(errors)}"
+        axes.plot(epochs, medians, color=f"C{number}", label=label)
+    axes.axhline(experiment.goal, color="grey", linestyle=":", linewidth=1)
+    axes.set(
+        xlabel="epochs",
+        ylabel=f"error on {experiment.measured_on}",
+        title=f"{experiment.model_name}, CIFAR-10",
+    )
+    axes.set_ylim(bottom=0)
+    axes.grid(alpha=0.3)
+    axes.legend()
+    figure.savefig(path, dpi=150)
+
+
+if __name__ == "__main__":
+    run(main)
