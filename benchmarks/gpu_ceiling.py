@@ -112,13 +112,16 @@ def main(arguments: list[str]) -> None:
 def _chosen_gpu() -> Gpu:
     gpu = GPUS[_GPU.value]
     if _TFLOPS.value:
-        gpu = dataclasses.replace(gpu, float32=_TFLOPS.value * 1e12, bfloat16=_TFLOPS.value * 1e12)
+        given = _TFLOPS.value * 1e12
+        gpu = dataclasses.replace(gpu, float32=given, bfloat16=given, has_bfloat16=True)
     if _BANDWIDTH.value:
         gpu = dataclasses.replace(gpu, memory=_BANDWIDTH.value * 1e9)
     if _LINK.value:
         gpu = dataclasses.replace(gpu, link=_LINK.value * 1e9)
-    rates = dataclasses.asdict(gpu)
-    return Gpu(**{name: rate * _EFFICIENCY.value for name, rate in rates.items()})
+    rates = {name: getattr(gpu, name) for name in ("float32", "bfloat16", "memory", "link", "host")}
+    return dataclasses.replace(
+        gpu, **{name: rate * _EFFICIENCY.value for name, rate in rates.items()}
+    )
 
 
 def _tables(content: dict[str, Any]) -> list[str]:
@@ -146,6 +149,8 @@ def _tables(content: dict[str, Any]) -> list[str]:
             [f"a step of {content['batch_size_per_gpu']} images on each GPU", "", "ms at least"],
             [[name, amounts[name], 1000 * seconds[name]] for name in amounts],
         ),
+        "Activations, weights and optimizer share the memory: "
+        f"{1000 * sum(seconds[name] for name in ('activations', 'weights', 'optimizer')):.3g} ms.",
         f"{content['num_gpus']} x {content['gpu']}, {content['precision']}:\n"
         f"  {content['images_per_second']:,.0f} images/s if everything overlaps (the ceiling)\n"
         f"  {content['images_per_second_if_nothing_overlaps']:,.0f} images/s if nothing does",

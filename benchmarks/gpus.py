@@ -18,6 +18,7 @@ class Gpu:
       memory: bytes/s read or written.
       link: bytes/s to other GPUs, in one direction.
       host: bytes/s from the host, in one direction.
+      has_bfloat16: whether it multiplies bfloat16 numbers.
     """
 
     float32: float
@@ -25,14 +26,24 @@ class Gpu:
     memory: float
     link: float
     host: float
+    has_bfloat16: bool = True
 
     def operations(self, precision: str) -> float:
-        """Operations/s in float32, bfloat16 or float16."""
+        """Operations/s in float32, bfloat16 or float16.
+
+        Raises:
+          ValueError: for bfloat16 if the GPU has none.
+        """
+        if precision == "bfloat16" and not self.has_bfloat16:
+            raise ValueError("This GPU has no bfloat16: give --precision=float16 or float32.")
         return self.float32 if precision == "float32" else self.bfloat16
 
 
-def _gpu(float32: float, bfloat16: float, memory: float, link: float, host: float) -> Gpu:
-    return Gpu(float32 * _TERA, bfloat16 * _TERA, memory * _GIGA, link * _GIGA, host * _GIGA)
+def _gpu(
+    float32: float, half: float, memory: float, link: float, host: float, has_bfloat16: bool = True
+) -> Gpu:
+    rates = (float32 * _TERA, half * _TERA, memory * _GIGA, link * _GIGA, host * _GIGA)
+    return Gpu(*rates, has_bfloat16=has_bfloat16)
 
 
 # NVIDIA prints rates with sparsity for Ampere and later; half of them are meant here. NVLink is
@@ -49,11 +60,11 @@ GPUS = {
     "a100": _gpu(156, 312, 2039, 300, 32),
     "a100_40gb": _gpu(156, 312, 1555, 300, 32),
     # NVIDIA V100 Tensor Core GPU datasheet (SXM2): neither TF32 nor bfloat16; float16 has 125
-    "v100": _gpu(15.7, 125, 900, 150, 16),
+    "v100": _gpu(15.7, 125, 900, 150, 16, has_bfloat16=False),
     # NVIDIA L4 Tensor Core GPU datasheet: 120 and 242 TFLOP/s with sparsity; no NVLink
     "l4": _gpu(60, 121, 300, 32, 32),
     # NVIDIA T4 datasheet: neither TF32 nor bfloat16; float16 has 65; no NVLink
-    "t4": _gpu(8.1, 65, 320, 16, 16),
+    "t4": _gpu(8.1, 65, 320, 16, 16, has_bfloat16=False),
     # NVIDIA Ada GPU architecture white paper, appendix A: with float32 accumulation; no NVLink
     "rtx_4090": _gpu(82.6, 165.2, 1008, 32, 32),
 }

@@ -41,6 +41,7 @@ def main(arguments: list[str]) -> None:
             runs=RUNS.value,
             least_seconds=SECONDS.value,
             title="input",
+            required=[READING, HOST_HALF],
         )
     ceiling = ceiling_figures(case)
     stages = {

@@ -100,7 +100,12 @@ def paired_ratio(numerator: Sequence[float], denominator: Sequence[float]) -> di
 
 
 def measure(
-    contenders: Sequence[Contender], *, runs: int, least_seconds: float, title: str = ""
+    contenders: Sequence[Contender],
+    *,
+    runs: int,
+    least_seconds: float,
+    title: str = "",
+    required: Sequence[str] = (),
 ) -> Case:
     """Measures contenders by turns, with a progress bar on standard error.
 
@@ -109,6 +114,10 @@ def measure(
       runs: rounds; each contender runs once in each.
       least_seconds: that a run lasts; it may take longer, as a step is not cut short.
       title: of the progress bar.
+      required: names of contenders without which there is nothing to report.
+
+    Raises:
+      ValueError: if one of those cannot run.
     """
     left_out: list[LeftOut] = []
     timed: dict[str, list[Run]] = {}
@@ -119,6 +128,8 @@ def measure(
         running: list[RunningContender] = []
 
         def leave_out(contender: Contender, error: LeftOutError) -> None:
+            if contender.name in required:
+                raise ValueError(f"{contender.name} cannot be measured: {error}") from error
             left_out.append(LeftOut(contender, str(error)))
             progress.write(f"left out: {contender.name}: {error}", file=progress.fp)
 

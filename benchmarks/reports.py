@@ -20,14 +20,43 @@ _OUTPUT = flags.DEFINE_string("output", None, "A file that the JSON is written t
 
 
 def run(main: Callable[[list[str]], None]) -> None:
-    """`absl.app.run`, but --help lists the flags of the modules beside the program too."""
+    """`absl.app.run`, but --help lists the flags of the modules beside the program too.
+
+    What a user can cause ends in a message, and before anything is measured where that is possible.
+    """
     here = pathlib.Path(__file__).parent
     for name, defined in flags.FLAGS.flags_by_module_dict().items():
         path = getattr(sys.modules.get(name), "__file__", None)
         if path and pathlib.Path(path).parent == here:
             for flag in defined:
                 flags.FLAGS.register_key_flag_for_module(sys.argv[0], flag)
-    app.run(main)
+
+    def checked(arguments: list[str]) -> None:
+        try:
+            _check_outputs()
+            main(arguments)
+        except (ValueError, OSError, ImportError) as error:
+            print(f"\nERROR: {error}", file=sys.stderr)
+            sys.exit(1)
+        except KeyboardInterrupt:
+            print("\nInterrupted: nothing is reported.", file=sys.stderr)
+            sys.exit(130)
+
+    app.run(checked)
+
+
+def _check_outputs() -> None:
+    """Raises ValueError if a file that is to be written at the end cannot be."""
+    for name in ("output", "csv", "plot"):
+        path = flags.FLAGS[name].value if name in flags.FLAGS else None
+        if not path:
+            continue
+        folder = pathlib.Path(path).absolute().parent
+        if not folder.is_dir() or pathlib.Path(path).is_dir() or not os.access(folder, os.W_OK):
+            raise ValueError(
+                f"--{name} is {path}, but {folder} is no folder that can be written to, or {path} "
+                "is a folder itself. Nothing was measured."
+            )
 
 
 def finish(content: dict[str, Any], tables: Sequence[str]) -> None:
@@ -47,9 +76,9 @@ def finish(content: dict[str, Any], tables: Sequence[str]) -> None:
     }
     print(*tables, sep="\n\n", file=sys.stderr)
     text = json.dumps(report, indent=1)
+    print(text)
     if _OUTPUT.value:
         pathlib.Path(_OUTPUT.value).write_text(text + "\n", encoding="utf-8")
-    print(text)
 
 
 def format_table(titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> str:

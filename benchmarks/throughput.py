@@ -111,6 +111,7 @@ def measure_case(
         runs=RUNS.value,
         least_seconds=SECONDS.value,
         title=f"{arguments['model']} {arguments['precision']}",
+        required=[OURS],
     )
     return case, left_out
 

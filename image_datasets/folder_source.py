@@ -192,14 +192,15 @@ def _files_by_class(root: str, split_folder: str) -> dict[str, list[str]]:
     }
     images = {name: list(filter(_is_image, paths)) for name, paths in files.items()}
     others = [path for paths in files.values() for path in paths if not _is_image(path)]
+    empty = [name for name, paths in images.items() if not paths]
     if others:
         endings = sorted({os.path.splitext(path)[1] or "nothing" for path in others})
-        empty = [name for name, paths in files.items() if paths and not images[name]]
-        without = f" No class, for lack of images: {', '.join(empty)}." if empty else ""
         _say_once(
             f"Not used: {len(others):,} files in {parent} that end in {', '.join(endings)}, such "
-            f"as {others[0]}.{without}"
+            f"as {others[0]}."
         )
+    if empty and len(empty) < len(images):
+        _say_once(f"No class in {parent}, for lack of images: {', '.join(empty)}.")
     return {name: paths for name, paths in images.items() if paths}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import glob
 import os
 import random
 import socket
@@ -152,6 +153,11 @@ def _builder_from_code(
         near = difflib.get_close_matches(base_name, candidates, n=3)
         hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
         where = f" Nothing of that name is in {data_dir}." if data_dir else ""
+        if data_dir and glob.glob(os.path.join(glob.escape(data_dir), base_name, "*.incomplete")):
+            raise ValueError(
+                f"The dataset {name!r} in {data_dir} is not finished: the prepare_dataset command "
+                "that began it goes on where it stopped."
+            )
         raise ValueError(
             f"Unknown dataset {name!r}.{hint}{where} Known: "
             f"{''.join(f'{other}, ' for other in other_names)}"

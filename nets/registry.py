@@ -38,8 +38,8 @@ class Network:
     default_image_size: int
     minimum_image_size: int
     preprocessing_name: str
-    hyperparameters: Mapping[str, Any]
-    takes_one_size: bool
+    hyperparameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    takes_one_size: bool = False
 
     @property
     def options(self) -> dict[str, Any]:

@@ -92,6 +92,6 @@ class CifarPreprocessing(Preprocessing):
         super()._check_num_crops(num_crops)
         if num_crops != 1:
             raise ValueError(
-                "num_crops=10 needs images larger than the network's input; the cifar "
-                "preprocessing gives the whole image, so num_crops must be 1."
+                "Ten crops need images larger than the network's input; the cifar preprocessing "
+                "gives the whole image, so num_crops (--eval_crops) must be 1."
             )

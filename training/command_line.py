@@ -76,7 +76,8 @@ def define_flags(config_class: type[Any], flag_values: flags.FlagValues = flags.
     main_module = sys.argv[0]
     for field in dataclasses.fields(config_class):
         choices = field.metadata["choices"]
-        arguments = (field.name, _default(field), field.metadata["help"])
+        accepted = f"<{'|'.join(choices)}>: " if choices else ""
+        arguments = (field.name, _default(field), accepted + field.metadata["help"])
         annotation = types_of_fields[field.name]
         flags.DEFINE_flag(
             flags.BooleanFlag(*arguments)
@@ -112,7 +113,12 @@ def error_text(error: Exception) -> str:
     """What to tell a user of `error`: TensorFlow's messages without graph and node names."""
     if isinstance(error, tf.errors.OpError):
         message = re.sub(r"\{\{function_node [^}]*\}\} ", "", error.message or "")
-        return message.split("\n\t [[")[0] or type(error).__name__
+        message = message.split("\n\t [[")[0] or type(error).__name__
+        if "allocate memory" in message or "OOM" in message:
+            message += " Give a smaller --batch_size."
+        return message
+    if isinstance(error, OSError) and error.filename and error.strerror:
+        return f"{error.filename}: {error.strerror}."
     return str(error) or type(error).__name__
 
 

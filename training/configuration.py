@@ -301,7 +301,9 @@ class EvaluationConfig(InputConfig):
         None, "Height and width given to the network, in pixels. Default: as trained."
     )
     eval_crops: int = flag(
-        1, "1: the centre; 10: corners and centre and their flips, softmax outputs averaged."
+        1,
+        "1: the centre; 10: corners and centre and their flips, softmax outputs averaged. With 10, "
+        "a batch is a tenth as many images, of ten crops each.",
     )
     use_moving_average: bool = flag(
         True, "Evaluate the moving averages of the weights, if the run kept them."
@@ -311,7 +313,9 @@ class EvaluationConfig(InputConfig):
         "The type of activations; weights, which nothing changes here, are cast to it once.",
         PRECISIONS,
     )
-    max_num_batches: int | None = flag(None, "Stop after so many batches. Default: all.")
+    max_num_batches: int | None = flag(
+        None, "Stop after so many batches of batch_size images. Default: all."
+    )
 
     def __post_init__(self) -> None:
         """Checks ranges."""

@@ -312,11 +312,13 @@ def evaluate(config: EvaluationConfig) -> EvaluationResult:
 
     folder = os.path.dirname(models[0].report.checkpoint)
     eval_dir = os.path.expanduser(config.eval_dir or os.path.join(folder, "evaluation"))
-    batch_size = config.batch_size
+    batch_size, max_num_batches = config.batch_size, config.max_num_batches
     if config.eval_crops > 1:
         # Ten crops of one image are ten images to the network, and fill as much memory.
         replicas = strategy.num_replicas_in_sync
         batch_size = max(batch_size // config.eval_crops // replicas, 1) * replicas
+        if max_num_batches:
+            max_num_batches = -(-max_num_batches * config.batch_size // batch_size)
     first, *others = (
         Member(
             model.network_fn,
@@ -336,12 +338,16 @@ def evaluate(config: EvaluationConfig) -> EvaluationResult:
         others=others,
         labels_offset=description.labels_offset,
         skip_corrupt_images=config.skip_corrupt_images,
-        max_num_batches=config.max_num_batches,
+        max_num_batches=max_num_batches,
     )
     if not devices.is_chief(strategy):
         return evaluator.run()
-    os.makedirs(eval_dir, exist_ok=True)
     predictions_path = os.path.join(eval_dir, "predictions.csv")
+    replaces = os.path.exists(predictions_path)
+    try:
+        os.makedirs(eval_dir, exist_ok=True)
+    except OSError as error:
+        raise ValueError(f"--eval_dir {eval_dir} cannot be written: {error.strerror}.") from error
     with Predictions(predictions_path, dataset, description.class_names) as predictions:
         result = evaluator.run(predictions)
     model_names = ",".join(dict.fromkeys(model.description.model_name for model in models))
@@ -366,7 +372,8 @@ def evaluate(config: EvaluationConfig) -> EvaluationResult:
             f"{result.num_skipped:,} images were left out: "
             f"{why_left_out(config.skip_corrupt_images)}."
         )
-    print(f"Written: {json_path}, {predictions_path}")
+    replaced = " (in place of an earlier evaluation's; --eval_dir keeps both)" if replaces else ""
+    print(f"Written: {json_path}, {predictions_path}{replaced}")
     return result
 
 

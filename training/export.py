@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from nets.nets_factory import NetworkFn
 from preprocessing.pipeline import Preprocessing
+from training.command_line import error_text
 from training.configuration import ExportConfig
 from training.trained_model import load_trained_model
 
@@ -127,8 +128,9 @@ def export(config: ExportConfig) -> str:
             },
         )
         os.replace(incomplete, export_dir)  # possibly over an empty folder
-    except OSError as error:
-        raise ValueError(f"{export_dir} cannot be written: {error.strerror}.") from error
+    except (OSError, tf.errors.OpError) as error:
+        why = error.strerror if isinstance(error, OSError) else error_text(error)
+        raise ValueError(f"--export_dir {export_dir} cannot be written: {why}.") from error
     print(f"{description.model_name} from {model.report.checkpoint}")
     print(f"Exported to {export_dir}, with the signatures serving_bytes and serving_default.")
     return export_dir

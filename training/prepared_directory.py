@@ -87,7 +87,18 @@ class PreparedDirectory:
         for folder in (self.folder, self.incomplete):
             if folder.exists():
                 self._check_same_plan(folder)
+        if self.folder.exists():
+            self._check_nothing_is_missing()
         return self.folder.exists()
+
+    def _check_nothing_is_missing(self) -> None:
+        names = [shard.path.name for split in self.plan.splits for shard in self.shards(split)]
+        missing = [name for name in names if not (self.folder / name).exists()]
+        if missing:
+            raise ValueError(
+                f"{self.folder} is damaged: {', '.join(missing[:3])} is not there any more. Remove "
+                "that folder, and the same command prepares the dataset again."
+            )
 
     @contextlib.contextmanager
     def being_written(self) -> Iterator[None]:
@@ -157,8 +168,10 @@ class PreparedDirectory:
         write_text(str(self.incomplete / _PLAN_NAME), json.dumps(document, indent=2) + "\n")
 
     def _check_same_plan(self, folder: pathlib.Path) -> None:
-        if folder == self.incomplete and not any(folder.iterdir()):
-            return  # killed before it wrote anything
+        if folder == self.incomplete and all(
+            path.suffix == ".incomplete" for path in folder.iterdir()
+        ):
+            return  # it ended before the plan was written whole
         if not (folder / _PLAN_NAME).exists():
             raise ValueError(
                 f"{folder} exists and was not made by prepare_dataset, which overwrites nothing. "

@@ -254,6 +254,8 @@ class Trainer:
         try:
             return next(batches)
         except tf.errors.InvalidArgumentError as error:
+            if int(self._step):
+                self._save_with(self._manager)  # so that nothing is lost
             raise evaluation.corrupt_image_error(self._dataset, error) from error
 
     def _batches(self, start_step: int) -> Any:
@@ -313,7 +315,23 @@ class Trainer:
         if not run_directory.all_finite(self.network_fn.variables):
             raise ValueError(self._divergence(step, self._learning_rate(step)))
         if self._is_chief:
-            manager.save(step)
+            try:
+                manager.save(step)
+            except tf.errors.ResourceExhaustedError as error:
+                raise ValueError(self._disk_full(step)) from error
+
+    def _disk_full(self, step: int) -> str:
+        parameters = sum(int(np.prod(v.shape)) for v in self.network_fn.variables.values())
+        slots = sum(int(np.prod(v.shape)) for v in self.optimizer.variables)
+        averages = parameters if self._averages else 0
+        megabytes = (parameters + slots + averages) * 4 / 1e6
+        last = run_directory.latest_checkpoint(self._train_dir)
+        return (
+            f"The checkpoint of step {step:,} could not be written: no space is left in "
+            f"{self._train_dir}. One takes {megabytes:,.0f} MB, and --keep_checkpoints="
+            f"{self._config.keep_checkpoints} of them are kept besides the best. "
+            f"The last complete one is {last}. Free some space; the same command goes on from it."
+        )
 
     def _divergence(self, step: int, rate: float) -> str:
         last = run_directory.latest_checkpoint(self._train_dir)

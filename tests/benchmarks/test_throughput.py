@@ -39,6 +39,23 @@ def test_a_peer_that_does_not_exist_is_refused_with_those_that_do(run_benchmark)
         run_benchmark("train_throughput.py", "--peers=caffe")
 
 
+def test_an_output_that_cannot_be_written_is_refused_before_anything_is_measured(run_benchmark):
+    with pytest.raises(AssertionError, match=r"--output is nowhere/x\.json.*Nothing was measured"):
+        run_benchmark("train_throughput.py", "--output=nowhere/x.json")
+
+
+def test_an_unknown_network_is_an_error(run_benchmark):
+    with pytest.raises(AssertionError, match=r"ERROR: slimzoo cannot be measured.*alexnet_v9"):
+        run_benchmark("train_throughput.py", "--models=alexnet_v9", "--peers=", "--runs=1")
+    with pytest.raises(AssertionError, match="ERROR: Unknown network 'alexnet_v9'"):
+        run_benchmark("gpu_ceiling.py", "--model=alexnet_v9")
+
+
+def test_a_gpu_without_bfloat16_is_not_given_figures_for_it(run_benchmark):
+    with pytest.raises(AssertionError, match="no bfloat16: give --precision=float16"):
+        run_benchmark("gpu_ceiling.py", "--gpu=t4", "--model=cifarnet_18pct")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("script", ["train_throughput.py", "inference_throughput.py"])
 def test_peers_are_measured_in_the_same_rounds_and_have_as_many_parameters(

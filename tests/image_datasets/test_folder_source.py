@@ -84,8 +84,8 @@ def test_only_images_count_and_what_does_not_is_named_once(write_images, capsys)
     ]  # fmt: skip
     scan_folder(str(root))
     assert capsys.readouterr().out == (
-        f"Not used: 3 files in {root}/ that end in .tiff, .txt, .webp, such as a/8.webp. "
-        "No class, for lack of images: notes.\n"
+        f"Not used: 3 files in {root}/ that end in .tiff, .txt, .webp, such as a/8.webp.\n"
+        f"No class in {root}/, for lack of images: notes.\n"
     )
 
 

@@ -11,12 +11,15 @@ from training import command_line, quiet_start
 from training.configuration import (
     EvaluationConfig,
     ExportConfig,
-    PreparationConfig,
     TrainingConfig,
     parse_options,
 )
+from training.tool_configuration import ConversionConfig, PreparationConfig, StatisticsConfig
 
-CONFIGS = [TrainingConfig, EvaluationConfig, ExportConfig, PreparationConfig]
+CONFIGS = [
+    *(TrainingConfig, EvaluationConfig, ExportConfig),
+    *(PreparationConfig, StatisticsConfig, ConversionConfig),
+]
 
 ROOT = pathlib.Path(__file__).parents[2]
 

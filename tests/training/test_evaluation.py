@@ -157,7 +157,14 @@ def test_the_driver_repeats_what_validation_saw(config, photos, tmp_path, capsys
     assert half_loss == pytest.approx(result.loss, rel=1e-2)
 
     crops = EvaluationConfig(checkpoint_path=config.train_dir, eval_crops=10, batch_size=25)
+    capsys.readouterr()
     assert evaluation.evaluate(crops).num_examples == NUM_VALIDATION
+    assert "in place of an earlier evaluation's" in capsys.readouterr().out
+    some = dataclasses.replace(crops, batch_size=10, max_num_batches=1)
+    assert evaluation.evaluate(some).num_examples == 10  # not a tenth of it
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match=r"--eval_dir .*file/x cannot be written"):
+        evaluation.evaluate(dataclasses.replace(crops, eval_dir=str(tmp_path / "file" / "x")))
     with pytest.raises(ValueError, match=r"--batch_size is 5, which 2 replicas .* 4 or 6"):
         evaluation.evaluate(dataclasses.replace(crops, eval_crops=1, batch_size=5, num_replicas=2))
 

@@ -213,6 +213,27 @@ def test_it_ends_with_a_command_that_has_a_validation(prepared, capsys):
     assert "--dataset_split_name='train[:80%]' --validation_split_name='train[80%:]'" in command
 
 
+def test_a_directory_that_lost_a_file_is_not_called_complete(prepared):
+    (lost, *_) = prepared().glob("*-train.tfrecord-*")
+    lost.unlink()
+    with pytest.raises(ValueError, match=rf"is damaged: {lost.name} is not there.*Remove"):
+        prepared()
+
+
+def test_what_a_full_disk_left_of_the_plan_is_in_nobodys_way(prepared, preparation_config):
+    folder = pathlib.Path(preparation_config.output_dir, "photos_test", "1.0.0.incomplete")
+    folder.mkdir(parents=True)
+    (folder / "preparation.json.incomplete").write_text("")
+    assert prepared().exists()
+
+
+def test_training_on_an_unfinished_directory_says_how_to_finish_it(preparation_config):
+    folder = pathlib.Path(preparation_config.output_dir, "photos_test", "1.0.0.incomplete")
+    folder.mkdir(parents=True)
+    with pytest.raises(ValueError, match="is not finished: the prepare_dataset command"):
+        get_dataset("photos_test", "train", preparation_config.output_dir)
+
+
 def test_a_complete_directory_is_left_as_it_is(prepared, monkeypatch, capsys):
     folder = prepared()
     times = {path: path.stat().st_mtime_ns for path in folder.iterdir()}

@@ -275,6 +275,17 @@ def test_corrupt_images_are_named_or_left_out_and_counted(replaced, photos, tmp_
     (root / "train" / "green" / "4.jpg").write_bytes(b"not an image")
     with pytest.raises(ValueError, match=r"cannot be decoded: .*green.4\.jpg"):
         train(replaced(dataset_dir=str(root)))
+    # Where it comes after some steps, these are not lost.
+    late = replaced(
+        dataset_dir=str(root),
+        train_dir=str(tmp_path / "late"),
+        batch_size=1,
+        shuffle_buffer_size=1,
+        max_number_of_steps=60,
+    )
+    with pytest.raises(ValueError, match="cannot be decoded"):
+        train(late)
+    assert tf.train.latest_checkpoint(late.train_dir)
     train(replaced(dataset_dir=str(root), skip_corrupt_images=True, max_number_of_steps=6))
     assert "2 times images were left out: they cannot be decoded" in capsys.readouterr().out
 
