@@ -330,7 +330,16 @@ class ExportConfig(ModulesConfig):
     """What `export_saved_model` does."""
 
     checkpoint_path: str | None = flag(
-        None, "The checkpoint, or the train_dir that holds it (its last), to export. Required."
+        None,
+        "The checkpoint, or the train_dir that holds it (its last), to export, or a file of "
+        "weights as convert_weights takes it. Required.",
+    )
+    model_name: str | None = flag(None, "The network of weights that come without a model.json.")
+    dataset_name: str | None = flag(
+        None, "The dataset whose classes such weights answer with. Default: imagenet2012."
+    )
+    dataset_dir: str | None = flag(
+        None, "The folder of images for `folder`; otherwise TFDS's data_dir."
     )
     export_dir: str | None = flag(
         None,

@@ -8,7 +8,6 @@ import os
 import numpy as np
 import tensorflow as tf
 
-from image_datasets import dataset_factory
 from image_datasets.shape_drawing import draw_shape
 from nets import nets_factory
 from nets.nets_factory import NetworkFn
@@ -18,7 +17,7 @@ from training.command_line import beside_this_program
 from training.configuration import parse_options
 from training.run_directory import CHECKPOINT_NAME, RestoreReport
 from training.tool_configuration import ConversionConfig
-from training.trained_model import describe_weights, import_modules
+from training.trained_model import describe_weights, imagenet_classes_or, import_modules
 
 _SAMPLES = ("star", "heart", "arrow", "ring")
 
@@ -43,7 +42,7 @@ def convert(config: ConversionConfig) -> RestoreReport:
     import_modules(config.network_module)
     network = nets_factory.networks[str(config.model_name)]
     path = run_directory.find_checkpoint(config.checkpoint_path)
-    class_names = _class_names(config)
+    class_names = imagenet_classes_or(config.dataset_name, config.dataset_dir)
     description = dataclasses.replace(
         describe_weights(path, config.model_name, class_names),
         network_options=parse_options("network_options", config.network_options, network.options),
@@ -72,12 +71,6 @@ def convert(config: ConversionConfig) -> RestoreReport:
     for driver in ("eval_image_classifier", "export_saved_model"):
         print(f"  {beside_this_program(driver)} --checkpoint_path={output_dir}")
     return report
-
-
-def _class_names(config: ConversionConfig) -> tuple[str, ...]:
-    return dataset_factory.class_names(
-        config.dataset_name or "imagenet2012", config.dataset_dir if config.dataset_name else None
-    )
 
 
 def _differences(config: ConversionConfig, path: str, network_fn: NetworkFn) -> str:

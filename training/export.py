@@ -11,7 +11,7 @@ from nets.nets_factory import NetworkFn
 from preprocessing.pipeline import Preprocessing
 from training.command_line import error_text
 from training.configuration import ExportConfig
-from training.trained_model import load_trained_model
+from training.trained_model import imagenet_classes_or, load_trained_model
 
 Answers = dict[str, tf.Tensor]
 
@@ -98,6 +98,10 @@ def export(config: ExportConfig) -> str:
         config.checkpoint_path,
         use_moving_average=config.use_moving_average,
         network_module=config.network_module,
+        model_name=config.model_name,
+        class_names=imagenet_classes_or(config.dataset_name, config.dataset_dir)
+        if config.model_name
+        else None,
     )
     folder = os.path.dirname(model.report.checkpoint)
     export_dir = os.path.expanduser(config.export_dir or os.path.join(folder, "saved_model"))

@@ -61,9 +61,10 @@ def compute_statistics(config: StatisticsConfig) -> DatasetStatistics:
         statistics = _compute(config, dataset, output_dir, plan)
     print(f"{dataset.name}, {split}: {statistics.num_images:,} images, {statistics}")
     print(f"Written: {os.path.join(output_dir, STATISTICS_NAME)}, {MEAN_IMAGE_NAME}")
+    folder = f" --dataset_dir={shlex.quote(config.dataset_dir)}" if config.dataset_dir else ""
     print(
         f"Train with them:\n  {beside_this_program('train_image_classifier')} "
-        f"--dataset_name={dataset.name} --dataset_statistics={shlex.quote(output_dir)}"
+        f"--dataset_name={dataset.name}{folder} --dataset_statistics={shlex.quote(output_dir)}"
     )
     return statistics
 

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from image_datasets import dataset_factory
 from image_datasets.image_dataset import ImageDataset
 from nets import nets_factory
 from nets.nets_factory import NetworkFn
@@ -102,6 +103,13 @@ def describe_weights(
         network_module=[],
         moving_average_decay=None,
     )
+
+
+def imagenet_classes_or(dataset_name: str | None, dataset_dir: str | None) -> tuple[str, ...]:
+    """The classes of a dataset, or if none is named those of ILSVRC-2012, as TFDS names them."""
+    if dataset_name is None:
+        return dataset_factory.class_names("imagenet2012")
+    return dataset_factory.class_names(dataset_name, dataset_dir)
 
 
 def check_classes(class_names: list[str], dataset: ImageDataset, labels_offset: int) -> None:

@@ -110,11 +110,12 @@ class Trainer:
             _check_one_row_an_image(self.network_fn)
             trainable = self._select_trainable()
             self._trainable = list(trainable.values())
+            known = self.network_fn.variables
             self._rate_factors = VariableFactors(
-                "learning_rate_factors", config.learning_rate_factors, trainable
+                "learning_rate_factors", config.learning_rate_factors, trainable, known
             )
             decay_factors = VariableFactors(
-                "weight_decay_factors", config.weight_decay_factors, trainable, False
+                "weight_decay_factors", config.weight_decay_factors, trainable, known, False
             )
             # On the devices, because they can change while the step does not.
             self._rate_factors_now = (

@@ -27,7 +27,8 @@ class VariableFactors:
     Args:
       flag: what error messages call it.
       entries: PATTERN=FACTOR or PATTERN@EPOCH=FACTOR; `*` in a pattern is any text.
-      names: of the variables, in order.
+      names: of the variables that have factors, in order.
+      known: of all variables of the network, one of which a pattern must match; None is `names`.
       takes_epochs: whether factors may change.
 
     Raises:
@@ -35,17 +36,23 @@ class VariableFactors:
     """
 
     def __init__(
-        self, flag: str, entries: Sequence[str], names: Iterable[str], takes_epochs: bool = True
+        self,
+        flag: str,
+        entries: Sequence[str],
+        names: Iterable[str],
+        known: Iterable[str] | None = None,
+        takes_epochs: bool = True,
     ):
         self._names = list(names)
+        known = self._names if known is None else list(known)
         self._rules = sorted(
             (_parse(flag, entry) for entry in entries), key=lambda rule: rule.epoch
         )
         for rule in self._rules:
-            if not fnmatch.filter(self._names, rule.pattern):
+            if not fnmatch.filter(known, rule.pattern):
                 raise ValueError(
-                    f"--{flag}: {rule.pattern!r} matches no variable that is trained. Their names "
-                    f"are such as {', '.join(self._names[:4])}; * is any text."
+                    f"--{flag}: {rule.pattern!r} matches no variable. Their names are such as "
+                    f"{', '.join(known[:4])}; * is any text."
                 )
             if rule.epoch and not takes_epochs:
                 raise ValueError(f"--{flag}: {rule.pattern}@{rule.epoch:g}; it takes no epochs.")

@@ -11,8 +11,9 @@ import tensorflow as tf
 from nets import nets_factory
 from nets.nets_factory import get_network_fn
 from training import evaluation, run_directory, trained_model
-from training.configuration import EvaluationConfig
+from training.configuration import EvaluationConfig, ExportConfig
 from training.conversion import convert
+from training.export import export
 from training.run_directory import restore_network
 from training.tool_configuration import ConversionConfig
 
@@ -313,6 +314,21 @@ def test_several_networks_answer_with_the_mean_of_their_softmax_outputs(
 def read_probabilities(folder):
     lines = (folder / "predictions.csv").read_text().splitlines()
     return np.array([[float(value) for value in line.split(",")[-10:]] for line in lines[1:]])
+
+
+def test_bare_weights_can_be_exported(weight_file, tmp_path, noise):
+    folder = str(tmp_path / "saved_model")
+    config = ExportConfig(
+        checkpoint_path=weight_file,
+        model_name="cifarnet_18pct",
+        dataset_name="shapes",
+        export_dir=folder,
+    )
+    export(config)
+    loaded = tf.saved_model.load(folder)
+    assert loaded.class_names.numpy()[1] == b"circle"
+    with pytest.raises(ValueError, match="For weights of another framework give --model_name"):
+        export(dataclasses.replace(config, model_name=None, export_dir=str(tmp_path / "other")))
 
 
 def test_a_converted_run_can_be_fine_tuned(conversion, config, weight_file, tmp_path):

@@ -34,12 +34,17 @@ def test_factors_of_patterns_are_multiplied_and_change_at_their_epochs():
         ("*/biases@-1=2", "numbers of 0 or more"),
         ("*/biases=-1", "numbers of 0 or more"),
         ("*/biases=nan", "numbers of 0 or more"),
-        ("*/bias=2", r"'\*/bias' matches no variable that is trained.*net/conv1/weights"),
+        ("*/bias=2", r"'\*/bias' matches no variable.*net/conv1/weights"),
     ],
 )
 def test_a_bad_entry_is_named(entry, message):
     with pytest.raises(ValueError, match=f"--learning_rate_factors.*{message}"):
         VariableFactors("learning_rate_factors", [entry], NAMES)
+
+
+def test_a_network_can_name_variables_that_are_not_trained():
+    factors = VariableFactors("weight_decay_factors", ["*/conv1/*=0"], NAMES[2:], NAMES)
+    assert factors.at(0) == [1, 1]
 
 
 def test_weight_decay_takes_no_epochs():
@@ -116,7 +121,9 @@ def test_what_a_network_was_trained_with_fits_its_variables(name, request):
         (True, 2.0),
         (False, 1.0),
     }
-    decays = VariableFactors("weight_decay_factors", config.weight_decay_factors, names, False)
+    decays = VariableFactors(
+        "weight_decay_factors", config.weight_decay_factors, names, None, False
+    )
     expected = {
         "cifarnet_18pct": [0.004, 0.004, 0.004, 1.0],
         "cifarnet_13pct": [0, 0, 0.004, 0.004, 0.004],
@@ -128,3 +135,49 @@ def test_what_a_network_was_trained_with_fits_its_variables(name, request):
         if n.endswith("/weights")
     ]
     np.testing.assert_allclose(of_weights, expected)
+
+
+@pytest.mark.parametrize("options", [{}, {"mixed_precision": "float16"}, {"optimizer": "adam"}])
+def test_two_replicas_take_the_factors_of_one(config, options, tmp_path):
+    values = []
+    for replicas in (1, 2):
+        run = dataclasses.replace(
+            config,
+            train_dir=str(tmp_path / f"{replicas}"),
+            num_replicas=replicas,
+            augment=False,
+            network_options=["dropout_keep_prob=1.0"],
+            learning_rate_factors=["*/biases=2", "tiny/conv1/*@1=0"],
+            weight_decay_factors=["*/fc3/*=50"],
+            **options,
+        )
+        train(run)
+        reader = tf.train.load_checkpoint(run_directory.latest_checkpoint(run.train_dir))
+        values.append(
+            {
+                key: reader.get_tensor(key)
+                for key in reader.get_variable_to_shape_map()
+                if key.startswith("network/")
+            }
+        )
+    tolerance = 1e-2 if options.get("mixed_precision") else 1e-5
+    for key, value in values[0].items():
+        np.testing.assert_allclose(values[1][key], value, rtol=tolerance, atol=tolerance)
+
+
+def test_a_resumed_run_has_the_factors_of_its_epoch(config, tmp_path):
+    """Six steps at once, and three and three, of which the second half is frozen."""
+    weights = []
+    for name, stops in (("whole", [6]), ("halves", [3, 6])):
+        for steps in stops:
+            run = dataclasses.replace(
+                config,
+                train_dir=str(tmp_path / name),
+                max_number_of_steps=steps,
+                learning_rate_decay_type="fixed",
+                learning_rate_factors=["*/biases=2", "tiny/conv1/*@1=0.5", "*/fc2/*@1.5=0"],
+            )
+            train(run)
+        reader = tf.train.load_checkpoint(run_directory.latest_checkpoint(run.train_dir))
+        weights.append(reader.get_tensor("network/tiny.Sconv1.Sweights/.ATTRIBUTES/VARIABLE_VALUE"))
+    np.testing.assert_allclose(*weights, rtol=1e-5, atol=1e-7)
