@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-import numbers
 from typing import Any
 
 import tensorflow as tf
@@ -25,7 +24,7 @@ import tensorflow as tf
 from preprocessing import windows
 from preprocessing.decoding import Pixels, Source
 from preprocessing.mean_images import centre_of_mean_image
-from preprocessing.pipeline import Preprocessing, check_rgb, register_preprocessing
+from preprocessing.pipeline import Preprocessing, check_rgb, check_side, register_preprocessing
 
 # ILSVRC-2012's training set, pixels 0 to 255, as cuda-convnet2 ships them for its networks: the
 # mean, and the principal components of the RGB values of its pixels.
@@ -75,9 +74,8 @@ class AlexNetPreprocessing(Preprocessing):
         Raises:
           ValueError: for a value that is out of range.
         """
-        side = self.resize_side
-        if side is not None and (not isinstance(side, numbers.Integral) or side <= 0):
-            raise ValueError(f"resize_side is {side!r}; it must be a positive number of pixels.")
+        if self.resize_side is not None:
+            check_side("resize_side", self.resize_side)
         if not 0 <= self.colour_noise_scale < float("inf"):
             raise ValueError(
                 f"colour_noise_scale is {self.colour_noise_scale!r}; it must be zero (no noise) "
@@ -161,11 +159,7 @@ class AlexNetPreprocessing(Preprocessing):
         larger = max(height, width)
         if self.resize_side is None:
             return _USUAL_RESIZE_SIDE.get(larger, round(larger * 256 / 224))
-        if self.resize_side < larger:
-            raise ValueError(
-                f"resize_side is {self.resize_side}, too small to crop {height}x{width} from; it "
-                f"must be at least {larger}."
-            )
+        check_side("resize_side", self.resize_side, at_least=larger)
         return int(self.resize_side)
 
 

@@ -7,7 +7,6 @@ and `src/caffe/data_transformer.cpp`.
 from __future__ import annotations
 
 import dataclasses
-import numbers
 from typing import Any
 
 import tensorflow as tf
@@ -15,7 +14,7 @@ import tensorflow as tf
 from preprocessing import windows
 from preprocessing.decoding import Source
 from preprocessing.mean_images import centre_of_mean_image
-from preprocessing.pipeline import Preprocessing, check_rgb, register_preprocessing
+from preprocessing.pipeline import Preprocessing, check_rgb, check_side, register_preprocessing
 
 # The mean over positions of Caffe's ilsvrc12 mean image, in the order R, G, B.
 CAFFE_MEAN_RGB = (122.67891434, 116.66876762, 104.00698793)
@@ -47,28 +46,20 @@ class CaffePreprocessing(Preprocessing):
         Raises:
           ValueError: for a value that is out of range.
         """
-        if not isinstance(self.resize_side, numbers.Integral) or self.resize_side <= 0:
-            raise ValueError(
-                f"resize_side is {self.resize_side!r}; it must be a positive number of pixels."
-            )
+        check_side("resize_side", self.resize_side)
         check_rgb("mean_rgb", self.mean_rgb)
 
     def _pixels(
         self, source: Source, height: int, width: int, seed: tf.Tensor, num_crops: int
     ) -> tf.Tensor:
         side = self.resize_side
-        if side < max(height, width):
-            raise ValueError(
-                f"resize_side is {side}, too small to crop {height}x{width} from; it must be at "
-                f"least {max(height, width)}."
-            )
+        check_side("resize_side", side, at_least=max(height, width))
         photo = source.window(0, 0, source.height, source.width)
         square = windows.resize_bilinear(photo, side, side)
         if num_crops > 1:
             return windows.ten_crops(square, height, width)
         if not self.is_training:
-            top, left = (side - height) // 2, (side - width) // 2
-            return square[top : top + height, left : left + width]
+            return windows.centre_crop(square, height, width)
         return windows.random_crop_and_flip(square, height, width, seed)
 
     def device(self, batch: dict[str, tf.Tensor], dtype: tf.DType = tf.float32) -> tf.Tensor:

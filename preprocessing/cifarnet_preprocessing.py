@@ -6,7 +6,6 @@ Source: Krizhevsky, cuda-convnet, `convdata.py` (`CIFARDataProvider`, `CroppedCI
 from __future__ import annotations
 
 import dataclasses
-import numbers
 from typing import Any
 
 import tensorflow as tf
@@ -15,7 +14,7 @@ from preprocessing import windows
 from preprocessing.cifar_preprocessing import CIFAR10_MEAN_RGB
 from preprocessing.decoding import Source
 from preprocessing.mean_images import centre_of_mean_image
-from preprocessing.pipeline import Preprocessing, check_rgb, register_preprocessing
+from preprocessing.pipeline import Preprocessing, check_rgb, check_side, register_preprocessing
 
 
 @register_preprocessing("cifarnet")
@@ -45,10 +44,7 @@ class CifarnetPreprocessing(Preprocessing):
         Raises:
           ValueError: for a value that is out of range.
         """
-        if not isinstance(self.image_side, numbers.Integral) or self.image_side <= 0:
-            raise ValueError(
-                f"image_side is {self.image_side!r}; it must be a positive number of pixels."
-            )
+        check_side("image_side", self.image_side)
         check_rgb("mean_rgb", self.mean_rgb)
 
     def _pixels(
@@ -61,8 +57,7 @@ class CifarnetPreprocessing(Preprocessing):
             return windows.ten_crops(image, height, width)
         if self.is_training and (height, width) != (side, side):
             return windows.random_crop_and_flip(image, height, width, seed)
-        top, left = (side - height) // 2, (side - width) // 2
-        return image[top : top + height, left : left + width]
+        return windows.centre_crop(image, height, width)
 
     def device(self, batch: dict[str, tf.Tensor], dtype: tf.DType = tf.float32) -> tf.Tensor:
         """Subtracts the mean.

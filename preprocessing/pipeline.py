@@ -175,6 +175,20 @@ def check_options(cls: type[Preprocessing], options: Iterable[str]) -> None:
             raise ValueError(unknown_name_message(f"option of {cls.__name__}", name, known))
 
 
+def check_side(name: str, side: Any, at_least: int = 1) -> None:
+    """Checks an option that is a number of pixels.
+
+    Raises:
+      ValueError: if `side` is no positive integer, or too small to crop `at_least` pixels from.
+    """
+    if not isinstance(side, numbers.Integral) or side <= 0:
+        raise ValueError(f"{name} is {side!r}; it must be a positive number of pixels.")
+    if side < at_least:
+        raise ValueError(
+            f"{name} is {side}, too small to crop {at_least} pixels from; it must be at least that."
+        )
+
+
 def check_rgb(name: str, values: Any, *, minimum: float | None = None) -> None:
     """Checks an option that holds a number for each of R, G and B.
 

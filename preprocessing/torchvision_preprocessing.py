@@ -7,13 +7,12 @@ Source: torchvision, `transforms._presets.ImageClassification` for evaluation an
 from __future__ import annotations
 
 import dataclasses
-import numbers
 
 import tensorflow as tf
 
 from preprocessing import windows
 from preprocessing.decoding import Source
-from preprocessing.pipeline import Preprocessing, check_rgb, register_preprocessing
+from preprocessing.pipeline import Preprocessing, check_rgb, check_side, register_preprocessing
 
 IMAGENET_MEAN_RGB = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION_RGB = (0.229, 0.224, 0.225)
@@ -46,10 +45,7 @@ class TorchvisionPreprocessing(Preprocessing):
         Raises:
           ValueError: for a value that is out of range.
         """
-        if not isinstance(self.resize_side, numbers.Integral) or self.resize_side <= 0:
-            raise ValueError(
-                f"resize_side is {self.resize_side!r}; it must be a positive number of pixels."
-            )
+        check_side("resize_side", self.resize_side)
         check_rgb("mean_rgb", self.mean_rgb)
         check_rgb("deviation_rgb", self.deviation_rgb)
         if min(self.deviation_rgb) <= 0:
@@ -64,11 +60,7 @@ class TorchvisionPreprocessing(Preprocessing):
             window = source.window(top, left, rows, columns)
             resized = windows.resize_bilinear(window, height, width, antialias=True)
             return windows.random_flip(resized, seeds["flip"])
-        if self.resize_side < max(height, width):
-            raise ValueError(
-                f"resize_side is {self.resize_side}, too small to crop {height}x{width} from; it "
-                f"must be at least {max(height, width)}."
-            )
+        check_side("resize_side", self.resize_side, at_least=max(height, width))
         photo = source.window(0, 0, source.height, source.width)
         short = tf.minimum(source.height, source.width)
         tall, wide = (self.resize_side * n // short for n in (source.height, source.width))

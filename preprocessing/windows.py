@@ -126,6 +126,13 @@ def short_side_centre_square(image: tf.Tensor, side: int) -> tf.Tensor:
     return tf.ensure_shape(square, [side, side, 3])
 
 
+def centre_crop(image: tf.Tensor, height: int, width: int) -> tf.Tensor:
+    """Cuts out the centre of an image that is at least as large; half a pixel is rounded down."""
+    shape = tf.shape(image)
+    top, left = (shape[0] - height) // 2, (shape[1] - width) // 2
+    return image[top : top + height, left : left + width]
+
+
 def ten_crops(image: tf.Tensor, height: int, width: int) -> tf.Tensor:
     """Cuts the paper's ten test views.
 

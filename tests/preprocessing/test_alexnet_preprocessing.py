@@ -238,7 +238,7 @@ def test_bad_options_are_refused(options, message):
 
 def test_a_square_smaller_than_the_output_is_refused():
     image = np.zeros((300, 300, 3), np.uint8)
-    with pytest.raises(ValueError, match="resize_side is 200, too small to crop 224x224"):
+    with pytest.raises(ValueError, match="resize_side is 200, too small to crop 224 pixels"):
         get_preprocessing("alexnet", resize_side=200).host(image, 224, 224)
 
 

@@ -162,7 +162,7 @@ def test_cifarnet_leaves_its_own_size_alone_and_crops_and_mirrors_smaller_ones(t
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [
-        ("caffe", {"resize_side": 200}, "resize_side is 200, too small to crop 224x224"),
+        ("caffe", {"resize_side": 200}, "resize_side is 200, too small to crop 224 pixels"),
         ("caffe", {"resize_side": -1}, "resize_side is -1"),
         ("torchvision", {"resize_side": 200}, "too small"),
         ("torchvision", {"deviation_rgb": (1, 0, 1)}, "each must be positive"),
