@@ -14,7 +14,7 @@ import abc
 import dataclasses
 import numbers
 from collections.abc import Iterable
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import tensorflow as tf
 
@@ -35,6 +35,9 @@ class Preprocessing(abc.ABC):
     """
 
     is_training: bool
+
+    # What a white pixel is where the mean is subtracted; means and deviations are on this scale.
+    pixel_scale: ClassVar[float] = 255.0
 
     def __call__(
         self,

@@ -7,6 +7,7 @@ Source: torchvision, `transforms._presets.ImageClassification` for evaluation an
 from __future__ import annotations
 
 import dataclasses
+from typing import ClassVar
 
 import tensorflow as tf
 
@@ -34,6 +35,8 @@ class TorchvisionPreprocessing(Preprocessing):
       mean_rgb: subtracted, on the scale 0 to 1.
       deviation_rgb: divides the difference, on the scale 0 to 1.
     """
+
+    pixel_scale: ClassVar[float] = 1.0
 
     resize_side: int = 256
     mean_rgb: tuple[float, float, float] = IMAGENET_MEAN_RGB

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 
 import h5py
@@ -23,6 +24,10 @@ def read_keras(path: str) -> dict[str, np.ndarray]:
     def visit(name: str, item: object) -> None:
         found = re.fullmatch(r"(?:_layer_checkpoint_dependencies|layers)/(.+)/vars/(\d+)", name)
         if found and isinstance(item, h5py.Dataset):
+            if item.external or item.is_virtual:
+                raise ValueError(f"{name} lies in another file")
+            if item.nbytes > os.path.getsize(path):
+                raise ValueError(f"{name} should have {item.nbytes:,} bytes; the file is smaller")
             tensors[f"{found[1]}/{found[2]}"] = np.asarray(item)
 
     try:

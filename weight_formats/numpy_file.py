@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import pickle
 from typing import Any
 
 import numpy as np
 
-from weight_formats.restricted_pickle import ArrayUnpickler
+from weight_formats.restricted_pickle import ArrayUnpickler, PickledArray
 
 
 def read_numpy(path: str) -> dict[str, np.ndarray]:
@@ -36,24 +35,32 @@ def read_numpy(path: str) -> dict[str, np.ndarray]:
         shape, _, dtype = read_header(file)
         if not dtype.hasobject:
             raise ValueError(f"it holds one array of {dtype} {list(shape)}, not layers by name")
-        try:
-            loaded = ArrayUnpickler(file).load()
-        except (pickle.UnpicklingError, EOFError, IndexError, AttributeError, TypeError) as error:
-            raise ValueError(f"its pickle is damaged: {error}") from error
-    if isinstance(loaded, np.ndarray) and loaded.size == 1:
-        loaded = loaded.reshape(-1)[0]
+        loaded = _plain(ArrayUnpickler(file).load())
+    if isinstance(loaded, list) and len(loaded) == 1:
+        loaded = loaded[0]
     if not isinstance(loaded, dict):
         raise ValueError(f"it holds a {type(loaded).__name__}, not a dictionary of layers")
     return {
-        f"{layer}/{kind}": np.asarray(array)
+        f"{layer}/{kind}": _array(f"{layer}/{kind}", array)
         for layer, entry in loaded.items()
-        for kind, array in _parts(layer, entry)
+        for kind, array in _parts(layer, _plain(entry))
     }
 
 
 def _parts(layer: Any, entry: Any) -> list[tuple[str, Any]]:
     if isinstance(entry, dict):
         return list(entry.items())
-    if isinstance(entry, list | tuple | np.ndarray) and len(entry) in (1, 2):
+    if isinstance(entry, list | tuple) and len(entry) in (1, 2):
         return list(zip(("weights", "biases"), entry, strict=False))
     raise ValueError(f"its layer {layer!r} is a {type(entry).__name__}, not [weights, biases]")
+
+
+def _plain(value: Any) -> Any:
+    return value.value() if isinstance(value, PickledArray) else value
+
+
+def _array(name: str, value: Any) -> np.ndarray:
+    value = _plain(value)
+    if not isinstance(value, np.ndarray):
+        raise ValueError(f"its {name} is a {type(value).__name__}, not an array")
+    return value

@@ -1,12 +1,14 @@
 """An unpickler that makes arrays and what holds them, and refuses everything else.
 
-A pickle is a program: it names functions, and loading it calls them. Here only those exist that
-are listed below, and they are this module's own.
+A pickle is a program: it names functions, calls them, and sets the state of what they return. Here
+only names exist that are listed below, and none of them is what it is elsewhere: NumPy's own would
+read memory at any address that a crafted state asks for. Each is a class of this module that
+notes what it was given, takes no other state, and is checked when it is turned into an array.
 """
 
 from __future__ import annotations
 
-import collections
+import math
 import pickle
 from collections.abc import Callable
 from typing import IO, Any
@@ -19,11 +21,12 @@ class RefusedPickleError(ValueError):
 
 
 class ArrayUnpickler(pickle.Unpickler):
-    """Loads numbers, strings, lists, dictionaries and NumPy arrays.
+    """Loads numbers, strings, lists, dictionaries and `PickledArray`s.
 
     Args:
       file: binary.
-      more: further names ("module.name") and what they stand for.
+      more: further names ("module.name") and what they stand for: strings, or classes that derive
+        from `Inert`.
       persistent_load: resolves references to what is outside the pickle.
 
     Raises:
@@ -38,7 +41,7 @@ class ArrayUnpickler(pickle.Unpickler):
     ):
         # Python 2 wrote most of these files; its strings are bytes, which latin1 keeps.
         super().__init__(file, encoding="latin1")
-        self._known = {**_NUMPY, **(more or {})}
+        self._known = {**_KNOWN, **(more or {})}
         self._load_persistent = persistent_load
 
     def find_class(self, module: str, name: str) -> Any:
@@ -59,33 +62,121 @@ class ArrayUnpickler(pickle.Unpickler):
         return self._load_persistent(reference)
 
 
-def _reconstruct(kind: Any, shape: tuple[int, ...], typecode: bytes | str) -> np.ndarray:
-    del kind, shape, typecode  # the array's state follows and says all
-    return np.empty(0, np.uint8)
+class Inert:
+    """Base of what a pickle can make: it has no attributes that a pickle could set."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state: Any) -> None:
+        """Refuses; a class that takes a state says which."""
+        raise RefusedPickleError(f"it sets the state of a {type(self).__name__.strip('_')}")
 
 
-def _scalar(dtype: np.dtype, value: bytes | str) -> Any:
-    if isinstance(value, str):
-        value = value.encode("latin1")
-    if dtype.hasobject:
-        raise RefusedPickleError("it holds a NumPy scalar of Python objects")
-    return np.frombuffer(value, dtype, count=1)[0]
+class PlainDict(dict):
+    """`collections.OrderedDict`, whose attributes (PyTorch's metadata) are dropped."""
+
+    __slots__ = ()
+
+    def __setstate__(self, state: Any) -> None:
+        """Takes no notice."""
 
 
-def _latin1(text: str, encoding: str) -> bytes:
-    if encoding != "latin1":
-        raise RefusedPickleError(f"it encodes text as {encoding!r}")
-    return text.encode("latin1")
+class _NdArray(Inert):
+    """The class `numpy.ndarray`, which is named and never called."""
+
+    __slots__ = ()
+
+    def __init__(self, *arguments: Any):
+        raise RefusedPickleError("it calls numpy.ndarray")
 
 
-_NUMPY: dict[str, Any] = {
-    "collections.OrderedDict": collections.OrderedDict,
-    "_codecs.encode": _latin1,
-    "numpy.ndarray": np.ndarray,
-    "numpy.dtype": np.dtype,
+class _Dtype(Inert):
+    __slots__ = ("_code", "_order")
+
+    def __init__(self, code: Any, *_: Any):
+        self._code, self._order = str(code), "="
+
+    def __setstate__(self, state: Any) -> None:
+        """Takes the byte order; fields, shapes and sizes of a dtype's own are refused."""
+        _, order, *described = state
+        if order not in ("<", ">", "=", "|") or any(part is not None for part in described[:3]):
+            raise RefusedPickleError("it describes a dtype that has parts")
+        self._order = order
+
+    def numpy(self) -> np.dtype | None:
+        """The dtype of numbers; None for Python objects."""
+        if self._code in ("O", "O8"):
+            return None
+        if self._code not in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "u2", "b1"):
+            raise RefusedPickleError(f"it has an array of dtype {self._code!r}")
+        return np.dtype(self._code if self._order == "|" else self._order + self._code)
+
+
+class PickledArray(Inert):
+    """An array as its pickle describes it; `value` checks and makes it."""
+
+    __slots__ = ("_state",)
+
+    def __init__(self, kind: Any, shape: Any, typecode: Any):
+        self._state: tuple[Any, ...] = ()  # follows, and says all
+
+    def __setstate__(self, state: Any) -> None:
+        """Takes version, shape, dtype, order and content."""
+        self._state = tuple(state)[-4:]
+
+    def value(self) -> Any:
+        """The array; of Python objects the list of them.
+
+        Raises:
+          ValueError: if its parts do not fit together.
+        """
+        shape, dtype, is_fortran, content = self._state
+        if not isinstance(dtype, _Dtype) or not all(
+            type(size) is int and size >= 0 for size in shape
+        ):
+            raise ValueError("an array's shape or dtype is damaged")
+        numbers = dtype.numpy()
+        if numbers is None:
+            if not isinstance(content, list) or len(content) != math.prod(shape):
+                raise ValueError("an array of objects is damaged")
+            return content
+        if isinstance(content, str):  # bytes of Python 2
+            content = content.encode("latin1")
+        if not isinstance(content, bytes) or len(content) != math.prod(shape) * numbers.itemsize:
+            raise ValueError(f"an array of shape {list(shape)} has another number of bytes")
+        return np.frombuffer(content, numbers).reshape(shape, order="F" if is_fortran else "C")
+
+
+class _Scalar(Inert):
+    __slots__ = ()
+
+    def __new__(cls, dtype: Any, content: Any) -> Any:
+        """Gives an array of no dimensions."""
+        array = PickledArray(None, None, None)
+        array.__setstate__((1, (), dtype, False, content))
+        return array
+
+
+class _Latin1(Inert):
+    """`_codecs.encode`, by which Python 3 writes bytes in old protocols."""
+
+    __slots__ = ()
+
+    def __new__(cls, text: str, encoding: str) -> Any:
+        """Gives bytes."""
+        if encoding != "latin1":
+            raise RefusedPickleError(f"it encodes text as {encoding!r}")
+        return text.encode("latin1")
+
+
+_KNOWN: dict[str, Any] = {
+    "collections.OrderedDict": PlainDict,
+    "_codecs.encode": _Latin1,
+    "numpy.ndarray": _NdArray,
+    "numpy.dtype": _Dtype,
     **{
-        f"{module}.multiarray.{name}": function
+        f"{module}.multiarray.{name}": stand_in
         for module in ("numpy.core", "numpy._core")
-        for name, function in (("_reconstruct", _reconstruct), ("scalar", _scalar))
+        for name, stand_in in (("_reconstruct", PickledArray), ("scalar", _Scalar))
     },
 }

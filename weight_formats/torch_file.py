@@ -5,8 +5,10 @@ Both are pickles that refer to storages, blocks of numbers beside them; tensors 
 
 from __future__ import annotations
 
+import functools
 import io
-import pickle
+import math
+import os
 import struct
 import zipfile
 from collections.abc import Callable
@@ -15,7 +17,7 @@ from typing import Any, NamedTuple
 import ml_dtypes
 import numpy as np
 
-from weight_formats.restricted_pickle import ArrayUnpickler, RefusedPickleError
+from weight_formats.restricted_pickle import ArrayUnpickler, Inert, RefusedPickleError
 
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
@@ -39,13 +41,27 @@ class _Storage(NamedTuple):
     size: int
 
 
-class _View(NamedTuple):
+class _View(Inert):
     """A tensor that is known before the storage it looks at is read."""
 
-    storage: _Storage
-    offset: int
-    shape: tuple[int, ...]
-    strides: tuple[int, ...]
+    __slots__ = ("offset", "shape", "storage", "strides")
+
+    def __init__(self, storage: Any, offset: Any, shape: Any, strides: Any, *_: Any):
+        numbers = (offset, *shape, *strides)
+        if not isinstance(storage, _Storage) or not all(
+            type(number) is int and number >= 0 for number in numbers
+        ):
+            raise ValueError("a tensor's storage, shape or strides are damaged")
+        self.storage, self.offset = storage, offset
+        self.shape, self.strides = tuple(shape), tuple(strides)
+
+
+class _Parameter(Inert):
+    __slots__ = ()
+
+    def __new__(cls, view: Any, *_: Any) -> Any:
+        """Gives the tensor that it holds."""
+        return view
 
 
 def read_torch(path: str) -> dict[str, np.ndarray]:
@@ -58,17 +74,7 @@ def read_torch(path: str) -> dict[str, np.ndarray]:
       ValueError: if it is no state dict, or damaged; RefusedPickleError if it wants more than
         tensors.
     """
-    try:
-        if zipfile.is_zipfile(path):
-            return _read_zip(path)
-        return _read_legacy(path)
-    except RefusedPickleError:
-        raise
-    except (
-        *(pickle.UnpicklingError, EOFError, zipfile.BadZipFile, struct.error),
-        *(KeyError, IndexError, TypeError, AttributeError),
-    ) as error:
-        raise ValueError(f"it is no PyTorch file, or damaged: {error!r}") from error
+    return _read_zip(path) if zipfile.is_zipfile(path) else _read_legacy(path)
 
 
 def _read_zip(path: str) -> dict[str, np.ndarray]:
@@ -78,7 +84,15 @@ def _read_zip(path: str) -> dict[str, np.ndarray]:
             raise ValueError("it is a zip file without PyTorch's data.pkl")
         folder = pickles[0].removesuffix("data.pkl")
         loaded = _load(io.BytesIO(archive.read(pickles[0])))
-        return _arrays(loaded, lambda storage: archive.read(f"{folder}data/{storage.key}"))
+
+        @functools.cache
+        def read(key: str) -> bytes:
+            name = f"{folder}data/{key}"
+            if archive.getinfo(name).compress_type != zipfile.ZIP_STORED:
+                raise ValueError(f"{name} is compressed, which PyTorch never does")
+            return archive.read(name)
+
+        return _arrays(loaded, lambda storage: read(storage.key))
 
 
 def _read_legacy(path: str) -> dict[str, np.ndarray]:
@@ -95,30 +109,26 @@ def _read_legacy(path: str) -> dict[str, np.ndarray]:
         for key in keys:
             (count,) = struct.unpack("<q", file.read(8))
             itemsize = sizes[key].dtype.itemsize if key in sizes else 4
+            if not 0 <= count * itemsize <= os.path.getsize(path):
+                raise ValueError(f"a storage of {count} numbers is larger than the file")
             contents[key] = file.read(count * itemsize)
     return _arrays(loaded, lambda storage: contents[storage.key])
 
 
 def _load(file: Any) -> Any:
-    def rebuild(storage, offset, shape, strides, *_) -> _View:
-        return _View(storage, offset, tuple(shape), tuple(strides))
-
-    storages = {
-        f"{module}.{name}": dtype for name, dtype in _DTYPES.items() for module in ("torch",)
-    }
     known = {
-        **storages,
-        "torch._utils._rebuild_tensor_v2": rebuild,
-        "torch._utils._rebuild_tensor": rebuild,
-        "torch._utils._rebuild_parameter": lambda view, *_: view,
-        "torch.nn.parameter.Parameter": lambda view, *_: view,
+        **{f"torch.{name}": name for name in _DTYPES},
+        "torch._utils._rebuild_tensor_v2": _View,
+        "torch._utils._rebuild_tensor": _View,
+        "torch._utils._rebuild_parameter": _Parameter,
+        "torch.nn.parameter.Parameter": _Parameter,
     }
 
     def storage_of(reference: Any) -> _Storage:
-        kind, dtype, key, _, size, *_ = reference
-        if kind != "storage" or not isinstance(dtype, np.dtype):
+        kind, name, key, _, size, *_ = reference
+        if kind != "storage" or name not in _DTYPES:
             raise RefusedPickleError(f"it refers to a {kind!r} outside of the pickle")
-        return _Storage(dtype, str(key), int(size))
+        return _Storage(_DTYPES[name], str(key), int(size))
 
     return ArrayUnpickler(file, known, storage_of).load()
 
@@ -141,10 +151,10 @@ def _arrays(loaded: Any, read: Callable[[_Storage], bytes]) -> dict[str, np.ndar
         last = view.offset + sum(
             (n - 1) * stride for n, stride in zip(view.shape, view.strides, strict=True)
         )
-        if 0 not in view.shape and not (0 <= view.offset <= last < len(numbers)):
+        if 0 not in view.shape and not view.offset <= last < len(numbers):
             raise ValueError(f"{name} reaches beyond its {len(numbers)} numbers")
-        if min(view.strides, default=0) < 0:
-            raise ValueError(f"{name} has negative strides")
+        if math.prod(view.shape) > len(numbers):
+            raise ValueError(f"{name} of shape {list(view.shape)} has {len(numbers)} numbers")
         strides = [stride * dtype.itemsize for stride in view.strides]
         window = np.lib.stride_tricks.as_strided(numbers[view.offset :], view.shape, strides)
         arrays[name] = np.ascontiguousarray(window)

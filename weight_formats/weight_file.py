@@ -7,6 +7,7 @@ import os
 import zipfile
 from collections.abc import Callable, Mapping
 
+import ml_dtypes
 import numpy as np
 
 from weight_formats.caffemodel import read_caffemodel
@@ -62,12 +63,16 @@ def read_weights(path: str) -> WeightFile:
         )
     try:
         tensors = _READERS[name](path)
-    except ValueError as error:
-        raise ValueError(f"{path} cannot be read as {_DESCRIPTIONS[name]}: {error}.") from error
+    except Exception as error:  # of damaged files, which can raise anything
+        why = error if isinstance(error, ValueError) else f"it is damaged ({error!r})"
+        raise ValueError(f"{path} cannot be read as {_DESCRIPTIONS[name]}: {why}.") from error
+    for key, tensor in tensors.items():
+        if tensor.dtype.kind not in "fiub" and tensor.dtype != ml_dtypes.bfloat16:
+            raise ValueError(f"{path} holds {tensor.dtype} in {key}; weights are numbers.")
     broken = [
         key
         for key, tensor in tensors.items()
-        if tensor.dtype.kind in "fV" and not np.isfinite(tensor.astype(np.float32)).all()
+        if tensor.dtype.kind not in "iub" and not np.isfinite(tensor.astype(np.float32)).all()
     ]
     if broken:
         raise ValueError(f"{path} holds NaNs or infinities in {', '.join(broken[:5])}.")
@@ -105,5 +110,5 @@ def _is_npz(path: str) -> bool:
     try:
         with zipfile.ZipFile(path) as archive:
             return all(name.endswith(".npy") for name in archive.namelist())
-    except zipfile.BadZipFile:
+    except (zipfile.BadZipFile, NotImplementedError, OSError):
         return False

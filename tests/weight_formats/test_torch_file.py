@@ -64,6 +64,14 @@ def test_a_pickle_that_would_run_a_command_is_refused_and_does_not(new_format, s
     assert not evidence.exists()
 
 
+def test_a_tensor_that_repeats_its_numbers_is_refused(tmp_path):
+    """A stride of 0 makes gigabytes of a few bytes."""
+    path = str(tmp_path / "model.pth")
+    torch.save({"weight": torch.zeros(1).expand(1 << 28)}, path)
+    with pytest.raises(ValueError, match=r"weight of shape \[268435456\] has 1 numbers"):
+        read_weights(path)
+
+
 def test_a_whole_model_is_refused_and_a_state_dict_asked_for(tmp_path):
     path = str(tmp_path / "model.pth")
     torch.save(torch.nn.Linear(2, 2), path)

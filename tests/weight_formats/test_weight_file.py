@@ -135,6 +135,69 @@ def test_no_other_name_is_known_to_the_unpickler(name, tmp_path):
         read_weights(str(path))
 
 
+class Calling:
+    """Pickled as a call of `function`, and then, if there is one, as a state that is set."""
+
+    def __init__(self, function, arguments, *state):
+        self.parts = (function, arguments, *state)
+
+    def __reduce__(self):
+        return self.parts
+
+
+FIELDS = (3, "|", None, ("f",), {"f": (np.dtype("O"), 0)}, 8, 1, 0)
+CRAFTED = {
+    "an object array over an address": Calling(np.ndarray, ((1,), np.dtype("O"), b"A" * 8)),
+    "a dtype with a field of objects and no flag": Calling(np.dtype, ("V8",), FIELDS),
+    "a dtype of another size": Calling(np.dtype, ("f4",), (3, "<", None, None, None, 4096, 1, 0)),
+    "a huge array of nothing": Calling(np.ndarray, ((1 << 36,),)),
+}
+
+
+@pytest.mark.parametrize("crafted", CRAFTED)
+def test_a_crafted_array_is_refused_before_numpy_sees_it(crafted, arrays, tmp_path):
+    path = tmp_path / "weights.npy"
+    values = CRAFTED[crafted]
+    with path.open("wb") as file:
+        header = {"descr": "|O", "fortran_order": False, "shape": ()}
+        np.lib.format.write_array_header_1_0(file, header)
+        if isinstance(values, Calling) and values.parts[0] is np.dtype:
+            reconstruct, kind, _ = np.zeros(1, np.float32).__reduce__()
+            values = Calling(reconstruct, kind, (1, (1,), values, False, b"A" * 8))
+        pickle.dump({**arrays, "conv2": [values, arrays["conv1"][1]]}, file)
+    with pytest.raises(ValueError, match=r"weights\.npy cannot be read"):
+        read_weights(str(path))
+
+
+@pytest.mark.parametrize("kind", ["caffemodel", "safetensors", "npy", "npz"])
+def test_damaged_bytes_are_an_error_or_other_numbers_and_never_a_crash(
+    kind, arrays, write_caffemodel, write_safetensors, tmp_path
+):
+    path = tmp_path / f"weights.{kind}"
+    if kind == "caffemodel":
+        path.write_bytes(write_caffemodel(arrays))
+    elif kind == "safetensors":
+        path.write_bytes(write_safetensors(flat(arrays)))
+    elif kind == "npz":
+        np.savez(path, **flat(arrays))
+    else:
+        np.save(path, np.array(arrays, dtype=object), allow_pickle=True)
+    content = np.frombuffer(path.read_bytes(), np.uint8)
+    generator = np.random.default_rng(0)
+    refused = 0
+    for _ in range(200):
+        damaged = content.copy()
+        # Most of a file is numbers; what is before and behind them is more delicate.
+        place = generator.integers(min(400, len(content))) * generator.choice([1, -1])
+        damaged[place] = generator.integers(256)
+        path.write_bytes(damaged.tobytes())
+        try:
+            read_weights(str(path))
+        except ValueError:
+            refused += 1
+    assert refused > 20
+
+
 @pytest.mark.parametrize("share", [0.0, 0.1, 0.5, 0.9, 0.999])
 @pytest.mark.parametrize("kind", ["caffemodel", "safetensors", "npy", "weights.h5"])
 def test_a_truncated_file_is_refused(
