@@ -35,7 +35,7 @@ def left_out(without_layer: str | None, response_normalization: bool = True) -> 
     Raises:
       ValueError: if `without_layer` is no middle layer.
     """
-    if without_layer is not None and without_layer not in MIDDLE_LAYERS:
+    if without_layer is not None and str(without_layer) not in MIDDLE_LAYERS:
         raise ValueError(unknown_name_message("middle layer", without_layer, MIDDLE_LAYERS))
     removed = MIDDLE_LAYERS[without_layer] if without_layer else []
     return removed if response_normalization else removed + _NORMS

@@ -112,7 +112,7 @@ class TrainingConfig(InputConfig):
     preprocessing_options: list[str] = flag(
         [],
         "Options of the preprocessing as name=value, for example resize_side=288. One with commas "
-        'stands in double quotes: augment=False,"deviation_rgb=(1,1,1)".',
+        'stands in double quotes: resize_side=288,"mean_rgb=(104,117,123)".',
     )
     dataset_statistics: str | None = flag(
         None,

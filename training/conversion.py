@@ -48,7 +48,9 @@ def convert(config: ConversionConfig) -> RestoreReport:
         network_options=parse_options("network_options", config.network_options, network.options),
         network_module=config.network_module,
         dataset_name=config.dataset_name or "imagenet2012",
-        dataset_dir=config.dataset_dir,
+        dataset_dir=os.path.abspath(os.path.expanduser(config.dataset_dir))
+        if config.dataset_dir
+        else None,
     )
     network_fn = description.build()
     report = run_directory.restore_network(
@@ -80,6 +82,12 @@ def _differences(config: ConversionConfig, path: str, network_fn: NetworkFn) -> 
     pictures through either pipeline.
     """
     if config.source_model_name in (None, config.model_name):
+        if config.bgr_to_rgb:
+            return (
+                "The first layer now takes its channels in the other order, and "
+                f"{_pipeline(network_fn)} gives them as before: train, evaluate and export with "
+                "another preprocessing, or convert without --bgr_to_rgb."
+            )
         return (
             "Modelling difference: none, the weights are of this network. Preprocessing "
             f"difference: none, it has the one they were trained with ({_pipeline(network_fn)})."
@@ -87,8 +95,16 @@ def _differences(config: ConversionConfig, path: str, network_fn: NetworkFn) -> 
     source_fn = nets_factory.get_network_fn(
         str(config.source_model_name), num_classes=network_fn.num_classes
     )
-    run_directory.restore_network(source_fn, path)
-    own, source = (_sample_images(fn) for fn in (network_fn, source_fn))
+    run_directory.restore_network(
+        source_fn,
+        path,
+        exclude_scopes=config.checkpoint_exclude_scopes,
+        ignore_missing=config.ignore_missing_vars,
+    )
+    # Of a size that both take: 227 pixels are none too many for a network of 224.
+    size = max(fn.default_image_size for fn in (network_fn, source_fn))
+    own = _sample_images(network_fn, network_fn.default_image_size)
+    source = _sample_images(source_fn, size)
     given = source[..., ::-1] if config.bgr_to_rgb else source
     expected = source_fn(source)[0]
     return (
@@ -104,10 +120,9 @@ def _pipeline(network_fn: NetworkFn) -> str:
     return f"`{network_fn.preprocessing_name}`"
 
 
-def _sample_images(network_fn: NetworkFn) -> tf.Tensor:
+def _sample_images(network_fn: NetworkFn, size: int) -> tf.Tensor:
     """Drawn pictures as the network's own preprocessing gives them."""
     preprocess = preprocessing_factory.get_preprocessing(network_fn.preprocessing_name)
-    size = network_fn.default_image_size
     generator = np.random.default_rng(0)
     return tf.stack([preprocess(draw_shape(shape, generator), size, size) for shape in _SAMPLES])
 

@@ -380,7 +380,7 @@ def evaluate(config: EvaluationConfig) -> EvaluationResult:
 def _split_paths(checkpoint_path: str | None) -> list[str]:
     """The checkpoints that --checkpoint_path names; a path that exists may hold a comma itself."""
     given = checkpoint_path or ""
-    if "," not in given or os.path.exists(os.path.expanduser(given)):
+    if "," not in given or run_directory.exists(given):
         return [run_directory.find_checkpoint(checkpoint_path)]
     return [run_directory.find_checkpoint(path.strip()) for path in given.split(",")]
 

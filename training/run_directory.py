@@ -154,6 +154,12 @@ def find_checkpoint(path: str | None) -> str:
     )
 
 
+def exists(path: str) -> bool:
+    """Whether there is a folder, a file or a checkpoint of this name."""
+    path = os.path.expanduser(path)
+    return os.path.exists(path) or os.path.exists(path + ".index")
+
+
 def latest_checkpoint(folder: str) -> str | None:
     """The checkpoint of the highest step in `folder`, or None.
 
@@ -255,6 +261,9 @@ def restore_network(
         raise ValueError(_mismatch(prefix, network_fn.name, wrong, source))
     with damage_explained(prefix):
         values = {name: source.read(key) for name, key in keys.items()}
+    broken = [name for name, value in values.items() if not np.isfinite(value).all()]
+    if broken:
+        raise ValueError(f"The checkpoint {prefix} holds NaNs or infinities in {broken[0]}.")
     for name, value in values.items():
         variables[name].assign(value)
     return RestoreReport(prefix, list(values), skipped, source.unexpected)
@@ -277,9 +286,27 @@ def _open(prefix: str, network_fn: NetworkFn, bgr_to_rgb: bool) -> _Source:
             values.__getitem__,
             [f"{name} {list(weights.tensors[name].shape)}" for name in unexpected],
         )
+    if bgr_to_rgb:
+        raise ValueError(
+            f"--bgr_to_rgb is for files of other frameworks; {prefix} is one of TensorFlow."
+        )
     with damage_explained(prefix):
         reader = tf.train.load_checkpoint(prefix)
-        return _Source(reader.get_variable_to_shape_map(), reader.get_tensor, [])
+        shapes = reader.get_variable_to_shape_map()
+        return _Source(shapes, reader.get_tensor, _unexpected(network_fn, shapes))
+
+
+def _unexpected(network_fn: NetworkFn, shapes: Mapping[str, Any]) -> list[str]:
+    """The weights in a checkpoint of TensorFlow that are none of the network's."""
+    taken = {_find_key(name, shapes, False) for name in network_fn.variables}
+    ours = any(key.startswith("network/") for key in shapes)
+    return [
+        f"{key} {shape}"
+        for key, shape in shapes.items()
+        if key not in taken
+        # Beside weights there are an optimizer's state and counters.
+        and (key.startswith("network/") if ours else key.endswith(("/weights", "/biases")))
+    ]
 
 
 def _is_tensorflow_v1(path: str) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pathlib
-import shutil
 from typing import Any
 
 from image_datasets import dataset_factory
@@ -141,19 +140,31 @@ def prepare_train_dir(config: TrainingConfig, description: ModelDescription) -> 
         raise ValueError(f"--train_dir {train_dir} cannot be written: {error.strerror}.") from error
     if not os.access(train_dir, os.W_OK):
         raise ValueError(f"--train_dir {train_dir} cannot be written: Permission denied.")
-    copied = os.path.join(train_dir, MEAN_IMAGE_NAME)
-    if description.preprocessing_options.get("mean_image") and not os.path.exists(copied):
-        source = str(_mean_image_source(config))
-        try:
-            shutil.copyfile(source, copied)
-        except OSError as error:
-            raise ValueError(
-                f"The mean image {source} cannot be read: {error.strerror}."
-            ) from error
     earlier = ModelDescription.load(train_dir)
-    if earlier is not None and run_directory.latest_checkpoint(train_dir):
+    resumes = earlier is not None and run_directory.latest_checkpoint(train_dir) is not None
+    if earlier is not None and resumes:
         _check_same_run(earlier, description, train_dir)
+    if description.preprocessing_options.get("mean_image"):
+        _copy_mean_image(str(_mean_image_source(config)), train_dir, resumes)
     return train_dir
+
+
+def _copy_mean_image(source: str, train_dir: str, resumes: bool) -> None:
+    """Puts the mean image into the run's folder; one that goes on must have had the same."""
+    copy = pathlib.Path(train_dir, MEAN_IMAGE_NAME)
+    try:
+        content = pathlib.Path(source).read_bytes()
+        if not resumes:
+            temporary = copy.with_suffix(".incomplete")
+            temporary.write_bytes(content)
+            temporary.replace(copy)
+        elif copy.read_bytes() != content:
+            raise ValueError(
+                f"{train_dir} holds a run with another mean image than {source}. Give another "
+                "--train_dir, or start from its weights with --checkpoint_path."
+            )
+    except OSError as error:
+        raise ValueError(f"The mean image {error.filename}: {error.strerror}.") from error
 
 
 def changed_flags(config: TrainingConfig, train_dir: str) -> str:

@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import shlex
+import zipfile
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from training.square_images import describe, read_squares
 from training.tool_configuration import StatisticsConfig
 
 _PROGRESS_NAME = "sums.npz"
+_SAVE_EVERY = 10_000  # images, a few seconds of work, of which a killed process loses no more
 
 
 def compute_statistics(config: StatisticsConfig) -> DatasetStatistics:
@@ -49,6 +51,9 @@ def compute_statistics(config: StatisticsConfig) -> DatasetStatistics:
     os.makedirs(output_dir, exist_ok=True)
     plan = {
         "dataset_name": dataset.name,
+        "dataset_dir": os.path.abspath(os.path.expanduser(config.dataset_dir))
+        if dataset.name == "folder" and config.dataset_dir
+        else None,
         "split": split,
         "num_examples": dataset.num_examples,
         "image_size": config.image_size,
@@ -99,6 +104,8 @@ def _compute(
                     bar.write(f"Left out: {describe(dataset, position, config.dataset_dir)}")
                 position += 1
                 bar.update()
+                if position % _SAVE_EVERY == 0:
+                    _write_progress(output_dir, plan, sums, position)
                 if received:
                     raise KeyboardInterrupt(
                         f"Interrupted and saved after {position:,} images. "
@@ -106,7 +113,7 @@ def _compute(
                     )
         finally:
             _write_progress(output_dir, plan, sums, position)
-    described = {name: plan[name] for name in ("dataset_name", "num_examples")}
+    described = {name: plan[name] for name in ("dataset_name", "dataset_dir", "num_examples")}
     statistics = write_statistics(output_dir, {plan["split"]: sums}, plan["split"], **described)
     os.remove(os.path.join(output_dir, _PROGRESS_NAME))
     return statistics
@@ -143,7 +150,7 @@ def _check_nothing_else_is_there(output_dir: str, plan: dict[str, Any]) -> None:
         elif unfinished.exists():
             with np.load(unfinished) as arrays:
                 there = json.loads(str(arrays["plan"]))
-    except (ValueError, OSError, KeyError) as error:
+    except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(
             f"{output_dir} holds a file that cannot be read: {error}. Remove it, or give another "
             "--output_dir."

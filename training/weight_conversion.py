@@ -54,7 +54,7 @@ def converted(
             np.asarray(weights.tensors[source], np.float32), shapes[name], weights.format
         )
     first = next(iter(shapes))
-    if bgr_to_rgb and first in values:
+    if bgr_to_rgb and first in values and values[first].ndim == 4:
         values[first] = np.ascontiguousarray(values[first][:, :, ::-1])
     return values, unexpected
 

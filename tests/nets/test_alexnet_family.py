@@ -7,6 +7,7 @@ import tensorflow as tf
 from nets import nets_factory
 from nets.nets_factory import get_network_fn, networks
 
+REGISTERED = set(networks)  # here, because other tests register networks of their own
 ALEXNET = [34_944, 307_456, 885_120, 663_936, 442_624, 37_752_832, 16_781_312, 4_097_000]
 WIDE_CONV4 = [23_296, 307_392, 663_936, 1_327_488, 884_992, 26_218_496, 16_781_312, 4_097_000]
 ONE_TOWER = [23_296, 307_392, 663_936, 884_992, 590_080, 37_752_832, 16_781_312, 4_097_000]
@@ -71,7 +72,7 @@ NETWORKS = {
 
 
 def test_each_registered_network_has_a_row():
-    assert set(NETWORKS) == set(networks)
+    assert set(NETWORKS) == REGISTERED
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -233,6 +234,8 @@ def test_ablations_of_the_paper_change_what_they_say_and_keep_the_maps(
 def test_a_layer_that_is_not_in_the_middle_cannot_be_left_out():
     with pytest.raises(ValueError, match=r"Unknown middle layer 'conv1'.*conv2, conv3"):
         get_network_fn("alexnet", without_layer="conv1")
+    with pytest.raises(ValueError, match="Unknown middle layer"):
+        get_network_fn("alexnet", without_layer=[1])
 
 
 def test_networks_of_one_size_say_so(built, noise):

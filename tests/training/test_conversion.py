@@ -316,6 +316,50 @@ def read_probabilities(folder):
     return np.array([[float(value) for value in line.split(",")[-10:]] for line in lines[1:]])
 
 
+def test_a_tensorflow_checkpoint_with_nans_is_refused_and_what_is_left_over_listed(tmp_path):
+    network_fn = get_network_fn("cifarnet_18pct", 10)
+
+    def write(values, name):
+        path = str(tmp_path / name)
+        with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+            for key, value in values.items():
+                tf.compat.v1.get_variable(key, initializer=tf.constant(value))
+            session.run(tf.compat.v1.global_variables_initializer())
+            tf.compat.v1.train.Saver().save(session, path)
+        return path
+
+    values = values_of(network_fn)
+    extra = {"cifarnet_18pct/aux/weights": np.zeros(3, np.float32), "global_step": np.int64(7)}
+    report = restore_network(network_fn, write({**values, **extra}, "extra.ckpt"))
+    assert report.unexpected == ["cifarnet_18pct/aux/weights [3]"]
+    broken = {**values, "cifarnet_18pct/conv2/biases": np.full(32, np.nan, np.float32)}
+    path = write(broken, "broken.ckpt")
+    with pytest.raises(ValueError, match="NaNs or infinities in cifarnet_18pct/conv2/biases"):
+        restore_network(network_fn, path)
+    for name, value in values_of(network_fn).items():
+        np.testing.assert_array_equal(value, values[name])
+    with pytest.raises(ValueError, match="--bgr_to_rgb is for files of other frameworks"):
+        restore_network(network_fn, path, bgr_to_rgb=True)
+
+
+def test_a_comma_in_the_path_of_a_checkpoint_is_no_separator(conversion, tmp_path):
+    folder = str(tmp_path / "lr,0.1")
+    convert(dataclasses.replace(conversion, output_dir=folder))
+    prefix = f"{folder}/model.ckpt-0"
+    assert evaluation._split_paths(prefix) == [prefix]
+    assert evaluation._split_paths(folder) == [prefix]
+    convert(conversion)
+    other = f"{conversion.output_dir}/model.ckpt-0"
+    assert evaluation._split_paths(f"{other}, {other}") == [other, other]
+
+
+def test_reversed_channels_are_not_called_no_difference(conversion, capsys):
+    convert(dataclasses.replace(conversion, bgr_to_rgb=True))
+    output = capsys.readouterr().out
+    assert "takes its channels in the other order" in output
+    assert "difference: none" not in output
+
+
 def test_bare_weights_can_be_exported(weight_file, tmp_path, noise):
     folder = str(tmp_path / "saved_model")
     config = ExportConfig(

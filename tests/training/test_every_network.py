@@ -20,7 +20,10 @@ from training.train_step import TrainStep
 def test_it_trains_evaluates_exports_and_reloads_with_the_same_logits(name, photos, tmp_path):
     network = networks[name]
     size = network.default_image_size
-    config = TrainingConfig(model_name=name, batch_size=4).with_defaults(network.hyperparameters)
+    # Without decay, which would change weights that have no gradient.
+    config = TrainingConfig(model_name=name, batch_size=4, weight_decay=0.0).with_defaults(
+        network.hyperparameters
+    )
     strategy = devices.make_strategy()
     with strategy.scope():
         network_fn = get_network_fn(name, num_classes=3, is_training=True)

@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import os
+import shutil
 import signal
 
 import numpy as np
@@ -8,7 +9,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from training import evaluation, statistics_pass, trained_model
+from training import evaluation, run_setup, statistics_pass, trained_model
 from training.configuration import EvaluationConfig
 from training.dataset_statistics import load_statistics
 from training.statistics_pass import compute_statistics
@@ -122,7 +123,7 @@ def test_mistakes_end_in_a_message(config, changes, message):
 
 @pytest.fixture
 def statistics(photos, tmp_path):
-    """Of the photos that `tiny` trains on: a folder with 256x256 and one with 36x36 pixels."""
+    """Of the photos that `tiny` trains on: a folder with 256x256 and one with 37x37 pixels."""
     folders = {}
     for size in (256, 37):
         folders[size] = str(tmp_path / f"of_{size}")
@@ -198,6 +199,56 @@ def test_the_mean_image_goes_with_the_run(training, statistics, tmp_path):
     os.remove(os.path.join(moved, "mean_image.npy"))
     with pytest.raises(ValueError, match=r"has no mean_image\.npy.*copy it along"):
         trained_model.load_trained_model(moved)
+
+
+def test_statistics_of_one_folder_do_not_answer_for_another(config, pictures, tmp_path):
+    compute_statistics(config)
+    other = shutil.copytree(pictures[0], tmp_path / "other")
+    with pytest.raises(ValueError, match=r"other statistics.*\n.*dataset_dir: .*pictures there"):
+        compute_statistics(dataclasses.replace(config, dataset_dir=str(other)))
+
+
+def test_a_killed_pass_has_saved_its_sums(config, pictures, monkeypatch):
+    monkeypatch.setattr(statistics_pass, "_SAVE_EVERY", 10)
+    write, saved = statistics_pass._write_progress, []
+
+    def write_and_note(*arguments):
+        saved.append(arguments[-1])
+        write(*arguments)
+
+    monkeypatch.setattr(statistics_pass, "_write_progress", write_and_note)
+    compute_statistics(config)
+    assert saved[:2] == [10, 20]
+    check(config, pictures[1])
+
+
+def test_a_run_that_never_began_takes_the_mean_image_it_is_given_next(training, statistics):
+    config = dataclasses.replace(training, preprocessing_name="alexnet_2012")
+    with pytest.raises(ValueError, match="--image_size=37"):
+        train(dataclasses.replace(config, dataset_statistics=statistics[256]))
+    train(dataclasses.replace(config, dataset_statistics=statistics[37]))
+    kept, given = (
+        np.load(os.path.join(folder, "mean_image.npy"))
+        for folder in (config.train_dir, statistics[37])
+    )
+    np.testing.assert_array_equal(kept, given)
+    # And one that goes on must have the same.
+    changed = os.path.join(statistics[37], "mean_image.npy")
+    np.save(changed, given + 1)
+    with pytest.raises(ValueError, match="holds a run with another mean image"):
+        train(dataclasses.replace(config, dataset_statistics=statistics[37], max_number_of_steps=4))
+
+
+def test_torchvisions_statistics_are_on_its_own_scale(training, statistics):
+    config = dataclasses.replace(
+        training, preprocessing_name="torchvision", dataset_statistics=statistics[256]
+    )
+    options = run_setup._statistics_options(config.dataset_statistics, "torchvision")
+    found = load_statistics(statistics[256])
+    np.testing.assert_allclose(options["mean_rgb"], np.array(found.mean_rgb) / 255)
+    deviations = np.sqrt(np.diag(found.covariance_rgb)) / 255
+    np.testing.assert_allclose(options["deviation_rgb"], deviations)
+    assert set(options) == {"mean_rgb", "deviation_rgb"}
 
 
 def test_statistics_of_another_size_or_that_are_not_there_are_refused(training, statistics):

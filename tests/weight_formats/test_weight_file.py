@@ -17,7 +17,7 @@ def flat(arrays):
     }
 
 
-def check(path, file_format, expected):
+def assert_reads_as(path, file_format, expected):
     assert is_weight_file(str(path))
     weights = read_weights(str(path))
     assert weights.format == file_format
@@ -31,13 +31,13 @@ def check(path, file_format, expected):
 def test_a_caffemodel(old, arrays, write_caffemodel, tmp_path):
     path = tmp_path / "net.caffemodel"
     path.write_bytes(write_caffemodel(arrays, old))
-    check(path, "caffemodel", flat(arrays))
+    assert_reads_as(path, "caffemodel", flat(arrays))
 
 
 def test_safetensors(arrays, write_safetensors, tmp_path):
     path = tmp_path / "model.safetensors"
     path.write_bytes(write_safetensors(flat(arrays)))
-    check(path, "safetensors", flat(arrays))
+    assert_reads_as(path, "safetensors", flat(arrays))
 
 
 @pytest.mark.parametrize("protocol", [2, 4])
@@ -53,13 +53,13 @@ def test_a_pickled_dictionary_in_both_of_its_forms(form, protocol, arrays, tmp_p
         header = {"descr": "|O", "fortran_order": False, "shape": ()}
         np.lib.format.write_array_header_1_0(file, header)
         pickle.dump(array, file, protocol=protocol)
-    check(path, "numpy", flat(arrays))
+    assert_reads_as(path, "numpy", flat(arrays))
 
 
 def test_an_npz_of_named_arrays(arrays, tmp_path):
     path = tmp_path / "weights.npz"
     np.savez(path, **flat(arrays))
-    check(path, "numpy", flat(arrays))
+    assert_reads_as(path, "numpy", flat(arrays))
 
 
 def test_the_weights_of_a_keras_model(tmp_path):
@@ -82,7 +82,7 @@ def test_the_weights_of_a_keras_model(tmp_path):
         for name, layer in zip(("conv2d", "conv2d_1", "dense"), layers, strict=True)
         for number, value in enumerate(layer.get_weights())
     }
-    check(path, "keras", expected)
+    assert_reads_as(path, "keras", expected)
 
 
 class Payload:
