@@ -89,8 +89,9 @@ def _differences(config: ConversionConfig, path: str, network_fn: NetworkFn) -> 
                 "another preprocessing, or convert without --bgr_to_rgb."
             )
         return (
-            "Modelling difference: none, the weights are of this network. Preprocessing "
-            f"difference: none, it has the one they were trained with ({_pipeline(network_fn)})."
+            f"Modelling difference: none if the weights were trained as {network_fn.name}; "
+            f"preprocessing difference: none if they were fed by {_pipeline(network_fn)}. "
+            "--source_model_name measures both against another network."
         )
     source_fn = nets_factory.get_network_fn(
         str(config.source_model_name), num_classes=network_fn.num_classes
@@ -98,7 +99,10 @@ def _differences(config: ConversionConfig, path: str, network_fn: NetworkFn) -> 
     run_directory.restore_network(
         source_fn,
         path,
-        exclude_scopes=config.checkpoint_exclude_scopes,
+        exclude_scopes=[
+            scope.replace(network_fn.name, source_fn.name, 1)
+            for scope in config.checkpoint_exclude_scopes
+        ],
         ignore_missing=config.ignore_missing_vars,
     )
     # Of a size that both take: 227 pixels are none too many for a network of 224.

@@ -88,21 +88,15 @@ def describe(
 def _statistics_options(path: str, preprocessing_name: str) -> dict[str, Any]:
     """What of a dataset's statistics a pipeline has options for."""
     statistics = load_statistics(os.path.expanduser(path))
-    found: dict[str, Any] = {
-        "mean_rgb": statistics.mean_rgb,
+    known = preprocessing_factory.get_options(preprocessing_name)
+    scale = preprocessing_factory.PREPROCESSINGS[preprocessing_name].pixel_scale / 255
+    found = {
+        "mean_rgb": [scale * mean for mean in statistics.mean_rgb],
+        "deviation_rgb": [scale * statistics.covariance_rgb[i][i] ** 0.5 for i in range(3)],
         "colour_deviations": statistics.colour_deviations,
         "colour_components": statistics.colour_components,
         "mean_image": mean_image_path(path),
     }
-    known = preprocessing_factory.get_options(preprocessing_name)
-    pipeline = preprocessing_factory.PREPROCESSINGS[preprocessing_name]
-    if "mean_rgb" in known and pipeline.pixel_scale != 255:
-        scale = pipeline.pixel_scale / 255
-        found["mean_rgb"] = [scale * value for value in statistics.mean_rgb]
-    if "deviation_rgb" in known:
-        found["deviation_rgb"] = [
-            pipeline.pixel_scale / 255 * statistics.covariance_rgb[i][i] ** 0.5 for i in range(3)
-        ]
     taken = {name: value for name, value in found.items() if name in known}
     if not taken:
         raise ValueError(

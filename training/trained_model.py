@@ -65,6 +65,8 @@ def load_trained_model(
     report = run_directory.restore_network(
         network_fn, prefix, use_moving_average=use_moving_average, bgr_to_rgb=bgr_to_rgb
     )
+    if report.unexpected:
+        print(report)
     preprocessing = description.make_preprocessing(os.path.dirname(prefix), is_training=False)
     return TrainedModel(network_fn, description, preprocessing, report)
 

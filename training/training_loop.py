@@ -123,7 +123,6 @@ class Trainer:
                 if self._rate_factors
                 else None
             )
-            self._rate_factors_then: list[float] = []
             self.optimizer = make_optimizer(config, decay_factors.at(0), self._rate_factors_now)
             self.optimizer.build(self._trainable)
             self._averages = (
@@ -275,10 +274,8 @@ class Trainer:
 
     def _train_on(self, batch: Example, rate: float) -> None:
         if self._rate_factors_now is not None:
-            factors = self._rate_factors.at(int(self._step) / self._steps_per_epoch)
-            if factors != self._rate_factors_then:
-                self._rate_factors_now.assign(factors)
-                self._rate_factors_then = factors
+            epoch = int(self._step) / self._steps_per_epoch
+            self._rate_factors_now.assign(self._rate_factors.at(epoch))
         step = tf.cast(self._step, tf.int32)
         self._pending.append(self._train_step(batch, tf.constant(rate), step))
 

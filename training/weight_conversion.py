@@ -41,6 +41,9 @@ def converted(
     Returns:
       float32 arrays by the network's variable names, those that the file has; and the names in the
       file that none of them took.
+
+    Raises:
+      ValueError: if two tensors of the file are one of the network's.
     """
     shapes = {name: tuple(variable.shape) for name, variable in network_fn.variables.items()}
     sources = _by_order(weights, network_fn) if weights.format == "keras" else _by_name(weights)
@@ -50,6 +53,8 @@ def converted(
         if name not in shapes:
             unexpected.append(source)
             continue
+        if name in values:
+            raise ValueError(f"{weights.path} holds {name} twice; once as {source}.")
         values[name] = _laid_out(
             np.asarray(weights.tensors[source], np.float32), shapes[name], weights.format
         )
