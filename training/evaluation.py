@@ -387,7 +387,7 @@ def _split_paths(checkpoint_path: str | None) -> list[str]:
 
 def _dataset(config: EvaluationConfig, paths: list[str]) -> ImageDataset:
     """What to evaluate on: what the first run was validated on, unless something else is asked."""
-    description = ModelDescription.load(os.path.dirname(paths[0]))
+    description = ModelDescription.of_checkpoint(paths[0])
     trained_on = description.dataset_name if description else None
     dataset_name = config.dataset_name or trained_on
     if not dataset_name:

@@ -83,6 +83,14 @@ class ModelDescription:
         except (ValueError, TypeError) as error:
             raise ValueError(f"{path} is damaged or of another version: {error}") from error
 
+    @classmethod
+    def of_checkpoint(cls, path: str) -> ModelDescription | None:
+        """Reads the `model.json` of a checkpoint; None if there is none.
+
+        A weight file of another framework is none of a run's, also where it lies in a run's folder.
+        """
+        return None if is_weight_file(path) else cls.load(os.path.dirname(path))
+
     def build(self, dtype_policy: str = "float32", is_training: bool = False) -> NetworkFn:
         """Builds the network, with new weights."""
         return nets_factory.get_network_fn(

@@ -15,6 +15,7 @@ from nets.nets_factory import NetworkFn
 from preprocessing.pipeline import Preprocessing
 from training import run_directory
 from training.run_directory import ModelDescription, RestoreReport
+from weight_formats import is_weight_file
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +54,7 @@ def load_trained_model(
         is not known.
     """
     prefix = run_directory.find_checkpoint(checkpoint_path)
-    description = ModelDescription.load(os.path.dirname(prefix))
+    description = ModelDescription.of_checkpoint(prefix)
     import_modules([*(description.network_module if description else []), *(network_module or [])])
     if description is None:
         description = describe_weights(prefix, model_name, class_names)
@@ -79,11 +80,14 @@ def describe_weights(
     Raises:
       ValueError: if the network or its classes are not given.
     """
+    if not model_name and is_weight_file(path):
+        raise ValueError(
+            f"{path} holds weights, and does not say of what network: give --model_name."
+        )
     if not model_name:
         raise ValueError(
             f"There is no model.json beside {path}, which says what network it is. Training writes "
-            "it: copy it along with the checkpoint. For weights of another framework give "
-            "--model_name."
+            "it: copy it along with the checkpoint. For a checkpoint of TF-Slim give --model_name."
         )
     if class_names is None:
         raise ValueError(

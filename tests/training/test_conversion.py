@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -253,7 +254,7 @@ def test_bare_weights_are_evaluated_as_the_network_that_is_named(
     convert(dataclasses.replace(conversion, dataset_name="cifar10", dataset_dir=real_data_dir))
     converted = EvaluationConfig(checkpoint_path=conversion.output_dir, **arguments)
     assert evaluation.evaluate(bare) == evaluation.evaluate(converted)
-    with pytest.raises(ValueError, match=r"no model\.json beside.*--model_name"):
+    with pytest.raises(ValueError, match="does not say of what network: give --model_name"):
         evaluation.evaluate(dataclasses.replace(bare, model_name=[]))
     with pytest.raises(ValueError, match="does not say what it was trained on"):
         evaluation.evaluate(dataclasses.replace(bare, dataset_name=None))
@@ -261,6 +262,17 @@ def test_bare_weights_are_evaluated_as_the_network_that_is_named(
         evaluation.evaluate(dataclasses.replace(bare, model_name=["cifarnet_18pct", "alexnet"]))
     with pytest.raises(ValueError, match="holds a run of cifarnet_18pct"):
         evaluation.evaluate(dataclasses.replace(converted, model_name=["alexnet"]))
+
+
+def test_a_weight_file_in_a_runs_folder_is_none_of_the_runs(weight_file, conversion):
+    convert(conversion)
+    beside = shutil.copy(weight_file, conversion.output_dir)
+    with pytest.raises(ValueError, match="does not say of what network: give --model_name"):
+        trained_model.load_trained_model(beside, class_names=list("abcdefghij"))
+    loaded = trained_model.load_trained_model(
+        beside, model_name="cifarnet_18pct", class_names=list("abcdefghij")
+    )
+    assert loaded.description.class_names == list("abcdefghij")
 
 
 @pytest.mark.parametrize("num_crops", [1, 10])
@@ -371,7 +383,7 @@ def test_bare_weights_can_be_exported(weight_file, tmp_path, noise):
     export(config)
     loaded = tf.saved_model.load(folder)
     assert loaded.class_names.numpy()[1] == b"circle"
-    with pytest.raises(ValueError, match="For weights of another framework give --model_name"):
+    with pytest.raises(ValueError, match="does not say of what network: give --model_name"):
         export(dataclasses.replace(config, model_name=None, export_dir=str(tmp_path / "other")))
 
 
