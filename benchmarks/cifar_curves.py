@@ -70,7 +70,7 @@ EXPERIMENTS = {
             "tanh": ["activation=tanh", "response_normalization=False"],
         },
         measured_on="train[:10000]",
-        rates=[0.0003, 0.001, 0.003, 0.01],
+        rates=[0.0003, 0.001, 0.003, 0.01, 0.03],
         goal=0.25,
         config={"weight_decay": 0.0, "learning_rate_decay_type": "fixed"},
     ),
@@ -231,7 +231,8 @@ def _plot(experiment: Experiment, curves: list[Curve], path: str) -> None:
         epochs = sorted(set.intersection(*(set(curve) for curve in errors)))
         medians = [statistics.median(curve[epoch] for curve in errors) for epoch in epochs]
         rate = of_variant[0].learning_rate
-        label = f"{variant}, rate {rate:g}, median of {len(errors)}"
+        seeds = f", median of {len(errors)} seeds" if len(errors) > 1 else ""
+        label = f"{variant}, rate {rate:g}{seeds}"
         axes.plot(epochs, medians, color=f"C{number}", label=label)
     axes.axhline(experiment.goal, color="grey", linestyle=":", linewidth=1)
     axes.set(

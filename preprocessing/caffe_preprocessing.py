@@ -15,6 +15,7 @@ from preprocessing import windows
 from preprocessing.decoding import Source
 from preprocessing.mean_images import centre_of_mean_image
 from preprocessing.pipeline import Preprocessing, check_rgb, check_side, register_preprocessing
+from slimzoo_registry import unknown_name_message
 
 # The mean over positions of Caffe's ilsvrc12 mean image, in the order R, G, B.
 CAFFE_MEAN_RGB = (122.67891434, 116.66876762, 104.00698793)
@@ -34,11 +35,14 @@ class CaffePreprocessing(Preprocessing):
       mean_rgb: what is subtracted, R, G, B on the scale 0 to 255.
       mean_image: a NumPy file, float [resize_side, resize_side, 3], RGB, subtracted instead. (Caffe
         subtracts it where the crop was cut; here its centre is, as in evaluation.)
+      channel_order: `bgr`, as Caffe's networks were trained; `rgb` for their weights with the
+        first layer's input channels reversed.
     """
 
     resize_side: int = 256
     mean_rgb: tuple[float, float, float] = CAFFE_MEAN_RGB
     mean_image: str | None = None
+    channel_order: str = "bgr"
 
     def __post_init__(self):
         """Checks the options.
@@ -48,6 +52,10 @@ class CaffePreprocessing(Preprocessing):
         """
         check_side("resize_side", self.resize_side)
         check_rgb("mean_rgb", self.mean_rgb)
+        if self.channel_order not in ("bgr", "rgb"):
+            raise ValueError(
+                unknown_name_message("channel_order", self.channel_order, ("bgr", "rgb"))
+            )
 
     def _pixels(
         self, source: Source, height: int, width: int, seed: tf.Tensor, num_crops: int
@@ -63,7 +71,7 @@ class CaffePreprocessing(Preprocessing):
         return windows.random_crop_and_flip(square, height, width, seed)
 
     def device(self, batch: dict[str, tf.Tensor], dtype: tf.DType = tf.float32) -> tf.Tensor:
-        """Subtracts the mean and reverses the channels.
+        """Subtracts the mean and brings the channels into their order.
 
         Args:
           batch: "image" uint8 [batch, height, width, 3], RGB, or with ten crops behind the first
@@ -71,13 +79,15 @@ class CaffePreprocessing(Preprocessing):
           dtype: of the result.
 
         Returns:
-          `dtype`, of the shape of batch["image"], BGR.
+          `dtype`, of the shape of batch["image"].
         """
         height, width = batch["image"].shape[-3:-1]
         shifted = tf.cast(batch["image"], tf.float32) - tf.constant(
             self._mean(height, width), tf.float32
         )
-        return tf.cast(tf.reverse(shifted, axis=[-1]), dtype)
+        if self.channel_order == "bgr":
+            shifted = tf.reverse(shifted, axis=[-1])
+        return tf.cast(shifted, dtype)
 
     def _mean(self, height: int, width: int) -> Any:
         if self.mean_image is None:

@@ -13,6 +13,8 @@ from weight_file_writers import arrays, write_caffemodel, write_safetensors  # n
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
+# Tests compare digits, of which a GPU would otherwise give three in a product.
+tf.config.experimental.enable_tensor_float_32_execution(False)
 
 
 @pytest.fixture(autouse=True)

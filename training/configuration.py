@@ -153,7 +153,8 @@ class TrainingConfig(InputConfig):
     weight_decay_factors: list[str] = flag(
         None,
         "PATTERN=FACTOR, separated by commas: multiplies the decay of the variables whose names "
-        "match, for example */fc10/*=250. Default: the network's own, for most none.",
+        "match, for example */fc10/*=250. Biases have no decay. Default: the network's own, for "
+        "most none; empty for none.",
     )
     learning_rate: float = flag(
         None,
@@ -163,7 +164,8 @@ class TrainingConfig(InputConfig):
         None,
         "PATTERN=FACTOR or PATTERN@EPOCH=FACTOR, separated by commas: multiplies the rate of the "
         "variables whose names match, from that epoch on: */biases=2,alexnet_2012/conv1/*@67=0.1. "
-        "Factors of several patterns are multiplied. Default: the network's own, for most none.",
+        "Factors of several patterns are multiplied. Default: the network's own, for most none; "
+        "empty for none.",
     )
     learning_rate_decay_type: str = flag(
         "cosine",
@@ -197,8 +199,8 @@ class TrainingConfig(InputConfig):
     )
     checkpoint_path: str | None = flag(
         None,
-        "Start from these weights: a checkpoint or the train_dir of another run. Not used when "
-        "train_dir already holds a run, which then resumes.",
+        "Start from these weights: a checkpoint, the train_dir of another run, or a file as "
+        "convert_weights takes it. Not used when train_dir holds a run already, which resumes.",
     )
     checkpoint_exclude_scopes: list[str] = flag(
         [], "Scopes that are not restored from checkpoint_path, for example alexnet_v2/fc8."
@@ -389,7 +391,8 @@ def parse_options(flag: str, options: list[str], defaults: Mapping[str, Any]) ->
       defaults: the options that exist and their defaults, whose types values must have.
 
     Raises:
-      ValueError: if an entry has no `=`, is unknown, or is of another type than its default.
+      ValueError: if an entry has no `=`, is unknown or repeated, or is of another type than its
+        default.
     """
     parsed = {}
     for option in options:
@@ -398,6 +401,8 @@ def parse_options(flag: str, options: list[str], defaults: Mapping[str, Any]) ->
             raise ValueError(f"--{flag} has {option!r}; it takes name=value, separated by commas.")
         if name not in defaults:
             raise ValueError(unknown_name_message(f"option in --{flag}", name, defaults))
+        if name in parsed:
+            raise ValueError(f"--{flag} has {name} twice; it takes one value.")
         parsed[name] = _parse_value(text)
         if not _is_of_type_of(parsed[name], defaults[name]):
             raise ValueError(

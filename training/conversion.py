@@ -15,7 +15,7 @@ from preprocessing import preprocessing_factory
 from training import run_directory
 from training.command_line import beside_this_program
 from training.configuration import parse_options
-from training.run_directory import CHECKPOINT_NAME, RestoreReport
+from training.run_directory import CHECKPOINT_NAME, ModelDescription, RestoreReport
 from training.tool_configuration import ConversionConfig
 from training.trained_model import describe_weights, imagenet_classes_or, import_modules
 
@@ -42,9 +42,16 @@ def convert(config: ConversionConfig) -> RestoreReport:
     import_modules(config.network_module)
     network = nets_factory.networks[str(config.model_name)]
     path = run_directory.find_checkpoint(config.checkpoint_path)
+    run = ModelDescription.of_checkpoint(path)
+    if run is not None:
+        raise ValueError(
+            f"{path} is of a run of {run.model_name}, with a model.json, and needs no conversion: "
+            "the other drivers take it as it is."
+        )
+    _check_writable(output_dir)
     class_names = imagenet_classes_or(config.dataset_name, config.dataset_dir)
     description = dataclasses.replace(
-        describe_weights(path, config.model_name, class_names),
+        describe_weights(path, config.model_name, class_names, config.bgr_to_rgb),
         network_options=parse_options("network_options", config.network_options, network.options),
         network_module=config.network_module,
         dataset_name=config.dataset_name or "imagenet2012",
@@ -61,7 +68,7 @@ def convert(config: ConversionConfig) -> RestoreReport:
         bgr_to_rgb=config.bgr_to_rgb,
     )
     print(report)
-    print(_differences(config, path, network_fn))
+    print(_differences(config, path, network_fn, description))
 
     os.makedirs(output_dir, exist_ok=True)
     checkpoint = tf.train.Checkpoint(
@@ -75,22 +82,28 @@ def convert(config: ConversionConfig) -> RestoreReport:
     return report
 
 
-def _differences(config: ConversionConfig, path: str, network_fn: NetworkFn) -> str:
+def _check_writable(output_dir: str) -> None:
+    """Says so before weights are read, and without making the folder."""
+    existing = output_dir
+    while not os.path.exists(existing):
+        existing = os.path.dirname(existing)
+    if not os.access(existing, os.W_OK):
+        raise ValueError(f"--output_dir {output_dir} cannot be written: {existing} is read-only.")
+
+
+def _differences(
+    config: ConversionConfig, path: str, network_fn: NetworkFn, description: ModelDescription
+) -> str:
     """Says what the network and its preprocessing change, each measured by itself.
 
     The network: both are given the same pixels. The preprocessing: the network is given the same
     pictures through either pipeline.
     """
     if config.source_model_name in (None, config.model_name):
-        if config.bgr_to_rgb:
-            return (
-                "The first layer now takes its channels in the other order, and "
-                f"{_pipeline(network_fn)} gives them as before: train, evaluate and export with "
-                "another preprocessing, or convert without --bgr_to_rgb."
-            )
+        order = " as BGR" if config.bgr_to_rgb else ""
         return (
             f"Modelling difference: none if the weights were trained as {network_fn.name}; "
-            f"preprocessing difference: none if they were fed by {_pipeline(network_fn)}. "
+            f"preprocessing difference: none if they were fed by {_pipeline(description)}{order}. "
             "--source_model_name measures both against another network."
         )
     source_fn = nets_factory.get_network_fn(
@@ -107,26 +120,32 @@ def _differences(config: ConversionConfig, path: str, network_fn: NetworkFn) -> 
     )
     # Of a size that both take: 227 pixels are none too many for a network of 224.
     size = max(fn.default_image_size for fn in (network_fn, source_fn))
-    own = _sample_images(network_fn, network_fn.default_image_size)
-    source = _sample_images(source_fn, size)
+    trained_as = describe_weights(path, source_fn.name, description.class_names)
+    own = _sample_images(description, description.image_size)
+    source = _sample_images(trained_as, size)
     given = source[..., ::-1] if config.bgr_to_rgb else source
     expected = source_fn(source)[0]
     return (
         f"Modelling difference ({source_fn.name} to {network_fn.name}, the same pixels): logits "
         f"are {_apart(network_fn(given)[0], expected)}.\n"
-        f"Preprocessing difference ({_pipeline(source_fn)} to {_pipeline(network_fn)}, "
+        f"Preprocessing difference ({_pipeline(trained_as)} to {_pipeline(description)}, "
         f"{network_fn.name} on the same pictures): logits are "
         f"{_apart(network_fn(own)[0], network_fn(given)[0])}."
     )
 
 
-def _pipeline(network_fn: NetworkFn) -> str:
-    return f"`{network_fn.preprocessing_name}`"
+def _pipeline(description: ModelDescription) -> str:
+    options = "".join(
+        f", {key}={value}" for key, value in description.preprocessing_options.items()
+    )
+    return f"`{description.preprocessing_name}`{options}"
 
 
-def _sample_images(network_fn: NetworkFn, size: int) -> tf.Tensor:
-    """Drawn pictures as the network's own preprocessing gives them."""
-    preprocess = preprocessing_factory.get_preprocessing(network_fn.preprocessing_name)
+def _sample_images(description: ModelDescription, size: int) -> tf.Tensor:
+    """Drawn pictures as a network's preprocessing gives them."""
+    preprocess = preprocessing_factory.get_preprocessing(
+        description.preprocessing_name, **description.preprocessing_options
+    )
     generator = np.random.default_rng(0)
     return tf.stack([preprocess(draw_shape(shape, generator), size, size) for shape in _SAMPLES])
 

@@ -215,6 +215,12 @@ def mean_image_path(path: str) -> str:
     return os.path.join(path if os.path.isdir(path) else os.path.dirname(path), MEAN_IMAGE_NAME)
 
 
+def dataset_of_statistics(path: str) -> str:
+    """The name of the dataset that a file, or the file in a folder, has the statistics of."""
+    document = json.loads(_statistics_file(path).read_text())
+    return str(document.get("dataset_name", "a dataset without a name"))
+
+
 def load_statistics(path: str) -> DatasetStatistics:
     """Reads the training split's statistics from a file that `write_statistics` wrote.
 
@@ -224,15 +230,19 @@ def load_statistics(path: str) -> DatasetStatistics:
     Raises:
       ValueError: if there is no such file or it is no statistics file.
     """
-    if os.path.isdir(path):
-        path = os.path.join(path, STATISTICS_NAME)
-    if not os.path.isfile(path):
-        raise ValueError(f"There are no dataset statistics in {path}: the file does not exist.")
+    file = _statistics_file(path)
+    if not file.is_file():
+        raise ValueError(f"There are no dataset statistics in {file}: the file does not exist.")
     names = [field.name for field in dataclasses.fields(DatasetStatistics)]
     try:
-        document = json.loads(pathlib.Path(path).read_text())
+        document = json.loads(file.read_text())
         return DatasetStatistics(**{name: document[name] for name in names})
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
-            f"{path} does not hold dataset statistics; it must be JSON with {', '.join(names)}."
+            f"{file} does not hold dataset statistics; it must be JSON with {', '.join(names)}."
         ) from error
+
+
+def _statistics_file(path: str) -> pathlib.Path:
+    file = pathlib.Path(path).expanduser()
+    return file / STATISTICS_NAME if file.is_dir() else file

@@ -289,8 +289,8 @@ def evaluate(config: EvaluationConfig) -> EvaluationResult:
         names *= len(paths)
     if len(names) != len(paths):
         raise ValueError(
-            f"--model_name has {len(names)} names for {len(paths)} checkpoints; give one for all "
-            "of them, or one for each."
+            f"--model_name has {len(names)} names, and --checkpoint_path {len(paths)}; give one "
+            "name for all, or one for each."
         )
     with strategy.scope():
         models = [
@@ -382,7 +382,8 @@ def _split_paths(checkpoint_path: str | None) -> list[str]:
     given = checkpoint_path or ""
     if "," not in given or run_directory.exists(given):
         return [run_directory.find_checkpoint(checkpoint_path)]
-    return [run_directory.find_checkpoint(path.strip()) for path in given.split(",")]
+    paths = [path.strip() for path in given.split(",")]
+    return [run_directory.find_checkpoint(path) for path in paths if path]
 
 
 def _dataset(config: EvaluationConfig, paths: list[str]) -> ImageDataset:

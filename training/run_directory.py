@@ -137,8 +137,8 @@ def find_checkpoint(path: str | None) -> str:
     """Turns what a user gives as --checkpoint_path into the prefix of a checkpoint's files.
 
     Args:
-      path: a folder with checkpoints (the last is taken), or a checkpoint with or without the
-        ending of one of its files.
+      path: a folder with checkpoints (the last is taken), a checkpoint with or without the ending
+        of one of its files, or a file of weights.
 
     Raises:
       ValueError: if there is no checkpoint.
@@ -146,19 +146,24 @@ def find_checkpoint(path: str | None) -> str:
     if not path:
         raise ValueError("--checkpoint_path is not given; it takes a train_dir or a checkpoint.")
     path = os.path.expanduser(path)
+    if os.path.basename(path) == "checkpoint" and os.path.isfile(path):
+        path = os.path.dirname(path) or "."  # TensorFlow's list of those in the folder
     if os.path.isdir(path):
-        latest = latest_checkpoint(path)
+        latest = latest_checkpoint(path) or tf.train.latest_checkpoint(path)
         if latest:
             return latest
-        raise ValueError(f"--checkpoint_path {path} is a folder without a checkpoint.")
-    prefix = path.removesuffix(".index")
+        raise ValueError(
+            f"--checkpoint_path {path} is a folder without a checkpoint. To take a file of weights "
+            "give its whole path."
+        )
+    prefix = path.removesuffix(".index").removesuffix(".meta")
     if ".data-" in prefix:
         prefix = prefix.rpartition(".data-")[0]
     if os.path.exists(prefix + ".index") or os.path.isfile(prefix):  # a file: TensorFlow 1's V1
         return prefix
     raise ValueError(
-        f"--checkpoint_path {path} does not exist. It takes a train_dir or a checkpoint in it, "
-        f"such as TRAIN_DIR/{CHECKPOINT_NAME}-1000."
+        f"--checkpoint_path {path} does not exist. It takes a train_dir, a checkpoint in it such "
+        f"as TRAIN_DIR/{CHECKPOINT_NAME}-1000, or a file of weights."
     )
 
 
@@ -266,7 +271,7 @@ def restore_network(
         else:
             keys[name] = key
     if wrong:
-        raise ValueError(_mismatch(prefix, network_fn.name, wrong, source))
+        raise ValueError(_mismatch(prefix, network_fn, wrong, source, any_fits=bool(keys)))
     with damage_explained(prefix):
         values = {name: source.read(key) for name, key in keys.items()}
     broken = [name for name, value in values.items() if not np.isfinite(value).all()]
@@ -278,11 +283,19 @@ def restore_network(
 
 
 class _Source(NamedTuple):
-    """Where values come from: shapes by name, a function that reads one, and what is left over."""
+    """Where values come from.
+
+    Attributes:
+      shapes: by name.
+      read: gives the value of a name.
+      unexpected: names and shapes that the network has no variables for.
+      scopes: of a checkpoint of TensorFlow; other files have none.
+    """
 
     shapes: Mapping[str, Any]
     read: Callable[[str], Any]
     unexpected: list[str]
+    scopes: list[str]
 
 
 def _open(prefix: str, network_fn: NetworkFn, bgr_to_rgb: bool) -> _Source:
@@ -293,6 +306,7 @@ def _open(prefix: str, network_fn: NetworkFn, bgr_to_rgb: bool) -> _Source:
             {name: list(value.shape) for name, value in values.items()},
             values.__getitem__,
             [f"{name} {list(weights.tensors[name].shape)}" for name in unexpected],
+            scopes=[],
         )
     if bgr_to_rgb:
         raise ValueError(
@@ -301,7 +315,9 @@ def _open(prefix: str, network_fn: NetworkFn, bgr_to_rgb: bool) -> _Source:
     with damage_explained(prefix):
         reader = tf.train.load_checkpoint(prefix)
         shapes = reader.get_variable_to_shape_map()
-        return _Source(shapes, reader.get_tensor, _unexpected(network_fn, shapes))
+    ours = [key.removeprefix("network/") for key in shapes if key.startswith("network/")]
+    scopes = sorted({key.split(".S")[0].split("/")[0] for key in ours or shapes})
+    return _Source(shapes, reader.get_tensor, _unexpected(network_fn, shapes), scopes)
 
 
 def _unexpected(network_fn: NetworkFn, shapes: Mapping[str, Any]) -> list[str]:
@@ -386,15 +402,27 @@ def _find_key(name: str, shapes: Mapping[str, Any], use_moving_average: bool) ->
     return next((key for key in keys if key in shapes), None)
 
 
-def _mismatch(prefix: str, network: str, wrong: list[str], source: _Source) -> str:
+def _mismatch(
+    prefix: str, network_fn: NetworkFn, wrong: list[str], source: _Source, any_fits: bool
+) -> str:
+    network = network_fn.name
+    head = f"{next(reversed(network_fn.variables)).rpartition('/')[0]}/"
+    outputs = source.shapes.get(f"{head}biases", [None])[-1]
+    only_the_head = all(line.startswith(head) and " is not in it" not in line for line in wrong)
     wrong = wrong + [f"{name} is in it, and {network} has no such" for name in source.unexpected]
-    shown = "\n".join(f"  {line}" for line in wrong[:20])
-    more = f"\n  and {len(wrong) - 20} more" if len(wrong) > 20 else ""
-    keys = list(source.shapes)
-    ours = [key.removeprefix("network/") for key in keys if key.startswith("network/")]
-    held = sorted({key.split(".S")[0].split("/")[0] for key in ours or keys})
-    holds = f"It holds variables of: {', '.join(held[:6])}. " if held else ""
-    return (
-        f"The checkpoint {prefix} does not fit {network}:\n{shown}{more}\n"
-        f"{holds}Give the network it was trained with, exclude scopes, or ignore missing variables."
-    )
+    limit = 20 if any_fits else 4  # the rest would only say again that it is something else
+    shown = "\n".join(f"  {line}" for line in wrong[:limit])
+    more = f"\n  and {len(wrong) - limit} more" if len(wrong) > limit else ""
+    if only_the_head and not source.unexpected and outputs not in (None, network_fn.num_classes):
+        advice = (
+            f"It answers with {outputs} classes, and {network_fn.num_classes} are asked for: "
+            "--dataset_name says whose they are."
+        )
+    else:
+        holds = f"It holds variables of: {', '.join(source.scopes[:6])}. " if source.scopes else ""
+        another = "" if any_fits else "Nothing in it fits. "
+        advice = (
+            f"{another}{holds}Give the network that it was trained with. train_image_classifier "
+            "and convert_weights can also exclude scopes, and ignore what is missing."
+        )
+    return f"The checkpoint {prefix} does not fit {network}:\n{shown}{more}\n{advice}"

@@ -7,6 +7,9 @@ import os
 import pathlib
 from typing import Any
 
+import numpy as np
+import tensorflow as tf
+
 from image_datasets import dataset_factory
 from image_datasets.image_dataset import ImageDataset
 from nets import nets_factory
@@ -64,15 +67,17 @@ def describe(
     )
     if config.dataset_statistics:
         options = {**_statistics_options(config.dataset_statistics, preprocessing_name), **options}
+    image_size = config.train_image_size or network.default_image_size
+    _try_preprocessing(preprocessing_name, options, image_size)
     if options.get("mean_image"):
         options["mean_image"] = MEAN_IMAGE_NAME  # the copy that goes with the run
-    description = ModelDescription(
+    return ModelDescription(
         model_name=config.model_name,
         network_options=parse_options("network_options", config.network_options, network.options),
         class_names=class_names,
         preprocessing_name=preprocessing_name,
         preprocessing_options=options,
-        image_size=config.train_image_size or network.default_image_size,
+        image_size=image_size,
         labels_offset=config.labels_offset,
         dataset_name=config.dataset_name,
         dataset_dir=_absolute(config.dataset_dir),
@@ -80,9 +85,18 @@ def describe(
         network_module=config.network_module,
         moving_average_decay=config.moving_average_decay,
     )
-    # Says so now if an option has a bad value.
-    preprocessing_factory.get_preprocessing(preprocessing_name, True, **options)
-    return description
+
+
+def _try_preprocessing(name: str, options: dict[str, Any], image_size: int) -> None:
+    """Raises ValueError for an option that is out of range or a mean image that does not fit.
+
+    An image is preprocessed for it, because files are read where the pipeline is traced: without
+    this, that would be at the first step.
+    """
+    preprocessing = preprocessing_factory.get_preprocessing(name, True, **options)
+    image = np.zeros([image_size, image_size, 3], np.uint8)
+    example = preprocessing.host(image, image_size, image_size, seed=[0, 0])
+    preprocessing.device({key: value[tf.newaxis] for key, value in example.items()})
 
 
 def _statistics_options(path: str, preprocessing_name: str) -> dict[str, Any]:

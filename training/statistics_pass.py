@@ -48,7 +48,12 @@ def compute_statistics(config: StatisticsConfig) -> DatasetStatistics:
     output_dir = os.path.abspath(os.path.expanduser(str(config.output_dir)))
     split = config.dataset_split_name
     dataset = dataset_factory.get_dataset(str(config.dataset_name), split, config.dataset_dir)
-    os.makedirs(output_dir, exist_ok=True)
+    try:
+        os.makedirs(output_dir, exist_ok=True)
+    except OSError as error:
+        raise ValueError(
+            f"--output_dir {output_dir} cannot be made: {error.strerror}. It takes a folder."
+        ) from error
     plan = {
         "dataset_name": dataset.name,
         "dataset_dir": os.path.abspath(os.path.expanduser(config.dataset_dir))
@@ -67,9 +72,12 @@ def compute_statistics(config: StatisticsConfig) -> DatasetStatistics:
     print(f"{dataset.name}, {split}: {statistics.num_images:,} images, {statistics}")
     print(f"Written: {os.path.join(output_dir, STATISTICS_NAME)}, {MEAN_IMAGE_NAME}")
     folder = f" --dataset_dir={shlex.quote(config.dataset_dir)}" if config.dataset_dir else ""
+    # Of those whose preprocessing crops from images of this size, as the mean image is.
+    model = {32: " --model_name=cifarnet_18pct", 256: " --model_name=alexnet_2012"}
     print(
-        f"Train with them:\n  {beside_this_program('train_image_classifier')} "
-        f"--dataset_name={dataset.name}{folder} --dataset_statistics={shlex.quote(output_dir)}"
+        f"Train with them:\n  {beside_this_program('train_image_classifier')}"
+        f"{model.get(config.image_size, '')} --dataset_name={dataset.name}{folder} "
+        f"--dataset_statistics={shlex.quote(output_dir)}"
     )
     return statistics
 
@@ -144,6 +152,7 @@ def _check_nothing_else_is_there(output_dir: str, plan: dict[str, Any]) -> None:
     finished = pathlib.Path(output_dir, STATISTICS_NAME)
     unfinished = pathlib.Path(output_dir, _PROGRESS_NAME)
     there: dict[str, Any] = {}
+    there_path = finished if finished.exists() else unfinished
     try:
         if finished.exists():
             there = json.loads(finished.read_text())
@@ -152,8 +161,7 @@ def _check_nothing_else_is_there(output_dir: str, plan: dict[str, Any]) -> None:
                 there = json.loads(str(arrays["plan"]))
     except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(
-            f"{output_dir} holds a file that cannot be read: {error}. Remove it, or give another "
-            "--output_dir."
+            f"{there_path} cannot be read: it is damaged. Remove it, or give another --output_dir."
         ) from error
     differences = [
         f"  {name}: {there[name]} there, {value} asked for"

@@ -90,12 +90,12 @@ class ConversionConfig(ModulesConfig):
     bgr_to_rgb: bool = flag(
         False,
         "Reverse the input channels of the first layer, so that weights trained on BGR (Caffe's) "
-        "take RGB.",
+        "take RGB; the network is fed RGB from then on.",
     )
     output_dir: str | None = flag(
         None,
         "Where checkpoint and model.json go; it is then the --checkpoint_path of the other "
-        "drivers. Must not exist or be empty. Required.",
+        "drivers. A folder that does not exist, or is empty. Required.",
     )
     dataset_name: str | None = flag(
         None,

@@ -12,6 +12,7 @@ from image_datasets import dataset_factory
 from image_datasets.image_dataset import ImageDataset
 from nets import nets_factory
 from nets.nets_factory import NetworkFn
+from preprocessing import preprocessing_factory
 from preprocessing.pipeline import Preprocessing
 from training import run_directory
 from training.run_directory import ModelDescription, RestoreReport
@@ -57,7 +58,7 @@ def load_trained_model(
     description = ModelDescription.of_checkpoint(prefix)
     import_modules([*(description.network_module if description else []), *(network_module or [])])
     if description is None:
-        description = describe_weights(prefix, model_name, class_names)
+        description = describe_weights(prefix, model_name, class_names, bgr_to_rgb)
     elif model_name and model_name != description.model_name:
         raise ValueError(
             f"--model_name is {model_name}, but {prefix} holds a run of {description.model_name}."
@@ -73,9 +74,18 @@ def load_trained_model(
 
 
 def describe_weights(
-    path: str, model_name: str | None, class_names: Sequence[str] | None
+    path: str,
+    model_name: str | None,
+    class_names: Sequence[str] | None,
+    bgr_to_rgb: bool = False,
 ) -> ModelDescription:
     """Describes weights that come without a model.json, by the network's own defaults.
+
+    Args:
+      path: of them, for error messages.
+      model_name: what network they are of.
+      class_names: of its outputs.
+      bgr_to_rgb: whether the network is made to take RGB, which its preprocessing then gives.
 
     Raises:
       ValueError: if the network or its classes are not given.
@@ -95,12 +105,13 @@ def describe_weights(
             "they are."
         )
     network = nets_factory.networks[model_name]
+    has_order = "channel_order" in preprocessing_factory.get_options(network.preprocessing_name)
     return ModelDescription(
         model_name=model_name,
         network_options={},
         class_names=list(class_names),
         preprocessing_name=network.preprocessing_name,
-        preprocessing_options={},
+        preprocessing_options={"channel_order": "rgb"} if bgr_to_rgb and has_order else {},
         image_size=network.default_image_size,
         labels_offset=0,
         dataset_name="",

@@ -25,11 +25,12 @@ from training import (
     run_setup,
 )
 from training.configuration import TrainingConfig
+from training.dataset_statistics import dataset_of_statistics
 from training.evaluation import EvaluationResult, Evaluator
 from training.input_pipeline import Example
 from training.interruption import signals_noted
 from training.learning_rates import LearningRate
-from training.optimizers import make_optimizer
+from training.optimizers import is_weight, make_optimizer
 from training.reporting import Reporter
 from training.run_directory import CHECKPOINT_NAME, ModelDescription
 from training.train_step import DTYPE_POLICIES, TrainStep
@@ -114,8 +115,9 @@ class Trainer:
             self._rate_factors = VariableFactors(
                 "learning_rate_factors", config.learning_rate_factors, trainable, known
             )
+            decaying = [name for name, variable in known.items() if is_weight(variable.value)]
             decay_factors = VariableFactors(
-                "weight_decay_factors", config.weight_decay_factors, trainable, known, False
+                "weight_decay_factors", config.weight_decay_factors, trainable, decaying, False
             )
             # On the devices, because they can change while the step does not.
             self._rate_factors_now = (
@@ -398,14 +400,25 @@ class Trainer:
         validation = "no validation"
         if self._evaluator is not None:
             validation = f"validation on {description.validation_split_name}"
+        preprocessing = description.preprocessing_name
+        if config.dataset_statistics:
+            preprocessing += f", statistics of {dataset_of_statistics(config.dataset_statistics)}"
+        settings = ""
+        if own := networks[description.model_name].hyperparameters:
+            values = {name: getattr(config, name) for name in own}
+            settings = "\n" + " ".join(
+                f"--{name}={','.join(value) if isinstance(value, list) else value}"
+                for name, value in values.items()
+            )
         print(
             f"{description.model_name}: {self.network_fn.model.count_params():,} parameters "
             f"({trainable:,} trained), {description.image_size}x{description.image_size} pixels, "
-            f"{config.mixed_precision}, preprocessing {description.preprocessing_name}\n"
+            f"{config.mixed_precision}, preprocessing {preprocessing}\n"
             f"{description.dataset_name}: {self._dataset.num_examples:,} images of "
             f"{len(description.class_names)} classes in {self._dataset.split}; {validation}\n"
             f"steps {first_step:,} to {self._num_steps:,} of {config.batch_size} images on "
-            f"{replicas} replica{'s' if replicas > 1 else ''}; train_dir {self._train_dir}",
+            f"{replicas} replica{'s' if replicas > 1 else ''}; train_dir {self._train_dir}"
+            f"{settings}",
             flush=True,
         )
 

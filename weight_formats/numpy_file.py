@@ -52,7 +52,9 @@ def _parts(layer: Any, entry: Any) -> list[tuple[str, Any]]:
         return list(entry.items())
     if isinstance(entry, list | tuple) and len(entry) in (1, 2):
         return list(zip(("weights", "biases"), entry, strict=False))
-    raise ValueError(f"its layer {layer!r} is a {type(entry).__name__}, not [weights, biases]")
+    raise ValueError(
+        f"its layer {layer!r} is of type {type(entry).__name__}, not [weights, biases]"
+    )
 
 
 def _plain(value: Any) -> Any:
@@ -62,5 +64,5 @@ def _plain(value: Any) -> Any:
 def _array(name: str, value: Any) -> np.ndarray:
     value = _plain(value)
     if not isinstance(value, np.ndarray):
-        raise ValueError(f"its {name} is a {type(value).__name__}, not an array")
+        raise ValueError(f"its {name} is of type {type(value).__name__}, not an array")
     return value

@@ -54,6 +54,13 @@ def read_weights(path: str) -> WeightFile:
     """
     if not os.path.isfile(path):
         raise ValueError(f"The file {path} does not exist.")
+    if not os.path.getsize(path):
+        raise ValueError(f"{path} is empty.")
+    if _is_keras_archive(path):
+        raise ValueError(
+            f"{path} is a whole model of Keras, and weights alone are taken: "
+            "model.save_weights('NAME.weights.h5')."
+        )
     name = _format_of(path)
     if name is None:
         raise ValueError(
@@ -64,7 +71,7 @@ def read_weights(path: str) -> WeightFile:
     try:
         tensors = _READERS[name](path)
     except Exception as error:  # of damaged files, which can raise anything
-        why = error if isinstance(error, ValueError) else f"it is damaged ({error!r})"
+        why = error if isinstance(error, ValueError) else "it is damaged, or something else"
         raise ValueError(f"{path} cannot be read as {_DESCRIPTIONS[name]}: {why}.") from error
     for key, tensor in tensors.items():
         if tensor.dtype.kind not in "fiub" and tensor.dtype != ml_dtypes.bfloat16:
@@ -101,14 +108,24 @@ def _format_of(path: str) -> str | None:
         return "torch"
     if len(start) > 8 and start[8:9] == b"{":
         return "safetensors"
-    return {".caffemodel": "caffemodel", ".pth": "torch", ".pt": "torch", ".npy": "numpy"}.get(
+    return {".caffemodel": "caffemodel", ".pth": "torch", ".pt": "torch"}.get(
         os.path.splitext(path)[1]
     )
 
 
 def _is_npz(path: str) -> bool:
+    names = _names_in_zip(path)
+    return bool(names) and all(name.endswith(".npy") for name in names)
+
+
+def _is_keras_archive(path: str) -> bool:
+    return "model.weights.h5" in _names_in_zip(path)
+
+
+def _names_in_zip(path: str) -> list[str]:
+    """What a zip file holds; nothing if it is none."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return all(name.endswith(".npy") for name in archive.namelist())
+            return archive.namelist()
     except (zipfile.BadZipFile, NotImplementedError, OSError):
-        return False
+        return []

@@ -99,6 +99,8 @@ def test_caffe_squeezes_to_a_square_and_gives_bgr():
     given = get_preprocessing("caffe", mean_rgb=(1.0, 2.0, 3.0))(pixels, 227, 227).numpy()
     np.testing.assert_allclose(given[113, 10], [-3, -2, 199])
     np.testing.assert_allclose(given[113, 216], [97, -2, -1])
+    rgb = get_preprocessing("caffe", mean_rgb=(1.0, 2.0, 3.0), channel_order="rgb")
+    np.testing.assert_array_equal(rgb(pixels, 227, 227), given[..., ::-1])
     # The whole width is there: the border between the halves is in the middle.
     assert abs(int((given[113, :, 2] > 100).sum()) - 113) <= 1
 
@@ -164,6 +166,7 @@ def test_cifarnet_leaves_its_own_size_alone_and_crops_and_mirrors_smaller_ones(t
     [
         ("caffe", {"resize_side": 200}, "resize_side is 200, too small to crop 224 pixels"),
         ("caffe", {"resize_side": -1}, "resize_side is -1"),
+        ("caffe", {"channel_order": "gbr"}, "Unknown channel_order 'gbr'. Did you mean 'rgb'"),
         ("torchvision", {"resize_side": 200}, "too small"),
         ("torchvision", {"deviation_rgb": (1, 0, 1)}, "each must be positive"),
         ("cifarnet", {"image_side": 0}, "image_side is 0"),

@@ -217,10 +217,13 @@ def _without_normalization(images, num_classes=10):
         ({"model_name": None}, "--model_name is not given"),
         ({"output_dir": None}, "--output_dir is not given"),
         ({"model_name": "alexnet3"}, "Unknown network 'alexnet3'.*Did you mean"),
-        ({"model_name": "alexnet"}, "does not fit alexnet"),
+        ({"model_name": "alexnet"}, r"does not fit alexnet[\s\S]*Nothing in it fits"),
         ({"checkpoint_path": "nowhere.pth"}, r"nowhere\.pth does not exist"),
         ({"dataset_name": "cifar11"}, "Unknown dataset 'cifar11'.*cifar10"),
-        ({"dataset_name": None}, r"fc10/weights has another shape.*10\].*1000\]"),
+        (
+            {"dataset_name": None},
+            r"has another shape.*10\].*1000\][\s\S]*answers with 10 classes.*1000 are asked",
+        ),
         ({"network_options": ["towers=1"]}, "Unknown option"),
         ({"source_model_name": "alexnet"}, "does not fit alexnet"),
     ],
@@ -229,6 +232,16 @@ def test_mistakes_end_in_a_message_and_write_nothing(conversion, changes, messag
     with pytest.raises(ValueError, match=message):
         convert(dataclasses.replace(conversion, **changes))
     assert not tf.io.gfile.exists(conversion.output_dir)
+
+
+def test_a_run_needs_no_conversion(conversion, tmp_path):
+    """Its options and its mean image would be lost."""
+    convert(dataclasses.replace(conversion, network_options=["response_normalization=False"]))
+    again = dataclasses.replace(
+        conversion, checkpoint_path=conversion.output_dir, output_dir=str(tmp_path / "again")
+    )
+    with pytest.raises(ValueError, match="of a run of cifarnet_18pct.*needs no conversion"):
+        convert(again)
 
 
 def test_nothing_is_overwritten(conversion):
@@ -258,7 +271,7 @@ def test_bare_weights_are_evaluated_as_the_network_that_is_named(
         evaluation.evaluate(dataclasses.replace(bare, model_name=[]))
     with pytest.raises(ValueError, match="does not say what it was trained on"):
         evaluation.evaluate(dataclasses.replace(bare, dataset_name=None))
-    with pytest.raises(ValueError, match="2 names for 1 checkpoints"):
+    with pytest.raises(ValueError, match="2 names, and --checkpoint_path 1;"):
         evaluation.evaluate(dataclasses.replace(bare, model_name=["cifarnet_18pct", "alexnet"]))
     with pytest.raises(ValueError, match="holds a run of cifarnet_18pct"):
         evaluation.evaluate(dataclasses.replace(converted, model_name=["alexnet"]))
@@ -365,11 +378,12 @@ def test_a_comma_in_the_path_of_a_checkpoint_is_no_separator(conversion, tmp_pat
     assert evaluation._split_paths(f"{other}, {other}") == [other, other]
 
 
-def test_reversed_channels_are_not_called_no_difference(conversion, capsys):
+def test_reversed_channels_are_fed_rgb(conversion, capsys):
     convert(dataclasses.replace(conversion, bgr_to_rgb=True))
     output = capsys.readouterr().out
-    assert "takes its channels in the other order" in output
-    assert "difference: none" not in output
+    assert "none if they were fed by `cifarnet` as BGR" in output
+    description = trained_model.describe_weights("", "bvlc_alexnet", ["a", "b"], bgr_to_rgb=True)
+    assert description.preprocessing_options == {"channel_order": "rgb"}
 
 
 def test_bare_weights_can_be_exported(weight_file, tmp_path, noise):

@@ -224,8 +224,8 @@ def test_a_killed_pass_has_saved_its_sums(config, pictures, monkeypatch):
 
 def test_a_run_that_never_began_takes_the_mean_image_it_is_given_next(training, statistics):
     config = dataclasses.replace(training, preprocessing_name="alexnet_2012")
-    with pytest.raises(ValueError, match="--image_size=37"):
-        train(dataclasses.replace(config, dataset_statistics=statistics[256]))
+    os.makedirs(config.train_dir)
+    shutil.copy(os.path.join(statistics[256], "mean_image.npy"), config.train_dir)
     train(dataclasses.replace(config, dataset_statistics=statistics[37]))
     kept, given = (
         np.load(os.path.join(folder, "mean_image.npy"))
@@ -253,7 +253,8 @@ def test_torchvisions_statistics_are_on_its_own_scale(training, statistics):
 
 def test_statistics_of_another_size_or_that_are_not_there_are_refused(training, statistics):
     config = dataclasses.replace(training, preprocessing_name="alexnet_2012")
-    with pytest.raises(ValueError, match=r"\[256, 256, 3\].*37x37.*--image_size=37"):
+    with pytest.raises(ValueError, match=rf"{statistics[256]}.*\[256, 256, 3\].*37x37.*=37"):
         train(dataclasses.replace(config, dataset_statistics=statistics[256]))
+    assert not os.path.exists(config.train_dir)
     with pytest.raises(ValueError, match="nowhere: the file does not exist"):
         train(dataclasses.replace(config, dataset_statistics="nowhere"))

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from training import evaluation, training_loop
 from training.configuration import EvaluationConfig
-from training.run_directory import ModelDescription, restore_network
+from training.run_directory import ModelDescription, find_checkpoint, restore_network
 from training.training_loop import train
 
 
@@ -214,6 +214,11 @@ def test_checkpoints_of_tensorflow_1_are_found_by_their_names(replaced, tmp_path
     restore_network(network_fn, checkpoint)
     for name in ("tiny/conv1/weights", "tiny/fc2/biases"):  # not trained, so as they came
         np.testing.assert_array_equal(network_fn.variables[name].numpy(), values[name])
+    # TensorFlow's own list of checkpoints names it, though its name has no step.
+    for given in (tmp_path, tmp_path / "checkpoint", tmp_path / "tiny.ckpt.meta"):
+        if version == 2 or given.suffix:
+            assert os.path.samefile(os.path.dirname(find_checkpoint(str(given))), tmp_path)
+            assert find_checkpoint(str(given)).endswith("tiny.ckpt")
 
 
 def test_excluded_scopes_keep_their_initial_values(replaced, tmp_path, capsys):
@@ -309,6 +314,7 @@ def test_corrupt_images_are_named_or_left_out_and_counted(replaced, photos, tmp_
         ({"network_options": ["dropout_keep_prob=half"]}, "takes a value such as 0.5"),
         ({"network_options": ["dropout_keep_prob=true"]}, "takes a value such as 0.5"),
         ({"network_options": ["num_classes=5"]}, "Unknown option in --network_options"),
+        ({"network_options": ["dropout_keep_prob=1.0"] * 2}, "dropout_keep_prob twice"),
         ({"preprocessing_options": ["is_training=True"]}, "Unknown option"),
         ({"preprocessing_options": ["resize_side=20"]}, "resize_side"),
         ({"preprocessing_options": ["sigma=1"]}, "option"),

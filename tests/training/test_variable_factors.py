@@ -165,6 +165,12 @@ def test_two_replicas_take_the_factors_of_one(config, options, tmp_path):
         np.testing.assert_allclose(values[1][key], value, rtol=tolerance, atol=tolerance)
 
 
+def test_a_decay_of_biases_is_refused(config):
+    """They have none that could be multiplied."""
+    with pytest.raises(ValueError, match="'\\*/biases' matches no variable"):
+        train(dataclasses.replace(config, weight_decay_factors=["*/biases=2"]))
+
+
 def test_a_resumed_run_has_the_factors_of_its_epoch(config, tmp_path):
     """Six steps at once, and three and three, of which the second half is frozen."""
     weights = []

@@ -231,6 +231,12 @@ def test_nans_and_unknown_formats_and_missing_files_are_named(arrays, write_safe
     assert not is_weight_file(str(text))
     with pytest.raises(ValueError, match=r"format of .*notes\.txt is not known.*\.caffemodel"):
         read_weights(str(text))
+    text.write_text("")
+    with pytest.raises(ValueError, match=r"notes\.txt is empty"):
+        read_weights(str(text))
+    keras.Sequential([keras.Input([2]), keras.layers.Dense(1)]).save(tmp_path / "whole.keras")
+    with pytest.raises(ValueError, match=r"whole model of Keras.*save_weights\("):
+        read_weights(str(tmp_path / "whole.keras"))
     with pytest.raises(ValueError, match=r"nowhere\.pth does not exist"):
         read_weights(str(tmp_path / "nowhere.pth"))
 
