@@ -240,7 +240,7 @@ def test_a_run_needs_no_conversion(conversion, tmp_path):
     again = dataclasses.replace(
         conversion, checkpoint_path=conversion.output_dir, output_dir=str(tmp_path / "again")
     )
-    with pytest.raises(ValueError, match="of a run of cifarnet_18pct.*needs no conversion"):
+    with pytest.raises(ValueError, match=r"of a run of cifarnet_18pct.*needs no conversion"):
         convert(again)
 
 
