@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import keras
 
 from nets import layers
-from nets.alexnet_parts import add_logits, left_out, max_pool
+from nets.alexnet_parts import add_logits, left_out, max_pool, pooling
 from nets.registry import EndPoints, register_network
 from nets.response_normalization import LocalResponseNormalization
 from nets.stacking import Stack, convolution, normal
@@ -89,7 +89,7 @@ def alexnet(
     init = INITIALIZATIONS[initialization]
     one = init.bias
     conv = functools.partial(convolution, activation=activation)
-    pool = functools.partial(keras.layers.MaxPooling2D, pool_size, 2)
+    pool = pooling(pool_size)
     dropout = functools.partial(layers.Dropout, dropout_keep_prob, rescale_in_training=False)
     fc7_size = 6 if without_layer == "fc6" else 1
     stack = Stack("alexnet", images, without=left_out(without_layer, response_normalization))

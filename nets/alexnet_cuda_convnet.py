@@ -14,7 +14,7 @@ from typing import Any
 import keras
 
 from nets import layers
-from nets.alexnet_parts import add_logits, left_out, max_pool
+from nets.alexnet_parts import add_logits, left_out, max_pool, pooling
 from nets.registry import EndPoints, register_network
 from nets.response_normalization import LocalResponseNormalization, SpatialResponseNormalization
 from nets.stacking import Stack, convolution, normal
@@ -73,7 +73,7 @@ def alexnet_2012(
         raise ValueError(f"towers is {towers}; the network has 2, or 1 in its half.")
     conv = functools.partial(convolution, activation=activation)
     linear = functools.partial(convolution, activation=None)
-    pool = functools.partial(keras.layers.MaxPooling2D, pool_size, 2)
+    pool = pooling(pool_size)
     norm = functools.partial(_cross_channel_norm, groups=towers)
     dropout = functools.partial(layers.Dropout, dropout_keep_prob, rescale_in_training=False)
     fc7_size = 6 if without_layer == "fc6" else 1

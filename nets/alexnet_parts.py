@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import keras
 
 from nets.stacking import Stack, convolution
 from slimzoo_registry import unknown_name_message
-
-max_pool = functools.partial(keras.layers.MaxPooling2D, 3, 2)
 
 # "Removing any of the middle layers results in a loss of about 2% for the top-1 performance"
 # (section 7 of the 2012 paper). What follows a layer goes with it; pools stay, so that maps keep
@@ -23,6 +22,13 @@ MIDDLE_LAYERS = {
     "fc7": ["fc7", "dropout7"],
 }
 _NORMS = ["norm1", "norm2", "spatial_norm2"]
+
+
+def pooling(pool_size: int) -> Callable[..., keras.layers.Layer]:
+    """Max pools of windows that move by 2; ValueError if they have no positions."""
+    if pool_size < 1:
+        raise ValueError(f"pool_size is {pool_size}; the paper compares 3 and 2 positions.")
+    return functools.partial(keras.layers.MaxPooling2D, pool_size, 2)
 
 
 def left_out(without_layer: str | None, response_normalization: bool = True) -> list[str]:
@@ -39,6 +45,9 @@ def left_out(without_layer: str | None, response_normalization: bool = True) -> 
         raise ValueError(unknown_name_message("middle layer", without_layer, MIDDLE_LAYERS))
     removed = MIDDLE_LAYERS[without_layer] if without_layer else []
     return removed if response_normalization else removed + _NORMS
+
+
+max_pool = pooling(3)
 
 
 def add_logits(

@@ -64,7 +64,18 @@ def convolution(
     bias: float | keras.initializers.Initializer,
     activation: str | None = "relu",
 ) -> layers.Conv2D:
-    """A convolution, its arguments in the order of the columns in a paper's table."""
+    """A convolution, its arguments in the order of the columns in a paper's table.
+
+    Raises:
+      ValueError: if Keras has no such activation.
+    """
+    try:
+        keras.activations.get(activation)
+    except ValueError as error:
+        raise ValueError(
+            f"activation is {activation!r}; it takes a name of keras.activations, such as relu or "
+            "tanh."
+        ) from error
     if not isinstance(bias, keras.initializers.Initializer):
         bias = keras.initializers.Constant(bias)
     return layers.Conv2D(

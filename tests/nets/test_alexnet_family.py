@@ -238,6 +238,13 @@ def test_a_layer_that_is_not_in_the_middle_cannot_be_left_out():
         get_network_fn("alexnet", without_layer=[1])
 
 
+def test_ablations_that_are_none_say_what_there_is():
+    with pytest.raises(ValueError, match=r"activation is 'relux'.*relu or tanh"):
+        get_network_fn("cifarnet_18pct", activation="relux")
+    with pytest.raises(ValueError, match="pool_size is 0; the paper compares 3 and 2"):
+        get_network_fn("alexnet", pool_size=0)
+
+
 def test_networks_of_one_size_say_so(built, noise):
     with pytest.raises(ValueError, match=r"given images of 32x32 pixels; it takes 24x24 alone"):
         built("cifarnet_13pct")(noise(1, 32))
