@@ -18,6 +18,7 @@ import pathlib
 import statistics
 import sys
 import time
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from training import quiet_start  # noqa: F401 (imports TensorFlow, so it comes first)
@@ -51,13 +52,16 @@ class Experiment:
     config: dict[str, Any]
 
 
+Points = list[tuple[float, float]]
+
+
 class Curve(NamedTuple):
     """A run: its variant, rate, seed, and (epoch, error) after each epoch."""
 
     variant: str
     learning_rate: float
     seed: int
-    points: list[tuple[float, float]]
+    points: Points
 
 
 EXPERIMENTS = {
@@ -112,7 +116,7 @@ def main(arguments: list[str]) -> None:
     started = time.time()
     curves: list[Curve] = []
     for variant in experiment.variants:
-        rate = _best_rate(name, variant)
+        rate = _search(name, variant)
         for seed in map(int, _SEEDS.value):
             points = _train(name, variant, rate, _NUM_EPOCHS.value, seed)
             curves.append(Curve(variant, rate, seed, points))
@@ -125,13 +129,13 @@ def main(arguments: list[str]) -> None:
                     row = [curve.variant, curve.learning_rate, curve.seed, epoch, f"{error:.4f}"]
                     writer.writerow(row)
     if _PLOT.value:
-        _plot(experiment, curves, _PLOT.value)
+        plot(experiment, curves, _PLOT.value)
     results = [
         {
             "variant": curve.variant,
             "learning_rate": curve.learning_rate,
             "seed": curve.seed,
-            "epochs_to_goal": _epochs_to(experiment.goal, curve.points),
+            "epochs_to_goal": epochs_to(experiment.goal, curve.points),
             "lowest_error": min(error for _, error in curve.points),
             "last_error": curve.points[-1][1],
         }
@@ -150,27 +154,41 @@ def main(arguments: list[str]) -> None:
     )
 
 
-def _best_rate(name: str, variant: str) -> float:
-    """The rate at which the error falls to the goal first, or is lowest in the end."""
+def _search(name: str, variant: str) -> float:
+    """Trains briefly at each of the rates, if there are several, and returns the best."""
     experiment = EXPERIMENTS[name]
     if len(experiment.rates) == 1:
         return experiment.rates[0]
-
-    def merit(rate: float) -> tuple[float, float]:
+    found: dict[float, Points] = {}
+    for rate in experiment.rates:
         try:
-            curve = _train(name, variant, rate, _SEARCH_EPOCHS.value, seed=0)
+            found[rate] = _train(name, variant, rate, _SEARCH_EPOCHS.value, seed=0)
         except ValueError as error:  # it diverged
             print(f"{variant} at {rate:g}: {error}", file=sys.stderr)
-            return float("inf"), float("inf")
-        reached = _epochs_to(experiment.goal, curve)
-        return float("inf") if reached is None else reached, curve[-1][1]
-
-    return min(experiment.rates, key=merit)
+    return best_rate(found, experiment.goal)
 
 
-def _train(
-    name: str, variant: str, rate: float, num_epochs: float, seed: int
-) -> list[tuple[float, float]]:
+def best_rate(found: Mapping[float, Points], goal: float) -> float:
+    """The rate at which the error falls to the goal first; if none does, is lowest in the end.
+
+    Args:
+      found: (epoch, error) after each epoch, by the rate.
+      goal: the error.
+
+    Raises:
+      ValueError: if there is no rate.
+    """
+    if not found:
+        raise ValueError("Training diverged at every rate.")
+
+    def merit(rate: float) -> tuple[float, float]:
+        reached = epochs_to(goal, found[rate])
+        return float("inf") if reached is None else reached, found[rate][-1][1]
+
+    return min(found, key=merit)
+
+
+def _train(name: str, variant: str, rate: float, num_epochs: float, seed: int) -> Points:
     """Trains, unless it is done already; returns (epoch, error) after each epoch."""
     experiment = EXPERIMENTS[name]
     run = f"{variant}_{rate:g}_{num_epochs:g}_{_MIXED_PRECISION.value}_seed{seed}"
@@ -207,11 +225,13 @@ def _train(
     return sorted(errors.items())
 
 
-def _epochs_to(goal: float, curve: list[tuple[float, float]]) -> float | None:
+def epochs_to(goal: float, curve: Points) -> float | None:
+    """The first epoch after which the error is at most `goal`; None if there is none."""
     return next((epoch for epoch, error in curve if error <= goal), None)
 
 
-def _plot(experiment: Experiment, curves: list[Curve], path: str) -> None:
+def plot(experiment: Experiment, curves: list[Curve], path: str) -> None:
+    """Draws each run, and of each variant's runs the median, into a PNG file."""
     try:
         import matplotlib
     except ImportError:
