@@ -15,17 +15,16 @@ import dataclasses
 import json
 import os
 import pathlib
-import statistics
 import sys
 import time
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from training import quiet_start  # noqa: F401 (imports TensorFlow, so it comes first)
 
 # isort: split
 from absl import flags, logging
 
+from error_curves import Curve, Points, best_rate, epochs_to, plot
 from reports import finish, format_table, run
 from training.configuration import TrainingConfig
 from training.training_loop import train
@@ -50,18 +49,6 @@ class Experiment:
     rates: list[float]
     goal: float
     config: dict[str, Any]
-
-
-Points = list[tuple[float, float]]
-
-
-class Curve(NamedTuple):
-    """A run: its variant, rate, seed, and (epoch, error) after each epoch."""
-
-    variant: str
-    learning_rate: float
-    seed: int
-    points: Points
 
 
 EXPERIMENTS = {
@@ -129,7 +116,8 @@ def main(arguments: list[str]) -> None:
                     row = [curve.variant, curve.learning_rate, curve.seed, epoch, f"{error:.4f}"]
                     writer.writerow(row)
     if _PLOT.value:
-        plot(experiment, curves, _PLOT.value)
+        title = f"{experiment.model_name}, CIFAR-10"
+        plot(curves, experiment.goal, experiment.measured_on, title, _PLOT.value)
     results = [
         {
             "variant": curve.variant,
@@ -168,26 +156,6 @@ def _search(name: str, variant: str) -> float:
     return best_rate(found, experiment.goal)
 
 
-def best_rate(found: Mapping[float, Points], goal: float) -> float:
-    """The rate at which the error falls to the goal first; if none does, is lowest in the end.
-
-    Args:
-      found: (epoch, error) after each epoch, by the rate.
-      goal: the error.
-
-    Raises:
-      ValueError: if there is no rate.
-    """
-    if not found:
-        raise ValueError("Training diverged at every rate.")
-
-    def merit(rate: float) -> tuple[float, float]:
-        reached = epochs_to(goal, found[rate])
-        return float("inf") if reached is None else reached, found[rate][-1][1]
-
-    return min(found, key=merit)
-
-
 def _train(name: str, variant: str, rate: float, num_epochs: float, seed: int) -> Points:
     """Trains, unless it is done already; returns (epoch, error) after each epoch."""
     experiment = EXPERIMENTS[name]
@@ -223,47 +191,6 @@ def _train(name: str, variant: str, rate: float, num_epochs: float, seed: int) -
         entry["epoch"]: 1 - entry["top_1"] for entry in entries if entry["kind"] == "validation"
     }
     return sorted(errors.items())
-
-
-def epochs_to(goal: float, curve: Points) -> float | None:
-    """The first epoch after which the error is at most `goal`; None if there is none."""
-    return next((epoch for epoch, error in curve if error <= goal), None)
-
-
-def plot(experiment: Experiment, curves: list[Curve], path: str) -> None:
-    """Draws each run, and of each variant's runs the median, into a PNG file."""
-    try:
-        import matplotlib
-    except ImportError:
-        print("No plot: matplotlib is not installed (pip install 'slimzoo[bench]').")
-        return
-    matplotlib.use("agg")  # draws into a file, with no screen
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(7, 5), layout="constrained")
-    for number, variant in enumerate(experiment.variants):
-        of_variant = [curve for curve in curves if curve.variant == variant]
-        errors = [dict(curve.points) for curve in of_variant]
-        for by_epoch in errors:
-            axes.plot(
-                list(by_epoch), list(by_epoch.values()), color=f"C{number}", alpha=0.3, linewidth=1
-            )
-        epochs = sorted(set.intersection(*(set(curve) for curve in errors)))
-        medians = [statistics.median(curve[epoch] for curve in errors) for epoch in epochs]
-        rate = of_variant[0].learning_rate
-        seeds = f", median of {len(errors)} seeds" if len(errors) > 1 else ""
-        label = f"{variant}, rate {rate:g}{seeds}"
-        axes.plot(epochs, medians, color=f"C{number}", label=label)
-    axes.axhline(experiment.goal, color="grey", linestyle=":", linewidth=1)
-    axes.set(
-        xlabel="epochs",
-        ylabel=f"error on {experiment.measured_on}",
-        title=f"{experiment.model_name}, CIFAR-10",
-    )
-    axes.set_ylim(bottom=0)
-    axes.grid(alpha=0.3)
-    axes.legend()
-    figure.savefig(path, dpi=150)
 
 
 if __name__ == "__main__":

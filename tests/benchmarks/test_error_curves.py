@@ -2,7 +2,7 @@
 
 import pytest
 
-from cifar_curves import EXPERIMENTS, Curve, best_rate, epochs_to, plot
+from error_curves import Curve, best_rate, epochs_to, plot
 
 
 def curve(*errors):
@@ -30,5 +30,5 @@ def test_runs_are_drawn(tmp_path):
         for variant in ("ReLU", "tanh")
         for seed in range(2)
     ]
-    plot(EXPERIMENTS["activations"], curves, str(path))
+    plot(curves, 0.25, "train", "a network", str(path))
     assert path.read_bytes().startswith(b"\x89PNG")
