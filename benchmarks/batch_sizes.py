@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import csv
 import pathlib
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -111,7 +112,8 @@ def _plot(rows: Sequence[dict[str, Any]], path: str) -> None:
     try:
         import matplotlib
     except ImportError:
-        print("No plot: matplotlib is not installed (pip install 'slimzoo[bench]').")
+        message = "No plot: matplotlib is not installed (pip install 'slimzoo[bench]')."
+        print(message, file=sys.stderr)
         return
     matplotlib.use("agg")  # draws into a file, with no screen
     from matplotlib import pyplot

@@ -47,7 +47,7 @@ def run(config_class: type[C], command: Callable[[C], Any]) -> None:
             print(f"\nERROR: {error_text(error)}", file=sys.stderr)
             _exit_at_once(1)
         except KeyboardInterrupt as error:
-            print(f"\n{error or 'Interrupted.'}", file=sys.stderr)
+            print(f"\n{str(error) or 'Interrupted.'}", file=sys.stderr)
             _exit_at_once(130)
         return 0
 

@@ -129,3 +129,17 @@ def test_help_lists_the_flags():
     assert finished.returncode == 0
     for flag in ("--batch_size", "--[no]augment", "--learning_rate_decay_type", "--train_dir"):
         assert flag in finished.stdout
+
+
+def test_ctrl_c_is_named_and_has_its_own_exit_status():
+    program = (
+        "from training.command_line import run\n"
+        "from training.tool_configuration import StatisticsConfig\n"
+        "def command(config): raise KeyboardInterrupt\n"
+        "run(StatisticsConfig, command)\n"
+    )
+    finished = subprocess.run(
+        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert finished.returncode == 130
+    assert finished.stderr.endswith("\nInterrupted.\n")
