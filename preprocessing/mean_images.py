@@ -21,10 +21,14 @@ def centre_of_mean_image(path: str, side: int, height: int, width: int) -> npt.N
     Raises:
       ValueError: if the file does not exist, or holds anything else.
     """
+    if not isinstance(path, str):
+        raise ValueError(f"mean_image is {path!r}; it takes the path of a NumPy file.")
     try:
         image = np.load(path, allow_pickle=False)  # a pickle could run code
     except (OSError, ValueError, EOFError) as error:
         raise ValueError(f"mean_image {path} cannot be read as a NumPy file: {error}") from error
+    if not isinstance(image, np.ndarray):
+        raise ValueError(f"mean_image {path} holds several arrays; it takes a file of one, .npy.")
     if image.shape != (side, side, 3) or image.dtype.kind not in "fiu":
         raise ValueError(
             f"mean_image {path} holds {image.dtype} {list(image.shape)}; images are cropped from "

@@ -43,6 +43,28 @@ class ModulesConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
+class PreprocessingConfig:
+    """What feeds a network, where it is not the network's own pipeline as it comes."""
+
+    preprocessing_name: str | None = flag(
+        None,
+        "The preprocessing pipeline. Default: that of the run whose weights are started from, with "
+        "its options; otherwise the network's own.",
+    )
+    preprocessing_options: list[str] = flag(
+        [],
+        "Options of the preprocessing as name=value, for example resize_side=288. One with commas "
+        'stands in double quotes: resize_side=288,"mean_rgb=(104,117,123)".',
+    )
+    dataset_statistics: str | None = flag(
+        None,
+        "Statistics of compute_dataset_statistics or prepare_dataset, a folder or its JSON file: "
+        "the preprocessing takes mean, mean image and colour noise from them, as far as it knows "
+        "such. Default: the preprocessing's own, ILSVRC-2012's for AlexNets.",
+    )
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
 class InputConfig(ModulesConfig):
     """Where images come from and how many devices share them."""
 
@@ -73,7 +95,7 @@ class InputConfig(ModulesConfig):
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainingConfig(InputConfig):
+class TrainingConfig(InputConfig, PreprocessingConfig):
     """What `train_image_classifier` does."""
 
     dataset_name: str = flag(
@@ -105,20 +127,6 @@ class TrainingConfig(InputConfig):
     model_name: str = flag("alexnet_v2", "The network to train.")
     network_options: list[str] = flag(
         [], "Options of the network as name=value, for example dropout_keep_prob=0.7."
-    )
-    preprocessing_name: str | None = flag(
-        None, "The preprocessing pipeline. Default: the network's own."
-    )
-    preprocessing_options: list[str] = flag(
-        [],
-        "Options of the preprocessing as name=value, for example resize_side=288. One with commas "
-        'stands in double quotes: resize_side=288,"mean_rgb=(104,117,123)".',
-    )
-    dataset_statistics: str | None = flag(
-        None,
-        "Statistics of compute_dataset_statistics or prepare_dataset, a folder or its JSON file: "
-        "the preprocessing takes mean, mean image and colour noise from them, as far as it knows "
-        "such. Default: the preprocessing's own, ILSVRC-2012's for AlexNets.",
     )
     augment: bool = flag(
         True,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shutil
 
 import numpy as np
 import tensorflow as tf
@@ -11,10 +12,11 @@ import tensorflow as tf
 from image_datasets.shape_drawing import draw_shape
 from nets import nets_factory
 from nets.nets_factory import NetworkFn
-from preprocessing import preprocessing_factory
 from training import run_directory
 from training.command_line import beside_this_program
 from training.configuration import parse_options
+from training.dataset_statistics import MEAN_IMAGE_NAME
+from training.pipelines import Pipeline, choose_pipeline
 from training.run_directory import CHECKPOINT_NAME, ModelDescription, RestoreReport
 from training.tool_configuration import ConversionConfig
 from training.trained_model import describe_weights, imagenet_classes_or, import_modules
@@ -50,8 +52,14 @@ def convert(config: ConversionConfig) -> RestoreReport:
         )
     _check_writable(output_dir)
     class_names = imagenet_classes_or(config.dataset_name, config.dataset_dir)
+    description = describe_weights(path, config.model_name, class_names, config.bgr_to_rgb)
+    by_default = Pipeline(description.preprocessing_name, description.preprocessing_options)
+    pipeline = choose_pipeline(config, by_default.name, by_default)
+    pipeline.try_out(description.image_size)
     description = dataclasses.replace(
-        describe_weights(path, config.model_name, class_names, config.bgr_to_rgb),
+        description,
+        preprocessing_name=pipeline.name,
+        preprocessing_options=pipeline.portable_options(),
         network_options=parse_options("network_options", config.network_options, network.options),
         network_module=config.network_module,
         dataset_name=config.dataset_name or "imagenet2012",
@@ -68,13 +76,15 @@ def convert(config: ConversionConfig) -> RestoreReport:
         bgr_to_rgb=config.bgr_to_rgb,
     )
     print(report)
-    print(_differences(config, path, network_fn, description))
+    print(_differences(config, path, network_fn, pipeline))
 
     os.makedirs(output_dir, exist_ok=True)
     checkpoint = tf.train.Checkpoint(
         network=run_directory.tensorflow_variables(network_fn.variables)
     )
     prefix = checkpoint.write(os.path.join(output_dir, f"{CHECKPOINT_NAME}-0"))
+    if mean_image := pipeline.options.get("mean_image"):
+        shutil.copyfile(mean_image, os.path.join(output_dir, MEAN_IMAGE_NAME))
     description.save(output_dir)
     print(f"Written: {prefix}, with model.json. Next:")
     for driver in ("eval_image_classifier", "export_saved_model"):
@@ -87,29 +97,35 @@ def _check_writable(output_dir: str) -> None:
     existing = output_dir
     while not os.path.exists(existing):
         existing = os.path.dirname(existing)
-    if not os.access(existing, os.W_OK):
-        raise ValueError(f"--output_dir {output_dir} cannot be written: {existing} is read-only.")
+    if not os.path.isdir(existing) or not os.access(existing, os.W_OK):
+        why = "read-only" if os.path.isdir(existing) else "no folder"
+        raise ValueError(f"--output_dir {output_dir} cannot be written: {existing} is {why}.")
 
 
 def _differences(
-    config: ConversionConfig, path: str, network_fn: NetworkFn, description: ModelDescription
+    config: ConversionConfig,
+    path: str,
+    network_fn: NetworkFn,
+    pipeline: Pipeline,
 ) -> str:
     """Says what the network and its preprocessing change, each measured by itself.
 
     The network: both are given the same pixels. The preprocessing: the network is given the same
     pictures through either pipeline.
     """
-    if config.source_model_name in (None, config.model_name):
-        order = " as BGR" if config.bgr_to_rgb else ""
+    options = f" with {','.join(config.network_options)}" if config.network_options else ""
+    as_itself = config.source_model_name == config.model_name and not options
+    if config.source_model_name is None or as_itself:
+        order = ", in the order BGR" if config.bgr_to_rgb else ""
         return (
-            f"Modelling difference: none if the weights were trained as {network_fn.name}; "
-            f"preprocessing difference: none if they were fed by {_pipeline(description)}{order}. "
+            f"Modelling difference: none if they were trained as {network_fn.name}{options}; "
+            f"preprocessing difference: none if they were fed what {pipeline} gives{order}. "
             "--source_model_name measures both against another network."
         )
     source_fn = nets_factory.get_network_fn(
         str(config.source_model_name), num_classes=network_fn.num_classes
     )
-    run_directory.restore_network(
+    source_report = run_directory.restore_network(
         source_fn,
         path,
         exclude_scopes=[
@@ -118,34 +134,31 @@ def _differences(
         ],
         ignore_missing=config.ignore_missing_vars,
     )
+    # What keeps its initial values in both is to be the same in both.
+    for name in source_report.skipped:
+        twin = network_fn.variables.get(name.replace(source_fn.name, network_fn.name, 1))
+        if twin is None or twin.shape != source_fn.variables[name].shape:
+            return f"Differences: not measured, because {name} has its initial values."
+        source_fn.variables[name].assign(twin)
     # Of a size that both take: 227 pixels are none too many for a network of 224.
     size = max(fn.default_image_size for fn in (network_fn, source_fn))
-    trained_as = describe_weights(path, source_fn.name, description.class_names)
-    own = _sample_images(description, description.image_size)
-    source = _sample_images(trained_as, size)
+    trained_with = Pipeline(source_fn.preprocessing_name, {})
+    own = _sample_images(pipeline, network_fn.default_image_size)
+    source = _sample_images(trained_with, size)
     given = source[..., ::-1] if config.bgr_to_rgb else source
     expected = source_fn(source)[0]
     return (
         f"Modelling difference ({source_fn.name} to {network_fn.name}, the same pixels): logits "
         f"are {_apart(network_fn(given)[0], expected)}.\n"
-        f"Preprocessing difference ({_pipeline(trained_as)} to {_pipeline(description)}, "
+        f"Preprocessing difference ({trained_with} to {pipeline}, "
         f"{network_fn.name} on the same pictures): logits are "
         f"{_apart(network_fn(own)[0], network_fn(given)[0])}."
     )
 
 
-def _pipeline(description: ModelDescription) -> str:
-    options = "".join(
-        f", {key}={value}" for key, value in description.preprocessing_options.items()
-    )
-    return f"`{description.preprocessing_name}`{options}"
-
-
-def _sample_images(description: ModelDescription, size: int) -> tf.Tensor:
-    """Drawn pictures as a network's preprocessing gives them."""
-    preprocess = preprocessing_factory.get_preprocessing(
-        description.preprocessing_name, **description.preprocessing_options
-    )
+def _sample_images(pipeline: Pipeline, size: int) -> tf.Tensor:
+    """Drawn pictures, preprocessed."""
+    preprocess = pipeline.make()
     generator = np.random.default_rng(0)
     return tf.stack([preprocess(draw_shape(shape, generator), size, size) for shape in _SAMPLES])
 

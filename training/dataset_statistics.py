@@ -236,11 +236,25 @@ def load_statistics(path: str) -> DatasetStatistics:
     names = [field.name for field in dataclasses.fields(DatasetStatistics)]
     try:
         document = json.loads(file.read_text())
-        return DatasetStatistics(**{name: document[name] for name in names})
+        statistics = DatasetStatistics(**{name: document[name] for name in names})
+        _check(statistics)
+        return statistics
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(
             f"{file} does not hold dataset statistics; it must be JSON with {', '.join(names)}."
         ) from error
+
+
+def _check(statistics: DatasetStatistics) -> None:
+    """Raises ValueError or TypeError if they are not what their names say."""
+    for name in ("mean_rgb", "colour_deviations"):
+        if np.array(getattr(statistics, name), np.float64).shape != (3,):
+            raise ValueError(f"{name} is not three numbers")
+    for name in ("covariance_rgb", "colour_components"):
+        if np.array(getattr(statistics, name), np.float64).shape != (3, 3):
+            raise ValueError(f"{name} is not three rows of three numbers")
+    if min(np.diag(statistics.covariance_rgb)) < 0:
+        raise ValueError("a variance is negative")
 
 
 def _statistics_file(path: str) -> pathlib.Path:

@@ -157,7 +157,9 @@ def _write_everything(
             ]
         if not sums[split].num_images:
             raise ValueError(f"No image of {plan.dataset_name}, split {split}, can be decoded.")
-    write_statistics(str(directory.incomplete), sums, plan.training_split)
+    write_statistics(
+        str(directory.incomplete), sums, plan.training_split, dataset_name=plan.dataset_name
+    )
     write_metadata(
         directory.incomplete,
         make_features(plan.image_size, plan.encoding, plan.class_names),

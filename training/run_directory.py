@@ -87,9 +87,9 @@ class ModelDescription:
     def of_checkpoint(cls, path: str) -> ModelDescription | None:
         """Reads the `model.json` of a checkpoint; None if there is none.
 
-        A weight file of another framework is none of a run's, also where it lies in a run's folder.
+        Other weights are none of a run's, also where they lie in its folder.
         """
-        return None if is_weight_file(path) else cls.load(os.path.dirname(path))
+        return cls.load(os.path.dirname(path)) if _is_of_a_run(path) else None
 
     def build(self, dtype_policy: str = "float32", is_training: bool = False) -> NetworkFn:
         """Builds the network, with new weights."""
@@ -111,6 +111,12 @@ class ModelDescription:
         Raises:
           ValueError: if the mean image is not there.
         """
+        return preprocessing_factory.get_preprocessing(
+            self.preprocessing_name, is_training, **self.resolved_options(folder)
+        )
+
+    def resolved_options(self, folder: str) -> dict[str, Any]:
+        """The options of the preprocessing, with the path of the mean image in a run's folder."""
         options = dict(self.preprocessing_options)
         if options.get("mean_image"):
             options["mean_image"] = _find_beside(folder, options["mean_image"])
@@ -119,9 +125,7 @@ class ModelDescription:
                     f"{folder} has no {self.preprocessing_options['mean_image']}, the mean image "
                     "that this network was trained with; copy it along with the checkpoint."
                 )
-        return preprocessing_factory.get_preprocessing(
-            self.preprocessing_name, is_training, **options
-        )
+        return options
 
 
 def _find_beside(folder: str, name: str) -> str | None:
@@ -149,7 +153,7 @@ def find_checkpoint(path: str | None) -> str:
     if os.path.basename(path) == "checkpoint" and os.path.isfile(path):
         path = os.path.dirname(path) or "."  # TensorFlow's list of those in the folder
     if os.path.isdir(path):
-        latest = latest_checkpoint(path) or tf.train.latest_checkpoint(path)
+        latest = latest_checkpoint(path) or _listed_checkpoint(path)
         if latest:
             return latest
         raise ValueError(
@@ -165,6 +169,14 @@ def find_checkpoint(path: str | None) -> str:
         f"--checkpoint_path {path} does not exist. It takes a train_dir, a checkpoint in it such "
         f"as TRAIN_DIR/{CHECKPOINT_NAME}-1000, or a file of weights."
     )
+
+
+def _listed_checkpoint(folder: str) -> str | None:
+    """What TensorFlow's list in a folder names, whose checkpoints need no step; None if nothing."""
+    try:
+        return tf.train.latest_checkpoint(folder)
+    except ValueError:  # the list is no text
+        return None
 
 
 def exists(path: str) -> bool:
@@ -333,6 +345,16 @@ def _unexpected(network_fn: NetworkFn, shapes: Mapping[str, Any]) -> list[str]:
     ]
 
 
+def _is_of_a_run(path: str) -> bool:
+    """Whether a checkpoint was written by this package, or cannot be read."""
+    if not os.path.exists(path + ".index"):
+        return False
+    try:
+        return any(name.startswith("network/") for name, _ in tf.train.list_variables(path))
+    except (tf.errors.OpError, RuntimeError, ValueError, IndexError):
+        return True  # what is wrong with it is said where it is restored
+
+
 def _is_tensorflow_v1(path: str) -> bool:
     """Whether a single file is a checkpoint that TensorFlow can read."""
     if is_weight_file(path):
@@ -407,7 +429,7 @@ def _mismatch(
 ) -> str:
     network = network_fn.name
     head = f"{next(reversed(network_fn.variables)).rpartition('/')[0]}/"
-    outputs = source.shapes.get(f"{head}biases", [None])[-1]
+    outputs = (source.shapes.get(f"{head}biases") or [None])[-1]
     only_the_head = all(line.startswith(head) and " is not in it" not in line for line in wrong)
     wrong = wrong + [f"{name} is in it, and {network} has no such" for name in source.unexpected]
     limit = 20 if any_fits else 4  # the rest would only say again that it is something else

@@ -5,10 +5,6 @@ from __future__ import annotations
 import json
 import os
 import pathlib
-from typing import Any
-
-import numpy as np
-import tensorflow as tf
 
 from image_datasets import dataset_factory
 from image_datasets.image_dataset import ImageDataset
@@ -16,9 +12,10 @@ from nets import nets_factory
 from preprocessing import preprocessing_factory
 from training import command_line, run_directory
 from training.configuration import TrainingConfig, parse_options
-from training.dataset_statistics import MEAN_IMAGE_NAME, load_statistics, mean_image_path
+from training.dataset_statistics import MEAN_IMAGE_NAME
 from training.learning_rates import decay_types
 from training.optimizers import optimizers
+from training.pipelines import Pipeline, choose_pipeline
 from training.run_directory import ModelDescription
 from training.trained_model import check_classes
 
@@ -50,7 +47,6 @@ def describe(
 ) -> ModelDescription:
     """Describes the model that a run will train; ValueError if something does not exist or fit."""
     network = nets_factory.networks[config.model_name]
-    preprocessing_name = config.preprocessing_name or network.preprocessing_name
     class_names = list(dataset.class_names[config.labels_offset :])
     if not class_names:
         raise ValueError(
@@ -60,23 +56,15 @@ def describe(
     if validation_dataset is not None:
         check_classes(class_names, validation_dataset, config.labels_offset)
     check_classes(class_names, dataset, config.labels_offset)
-    options = parse_options(
-        "preprocessing_options",
-        config.preprocessing_options,
-        preprocessing_factory.get_options(preprocessing_name),
-    )
-    if config.dataset_statistics:
-        options = {**_statistics_options(config.dataset_statistics, preprocessing_name), **options}
+    pipeline = _pipeline(config)
     image_size = config.train_image_size or network.default_image_size
-    _try_preprocessing(preprocessing_name, options, image_size)
-    if options.get("mean_image"):
-        options["mean_image"] = MEAN_IMAGE_NAME  # the copy that goes with the run
+    pipeline.try_out(image_size)
     return ModelDescription(
         model_name=config.model_name,
         network_options=parse_options("network_options", config.network_options, network.options),
         class_names=class_names,
-        preprocessing_name=preprocessing_name,
-        preprocessing_options=options,
+        preprocessing_name=pipeline.name,
+        preprocessing_options=pipeline.portable_options(),
         image_size=image_size,
         labels_offset=config.labels_offset,
         dataset_name=config.dataset_name,
@@ -87,46 +75,20 @@ def describe(
     )
 
 
-def _try_preprocessing(name: str, options: dict[str, Any], image_size: int) -> None:
-    """Raises ValueError for an option that is out of range or a mean image that does not fit.
-
-    An image is preprocessed for it, because files are read where the pipeline is traced: without
-    this, that would be at the first step.
-    """
-    preprocessing = preprocessing_factory.get_preprocessing(name, True, **options)
-    image = np.zeros([image_size, image_size, 3], np.uint8)
-    example = preprocessing.host(image, image_size, image_size, seed=[0, 0])
-    preprocessing.device({key: value[tf.newaxis] for key, value in example.items()})
-
-
-def _statistics_options(path: str, preprocessing_name: str) -> dict[str, Any]:
-    """What of a dataset's statistics a pipeline has options for."""
-    statistics = load_statistics(os.path.expanduser(path))
-    known = preprocessing_factory.get_options(preprocessing_name)
-    scale = preprocessing_factory.PREPROCESSINGS[preprocessing_name].pixel_scale / 255
-    found = {
-        "mean_rgb": [scale * mean for mean in statistics.mean_rgb],
-        "deviation_rgb": [scale * statistics.covariance_rgb[i][i] ** 0.5 for i in range(3)],
-        "colour_deviations": statistics.colour_deviations,
-        "colour_components": statistics.colour_components,
-        "mean_image": mean_image_path(path),
-    }
-    taken = {name: value for name, value in found.items() if name in known}
-    if not taken:
-        raise ValueError(
-            f"--dataset_statistics is given, but the preprocessing {preprocessing_name!r} takes "
-            f"none of {', '.join(found)}; it has {', '.join(known)}."
-        )
-    return taken
-
-
-def _mean_image_source(config: TrainingConfig) -> str | None:
-    """The mean image that a user gave, directly or with other statistics."""
-    for option in config.preprocessing_options:
-        name, _, value = (part.strip() for part in option.partition("="))
-        if name == "mean_image":
-            return os.path.expanduser(value)
-    return mean_image_path(config.dataset_statistics) if config.dataset_statistics else None
+def _pipeline(config: TrainingConfig) -> Pipeline:
+    """The pipeline of the flags, and where they say nothing of the run that is started from."""
+    inherited = None
+    try:
+        path = run_directory.find_checkpoint(config.checkpoint_path)
+    except ValueError:
+        path = None  # none is given; or it is gone, and the run goes on without it
+    source = ModelDescription.of_checkpoint(path) if path else None
+    if path and source and source.model_name == config.model_name:
+        options = source.resolved_options(os.path.dirname(path))
+        inherited = Pipeline(source.preprocessing_name, options)
+    return choose_pipeline(
+        config, nets_factory.networks[config.model_name].preprocessing_name, inherited
+    )
 
 
 def _absolute(folder: str | None) -> str | None:
@@ -153,7 +115,7 @@ def prepare_train_dir(config: TrainingConfig, description: ModelDescription) -> 
     if earlier is not None and resumes:
         _check_same_run(earlier, description, train_dir)
     if description.preprocessing_options.get("mean_image"):
-        _copy_mean_image(str(_mean_image_source(config)), train_dir, resumes)
+        _copy_mean_image(_pipeline(config).options["mean_image"], train_dir, resumes)
     return train_dir
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 
 from slimzoo_registry import unknown_name_message
-from training.configuration import ModulesConfig, check_positive, flag
+from training.configuration import ModulesConfig, PreprocessingConfig, check_positive, flag
 
 ENCODINGS = ("jpeg", "raw")
 
@@ -70,7 +70,7 @@ class PreparationConfig:
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class ConversionConfig(ModulesConfig):
+class ConversionConfig(ModulesConfig, PreprocessingConfig):
     """What `convert_weights` does."""
 
     checkpoint_path: str | None = flag(

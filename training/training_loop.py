@@ -401,7 +401,10 @@ class Trainer:
         if self._evaluator is not None:
             validation = f"validation on {description.validation_split_name}"
         preprocessing = description.preprocessing_name
-        if config.dataset_statistics:
+        if not (config.dataset_statistics or config.preprocessing_options):
+            if description.preprocessing_options:
+                preprocessing += " with the options of --checkpoint_path"
+        elif config.dataset_statistics:
             preprocessing += f", statistics of {dataset_of_statistics(config.dataset_statistics)}"
         settings = ""
         if own := networks[description.model_name].hyperparameters:

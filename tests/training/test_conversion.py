@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import shutil
 
 import keras
@@ -11,8 +12,8 @@ import tensorflow as tf
 
 from nets import nets_factory
 from nets.nets_factory import get_network_fn
-from training import evaluation, trained_model
-from training.configuration import EvaluationConfig, ExportConfig
+from training import evaluation, run_setup, trained_model
+from training.configuration import EvaluationConfig, ExportConfig, TrainingConfig
 from training.conversion import convert
 from training.export import export
 from training.run_directory import restore_network
@@ -226,6 +227,7 @@ def _without_normalization(images, num_classes=10):
         ),
         ({"network_options": ["towers=1"]}, "Unknown option"),
         ({"source_model_name": "alexnet"}, "does not fit alexnet"),
+        ({"preprocessing_options": ["mean_image=123"]}, "mean_image is 123; it takes the path"),
     ],
 )
 def test_mistakes_end_in_a_message_and_write_nothing(conversion, changes, message):
@@ -242,6 +244,83 @@ def test_a_run_needs_no_conversion(conversion, tmp_path):
     )
     with pytest.raises(ValueError, match=r"of a run of cifarnet_18pct.*needs no conversion"):
         convert(again)
+
+
+def test_another_form_of_a_network_is_measured(conversion, capsys):
+    """And weights that neither has from the file are no difference."""
+    norms = {"source_model_name": "cifarnet_18pct", "checkpoint_exclude_scopes": []}
+    convert(
+        dataclasses.replace(conversion, network_options=["response_normalization=False"], **norms)
+    )
+    assert "Modelling difference (cifarnet_18pct to cifarnet_18pct" in capsys.readouterr().out
+    nets_factory.register_network(
+        default_image_size=32, minimum_image_size=25, preprocessing="cifarnet", name="twin"
+    )(nets_factory.networks["cifarnet_18pct"].build)
+    try:
+        convert(
+            dataclasses.replace(
+                conversion,
+                model_name="twin",
+                source_model_name="cifarnet_18pct",
+                checkpoint_exclude_scopes=["twin/fc10"],
+                output_dir=f"{conversion.output_dir}_twin",
+            )
+        )
+    finally:
+        del nets_factory.networks._entries["twin"]
+    assert "logits are 0 apart at most" in capsys.readouterr().out
+
+
+def test_weights_keep_the_pipeline_that_they_are_converted_with(conversion, tmp_path, noise):
+    mean = np.random.default_rng(0).uniform(0, 255, (32, 32, 3)).astype(np.float32)
+    np.save(tmp_path / "mean.npy", mean)
+    convert(
+        dataclasses.replace(
+            conversion, preprocessing_options=[f"mean_image={tmp_path / 'mean.npy'}"]
+        )
+    )
+    os.remove(tmp_path / "mean.npy")
+    model = trained_model.load_trained_model(conversion.output_dir)
+    pixels = np.zeros((1, 32, 32, 3), np.uint8)
+    given = model.preprocessing.device({"image": tf.constant(pixels)})
+    np.testing.assert_allclose(given[0], -mean, rtol=1e-6)
+
+
+def test_reversed_weights_are_fed_rgb_ever_after(conversion, weight_file, tmp_path):
+    """Evaluated, exported and trained on, they answer as the original does to BGR."""
+    nets_factory.register_network(
+        default_image_size=32, minimum_image_size=25, preprocessing="caffe", name="cifarnet_18pct_"
+    )(nets_factory.networks["cifarnet_18pct"].build)
+    try:
+        caffe = dataclasses.replace(
+            conversion,
+            model_name="cifarnet_18pct_",
+            preprocessing_options=["resize_side=32"],
+        )
+        pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+        logits = []
+        for reverse in (False, True):
+            folder = str(tmp_path / f"{reverse}")
+            convert(dataclasses.replace(caffe, bgr_to_rgb=reverse, output_dir=folder))
+            model = trained_model.load_trained_model(folder)
+            logits.append(model.network_fn(model.preprocessing(pixels, 32, 32)[None])[0])
+        np.testing.assert_allclose(*logits, rtol=1e-4, atol=1e-3)
+        tuned = TrainingConfig(model_name="cifarnet_18pct_", checkpoint_path=folder)
+        assert run_setup._pipeline(tuned).options["channel_order"] == "rgb"
+    finally:
+        del nets_factory.networks._entries["cifarnet_18pct_"]
+
+
+def test_a_checkpoint_of_tensorflow_1_below_a_run_is_none_of_the_runs(conversion, tmp_path):
+    convert(conversion)
+    values = values_of(get_network_fn("cifarnet_18pct", 10))
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        variables = [tf.compat.v1.get_variable(n, initializer=v) for n, v in values.items()]
+        session.run(tf.compat.v1.global_variables_initializer())
+        saver = tf.compat.v1.train.Saver(variables)
+        path = saver.save(session, f"{conversion.output_dir}/slim/slim.ckpt")
+    with pytest.raises(ValueError, match=r"There is no model\.json.*of TF-Slim give --model_name"):
+        trained_model.load_trained_model(path)
 
 
 def test_nothing_is_overwritten(conversion):
@@ -381,7 +460,7 @@ def test_a_comma_in_the_path_of_a_checkpoint_is_no_separator(conversion, tmp_pat
 def test_reversed_channels_are_fed_rgb(conversion, capsys):
     convert(dataclasses.replace(conversion, bgr_to_rgb=True))
     output = capsys.readouterr().out
-    assert "none if they were fed by `cifarnet` as BGR" in output
+    assert "none if they were fed what `cifarnet` gives, in the order BGR" in output
     description = trained_model.describe_weights("", "bvlc_alexnet", ["a", "b"], bgr_to_rgb=True)
     assert description.preprocessing_options == {"channel_order": "rgb"}
 

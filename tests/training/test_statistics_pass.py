@@ -1,6 +1,7 @@
 import dataclasses
 import json
 import os
+import pathlib
 import shutil
 import signal
 
@@ -12,6 +13,8 @@ from PIL import Image
 from training import evaluation, run_setup, statistics_pass, trained_model
 from training.configuration import EvaluationConfig
 from training.dataset_statistics import load_statistics
+from training.pipelines import choose_pipeline
+from training.run_directory import ModelDescription
 from training.statistics_pass import compute_statistics
 from training.tool_configuration import StatisticsConfig
 from training.training_loop import train
@@ -222,6 +225,56 @@ def test_a_killed_pass_has_saved_its_sums(config, pictures, monkeypatch):
     check(config, pictures[1])
 
 
+def test_a_fine_tuned_run_is_fed_as_the_one_it_starts_from(training, statistics, tmp_path):
+    """The weights know the mean that they were trained with."""
+    first = dataclasses.replace(
+        training, preprocessing_name="alexnet_2012", dataset_statistics=statistics[37]
+    )
+    train(first)
+    second = dataclasses.replace(
+        training, train_dir=str(tmp_path / "second"), checkpoint_path=first.train_dir
+    )
+    train(second)
+    before, after = (
+        ModelDescription.load(run.train_dir).preprocessing_options for run in (first, second)
+    )
+    assert after == before
+    assert ModelDescription.load(second.train_dir).preprocessing_name == "alexnet_2012"
+    means = [np.load(os.path.join(run.train_dir, "mean_image.npy")) for run in (first, second)]
+    np.testing.assert_array_equal(*means)
+    # What flags say wins, and a mean colour replaces the image that would be subtracted instead.
+    third = dataclasses.replace(second, preprocessing_options=["mean_rgb=(1.0,2.0,3.0)"])
+    pipeline = run_setup._pipeline(third)
+    assert pipeline.options["mean_rgb"] == (1.0, 2.0, 3.0)
+    assert "mean_image" not in pipeline.options
+
+
+def test_a_mean_image_is_found_in_the_home_folder(training, statistics, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    shutil.copy(os.path.join(statistics[37], "mean_image.npy"), tmp_path / "mean.npy")
+    options = ["mean_image=~/mean.npy"]
+    config = dataclasses.replace(
+        training, preprocessing_name="alexnet_2012", preprocessing_options=options
+    )
+    train(config)
+    assert os.path.exists(os.path.join(config.train_dir, "mean_image.npy"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"mean_rgb": None}, "does not hold dataset statistics"),
+        ({"covariance_rgb": []}, "does not hold dataset statistics"),
+        ({"covariance_rgb": [[-1, 0, 0], [0, 1, 0], [0, 0, 1]]}, "does not hold"),
+    ],
+)
+def test_statistics_that_are_none_are_refused(training, statistics, changes, message):
+    path = pathlib.Path(statistics[256], "dataset_statistics.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    with pytest.raises(ValueError, match=message):
+        train(dataclasses.replace(training, dataset_statistics=statistics[256]))
+
+
 def test_a_run_that_never_began_takes_the_mean_image_it_is_given_next(training, statistics):
     config = dataclasses.replace(training, preprocessing_name="alexnet_2012")
     os.makedirs(config.train_dir)
@@ -243,7 +296,7 @@ def test_torchvisions_statistics_are_on_its_own_scale(training, statistics):
     config = dataclasses.replace(
         training, preprocessing_name="torchvision", dataset_statistics=statistics[256]
     )
-    options = run_setup._statistics_options(config.dataset_statistics, "torchvision")
+    options = choose_pipeline(config, "torchvision").options
     found = load_statistics(statistics[256])
     np.testing.assert_allclose(options["mean_rgb"], np.array(found.mean_rgb) / 255)
     deviations = np.sqrt(np.diag(found.covariance_rgb)) / 255

@@ -1,0 +1,103 @@
+"""Which preprocessing feeds a network: by flags, by statistics, or as the checkpoint had it."""
+
+from __future__ import annotations
+
+import os
+from typing import Any, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from preprocessing import preprocessing_factory
+from preprocessing.pipeline import Preprocessing
+from training.configuration import PreprocessingConfig, parse_options
+from training.dataset_statistics import MEAN_IMAGE_NAME, load_statistics, mean_image_path
+
+
+class Pipeline(NamedTuple):
+    """A registered preprocessing and its options, of which "mean_image" is a path."""
+
+    name: str
+    options: dict[str, Any]
+
+    def make(self, is_training: bool = False) -> Preprocessing:
+        """Makes it; ValueError if an option is unknown or out of range."""
+        return preprocessing_factory.get_preprocessing(self.name, is_training, **self.options)
+
+    def portable_options(self) -> dict[str, Any]:
+        """The options of a run that has a copy of the mean image in its folder."""
+        if self.options.get("mean_image"):
+            return {**self.options, "mean_image": MEAN_IMAGE_NAME}
+        return self.options
+
+    def try_out(self, image_size: int) -> None:
+        """Preprocesses an image, for training and for evaluation.
+
+        Files are read where a pipeline is traced: without this, that would be at the first step.
+
+        Raises:
+          ValueError: if an option is out of range, or a mean image does not fit.
+        """
+        image = np.zeros([image_size, image_size, 3], np.uint8)
+        for is_training in (True, False):
+            preprocessing = self.make(is_training)
+            example = preprocessing.host(image, image_size, image_size, seed=[0, 0])
+            preprocessing.device({key: value[tf.newaxis] for key, value in example.items()})
+
+    def __str__(self) -> str:
+        shown = (
+            f", {name} of its own" if isinstance(value, list | tuple) else f", {name}={value}"
+            for name, value in self.options.items()
+        )
+        return f"`{self.name}`" + "".join(shown)
+
+
+def choose_pipeline(
+    config: PreprocessingConfig, default_name: str, inherited: Pipeline | None = None
+) -> Pipeline:
+    """Chooses by flags; what they do not say is inherited, or the pipeline's own default.
+
+    Args:
+      config: the flags.
+      default_name: the network's own pipeline.
+      inherited: that of the weights that are started from.
+
+    Raises:
+      ValueError: if the pipeline or an option does not exist, or the statistics do not fit it.
+    """
+    name = config.preprocessing_name or (inherited.name if inherited else default_name)
+    given = parse_options(
+        "preprocessing_options",
+        config.preprocessing_options,
+        preprocessing_factory.get_options(name),
+    )
+    options = dict(inherited.options) if inherited and inherited.name == name else {}
+    if "mean_rgb" in given:
+        options.pop("mean_image", None)  # which would be subtracted instead
+    if config.dataset_statistics:
+        options |= _statistics_options(config.dataset_statistics, name)
+    options |= given
+    if isinstance(options.get("mean_image"), str):
+        options["mean_image"] = os.path.expanduser(options["mean_image"])
+    return Pipeline(name, options)
+
+
+def _statistics_options(path: str, preprocessing_name: str) -> dict[str, Any]:
+    """What of a dataset's statistics a pipeline has options for."""
+    statistics = load_statistics(path)
+    known = preprocessing_factory.get_options(preprocessing_name)
+    scale = preprocessing_factory.PREPROCESSINGS[preprocessing_name].pixel_scale / 255
+    found = {
+        "mean_rgb": [scale * mean for mean in statistics.mean_rgb],
+        "deviation_rgb": [scale * statistics.covariance_rgb[i][i] ** 0.5 for i in range(3)],
+        "colour_deviations": statistics.colour_deviations,
+        "colour_components": statistics.colour_components,
+        "mean_image": mean_image_path(path),
+    }
+    taken = {name: value for name, value in found.items() if name in known}
+    if not taken:
+        raise ValueError(
+            f"--dataset_statistics is given, but the preprocessing {preprocessing_name!r} takes "
+            f"none of {', '.join(found)}; it has {', '.join(known)}."
+        )
+    return taken
