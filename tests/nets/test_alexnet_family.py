@@ -1,5 +1,6 @@
 """Every network of the zoo against the numbers of its source, one row each."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -227,8 +228,49 @@ def test_ablations_of_the_paper_change_what_they_say_and_keep_the_maps(
     assert end_points[f"{name}/pool5"][1:3] == (6, 6)
     removed = options.get("without_layer")
     assert f"{name}/{removed}" not in end_points
-    has_norms = any("norm" in end_point for end_point in end_points)
-    assert has_norms == options.get("response_normalization", True)
+    check_options(network_fn, options)
+
+
+def check_options(network_fn, options):
+    """Options of ablations against the layers that were built."""
+    layers = network_fn.model.layers
+    assert any("norm" in layer.name for layer in layers) == options.get(
+        "response_normalization", True
+    )
+    activations = {
+        layer.activation.__name__
+        for layer in layers
+        if hasattr(layer, "activation") and layer.name not in ("fc8", "fc10")
+    } - {"linear"}  # of conv1 in the released networks, whose activation is a layer behind its pool
+    assert activations == {options.get("activation", "relu")}
+    pools = {layer.pool_size for layer in layers if isinstance(layer, keras.layers.MaxPooling2D)}
+    if "pool_size" in options:
+        assert pools == {(options["pool_size"],) * 2}
+    if "dropout_keep_prob" in options:
+        kept = {layer.keep_prob for layer in layers if "dropout" in layer.name}
+        assert kept == {options["dropout_keep_prob"]}
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("cifarnet_18pct", {"activation": "tanh"}),
+        ("cifarnet_18pct", {"response_normalization": False}),
+        ("cifarnet_11pct", {"response_normalization": False}),
+        ("alexnet_cifar", {"response_normalization": False}),
+    ],
+)
+def test_what_the_experiments_on_cifar_compare(name, options):
+    changed, plain = get_network_fn(name, 10, **options), get_network_fn(name, 10)
+    check_options(changed, options)
+    check_options(plain, {})
+    assert changed.model.count_params() == plain.model.count_params()
+
+
+def test_alexnet_for_cifar_100():
+    network_fn = get_network_fn("alexnet_cifar", 100)
+    assert network_fn.model.output_shape == (None, 100)
+    assert network_fn.model.count_params() == 25_336_970 + 90 * 4097
 
 
 def test_a_layer_that_is_not_in_the_middle_cannot_be_left_out():

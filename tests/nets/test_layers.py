@@ -11,8 +11,17 @@ from nets import layers
 from nets import response_normalization as norms
 from nets.response_normalization import local_response_normalization as lrn
 
-# (depth_radius, bias, alpha, beta) of the paper, its released source, Caffe, cuda-convnet's 11pct.
-CONVENTIONS = [(2, 2, 1e-4, 0.75), (2, 2, 2e-5, 0.75), (2, 1, 2e-5, 0.75), (4, 1, 0.001 / 9, 0.75)]
+# What PyTorch, Caffe and cuda-convnet call (size, alpha, k), who divide alpha by the size, beside
+# what we and tf.nn call (depth_radius, bias, alpha, beta).
+LRN = {
+    "the paper": ((5, 5e-4, 2), (2, 2, 1e-4, 0.75)),
+    "the released source": ((5, 1e-4, 2), (2, 2, 2e-5, 0.75)),
+    "Caffe": ((5, 1e-4, 1), (2, 1, 2e-5, 0.75)),
+    "cuda-convnet's 11pct": ((9, 1e-3, 1), (4, 1, 0.001 / 9, 0.75)),
+}
+
+
+CONVENTIONS = [ours for _, ours in LRN.values()]
 
 
 def uniform(*shape, low=-1.0, high=1.0, seed=0):
@@ -26,6 +35,14 @@ def numpy_lrn(x, depth_radius, bias, alpha, beta):
         window = x[index[:-1]][max(0, channel - depth_radius) : channel + depth_radius + 1]
         outputs[index] = x[index] / (bias + alpha * (window**2).sum()) ** beta
     return outputs
+
+
+def numpy_lrn_divided(x, size, alpha, k, beta=0.75):
+    """As PyTorch's and Caffe's documents have it: the mean over the window, zeros outside it."""
+    radius = size // 2
+    padded = np.pad(x**2, [(0, 0)] * (x.ndim - 1) + [(radius, radius)])
+    means = sum(padded[..., i : i + x.shape[-1]] for i in range(size)) / size
+    return x / (k + alpha * means) ** beta
 
 
 def numpy_spatial_norm(x, window, alpha, bias, beta):
@@ -112,6 +129,15 @@ def test_lrn_equals_tensorflows(convention):
     )
     for one, other in zip(ours, theirs, strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", LRN)
+def test_lrn_equals_that_of_libraries_which_divide_alpha(name):
+    theirs, ours = LRN[name]
+    x = uniform(2, 2, 3, 20, high=300)
+    np.testing.assert_allclose(
+        lrn(x.astype(np.float32), *ours), numpy_lrn_divided(x, *theirs), rtol=1e-5
+    )
 
 
 def test_lrn_clips_its_window_at_the_first_and_last_channels():

@@ -58,4 +58,6 @@ def test_it_trains_evaluates_exports_and_reloads_with_the_same_logits(name, phot
     reloaded = tf.saved_model.load(folder).signatures["serving_default"](images=tf.constant(images))
     inputs = tf.stack([evaluating(image, size, size) for image in images])
     expected, _ = network_fn(inputs, is_training=False)
-    np.testing.assert_allclose(reloaded["logits"], expected, rtol=1e-4, atol=1e-5)
+    # Logits of new weights can be as small as 1e-4.
+    tolerance = 1e-4 * float(tf.math.reduce_std(expected))
+    np.testing.assert_allclose(reloaded["logits"], expected, rtol=1e-4, atol=tolerance)
