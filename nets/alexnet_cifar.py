@@ -18,7 +18,6 @@ from nets.stacking import Stack, convolution
     default_image_size=32,
     minimum_image_size=31,
     preprocessing="cifar",
-    hyperparameters={"learning_rate": 0.01},
 )
 def alexnet_cifar(
     images: Any,

@@ -1,7 +1,7 @@
 """PyTorch's `torchvision.models.alexnet`.
 
 Source: torchvision, `models/alexnet.py` and the transforms of its weights
-`AlexNet_Weights.IMAGENET1K_V1`.
+`AlexNet_Weights.IMAGENET1K_V1`; PyTorch's reference script for the weight decay.
 """
 
 from __future__ import annotations
@@ -17,7 +17,14 @@ from nets.registry import EndPoints, register_network
 from nets.stacking import Stack, convolution
 
 
-@register_network(default_image_size=224, minimum_image_size=63, preprocessing="torchvision")
+@register_network(
+    default_image_size=224,
+    minimum_image_size=63,
+    preprocessing="torchvision",
+    hyperparameters={
+        "weight_decay": 1e-4
+    },  # references/classification/train.py; there of biases too
+)
 def alexnet_torchvision(
     images: Any,
     num_classes: int | None = 1000,

@@ -15,12 +15,16 @@ from training.variable_factors import VariableFactors
 RECIPES = sorted((pathlib.Path(__file__).parents[2] / "recipes").glob("*.flags"))
 
 
-@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.stem)
-def test_a_recipe_names_what_exists(recipe):
+def read(recipe):
     values = flags.FlagValues()
     command_line.define_flags(TrainingConfig, values)
     values(["train", f"--flagfile={recipe}"])
-    config = command_line.read_flags(TrainingConfig, values)
+    return command_line.read_flags(TrainingConfig, values)
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.stem)
+def test_a_recipe_names_what_exists(recipe):
+    config = read(recipe)
     run_setup.check_names(config)
     network = networks[config.model_name]
     config = config.with_defaults(network.hyperparameters)
@@ -38,3 +42,28 @@ def test_a_recipe_names_what_exists(recipe):
     assert LearningRate(config, steps_per_epoch=10, num_steps=1000)(5) > 0
     text = recipe.read_text()
     assert f"--flagfile=recipes/{recipe.name}" in text  # the command that it opens with
+
+
+@pytest.mark.parametrize(
+    ("recipe", "variable", "rates"),
+    [
+        # Epochs 67, 72 and 79 of the network's 91 in the released log.
+        ("alexnet_2012_imagenet2012", "fc8/weights", {0: 1e-2, 25: 1e-3, 51: 1e-4}),
+        ("alexnet_2012_imagenet2012", "fc8/biases", {0: 2e-2, 25: 2e-3, 51: 2e-4}),
+        ("alexnet_2012_imagenet2012_end", "conv1/weights", {0: 1e-5, 5: 0, 12: 0}),
+        ("alexnet_2012_imagenet2012_end", "fc8/weights", {0: 1e-4, 5: 1e-4, 12: 1e-5}),
+        ("alexnet_owt_imagenet2012", "fc8/weights", {0: 1e-2, 89: 1e-2 / 250}),
+        ("alexnet_owt_imagenet2012", "fc8/biases", {0: 0.02, 30: 0.02, 50: 0.002, 89: 0.002}),
+    ],
+)
+def test_rates_are_those_of_the_source(recipe, variable, rates):
+    config = read(next(path for path in RECIPES if path.stem == recipe))
+    config = config.with_defaults(networks[config.model_name].hyperparameters)
+    names = [f"{config.model_name}/{variable}"]
+    known = get_network_fn(config.model_name, 10).variables
+    factors = VariableFactors("", config.learning_rate_factors, names, known)
+    # The first step of an epoch still has the rate of the one before it.
+    rate = LearningRate(config, steps_per_epoch=10, num_steps=round(10 * config.num_epochs))
+    for epoch, expected in rates.items():
+        effective = float(rate(10 * epoch + 1)) * factors.at(epoch)[0]
+        assert effective == pytest.approx(expected, rel=1e-3)

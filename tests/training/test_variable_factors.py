@@ -125,6 +125,7 @@ def test_what_a_network_was_trained_with_fits_its_variables(name, request):
         "weight_decay_factors", config.weight_decay_factors, names, None, False
     )
     expected = {
+        "alexnet_torchvision": [1e-4] * 8,
         "cifarnet_18pct": [0.004, 0.004, 0.004, 1.0],
         "cifarnet_13pct": [0, 0, 0.004, 0.004, 0.004],
         "cifarnet_11pct": [0, 0, 0.004, 0.004, 0.01],
