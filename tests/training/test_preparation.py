@@ -14,7 +14,7 @@ import tensorflow_datasets as tfds
 from image_datasets.dataset_factory import get_dataset
 from training import evaluation, preparation, prepared_records
 from training.configuration import EvaluationConfig
-from training.dataset_statistics import load_statistics
+from training.dataset_statistics import dataset_of_statistics, load_statistics
 from training.prepared_directory import PreparedDirectory
 from training.tool_configuration import PreparationConfig
 from training.training_loop import train
@@ -112,6 +112,7 @@ def test_jpeg_records_hold_the_raw_pixels_encoded(prepared):
 
 def test_the_statistics_are_those_of_the_pixels(prepared):
     folder = prepared()
+    assert dataset_of_statistics(str(folder)) == "folder"
     for split in ("train", "validation"):
         rows = get_dataset("photos_test", split, str(folder.parents[1])).examples()
         images = np.stack([row["image"] for row in rows.as_numpy_iterator()])
