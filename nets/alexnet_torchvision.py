@@ -21,9 +21,7 @@ from nets.stacking import Stack, convolution
     default_image_size=224,
     minimum_image_size=63,
     preprocessing="torchvision",
-    hyperparameters={
-        "weight_decay": 1e-4
-    },  # references/classification/train.py; there of biases too
+    hyperparameters={"weight_decay": 1e-4},  # references/classification/train.py
 )
 def alexnet_torchvision(
     images: Any,
