@@ -409,7 +409,7 @@ class Trainer:
         settings = ""
         if own := networks[description.model_name].hyperparameters:
             values = {name: getattr(config, name) for name in own}
-            settings = "\n" + " ".join(
+            settings = "\nwith " + " ".join(
                 f"--{name}={','.join(value) if isinstance(value, list) else value}"
                 for name, value in values.items()
             )
