@@ -72,11 +72,12 @@ def compute_statistics(config: StatisticsConfig) -> DatasetStatistics:
     print(f"{dataset.name}, {split}: {statistics.num_images:,} images, {statistics}")
     print(f"Written: {os.path.join(output_dir, STATISTICS_NAME)}, {MEAN_IMAGE_NAME}")
     folder = f" --dataset_dir={shlex.quote(config.dataset_dir)}" if config.dataset_dir else ""
+    part = f" --dataset_split_name={shlex.quote(split)}" if split != "train" else ""
     # Of those whose preprocessing crops from images of this size, as the mean image is.
     model = {32: " --model_name=cifarnet_18pct", 256: " --model_name=alexnet_2012"}
     print(
         f"Train with them:\n  {beside_this_program('train_image_classifier')}"
-        f"{model.get(config.image_size, '')} --dataset_name={dataset.name}{folder} "
+        f"{model.get(config.image_size, '')} --dataset_name={dataset.name}{folder}{part} "
         f"--dataset_statistics={shlex.quote(output_dir)}"
     )
     return statistics

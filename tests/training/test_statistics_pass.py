@@ -204,6 +204,11 @@ def test_the_mean_image_goes_with_the_run(training, statistics, tmp_path):
         trained_model.load_trained_model(moved)
 
 
+def test_the_command_that_comes_next_has_the_split(config, capsys):
+    compute_statistics(dataclasses.replace(config, dataset_split_name="train[:50%]"))
+    assert "--dataset_split_name='train[:50%]' --dataset_statistics=" in capsys.readouterr().out
+
+
 def test_statistics_of_one_folder_do_not_answer_for_another(config, pictures, tmp_path):
     compute_statistics(config)
     other = shutil.copytree(pictures[0], tmp_path / "other")
