@@ -11,12 +11,12 @@ from __future__ import annotations
 
 import csv
 import pathlib
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
 
+import drawing
 from reports import finish, format_table, run
 from step_bounds import weight_traffic
 from throughput import (
@@ -109,15 +109,9 @@ def _measure(model: str, precision: str, batch_size: int) -> list[dict[str, Any]
 
 
 def _plot(rows: Sequence[dict[str, Any]], path: str) -> None:
-    try:
-        import matplotlib
-    except ImportError:
-        message = "No plot: matplotlib is not installed (pip install 'slimzoo[bench]')."
-        print(message, file=sys.stderr)
+    pyplot = drawing.pyplot()
+    if pyplot is None:
         return
-    matplotlib.use("agg")  # draws into a file, with no screen
-    from matplotlib import pyplot
-
     figure, axes = pyplot.subplots(figsize=(8, 5), layout="constrained")
     series = dict.fromkeys((row["model"], row["precision"], row["contender"]) for row in rows)
     for number, (model, precision, contender) in enumerate(series):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import statistics
-import sys
 from collections.abc import Mapping
 from typing import NamedTuple
+
+import drawing
 
 Points = list[tuple[float, float]]
 
@@ -54,15 +55,9 @@ def plot(curves: list[Curve], goal: float, measured_on: str, title: str, path: s
       title: of the plot.
       path: of the file.
     """
-    try:
-        import matplotlib
-    except ImportError:
-        message = "No plot: matplotlib is not installed (pip install 'slimzoo[bench]')."
-        print(message, file=sys.stderr)
+    pyplot = drawing.pyplot()
+    if pyplot is None:
         return
-    matplotlib.use("agg")  # draws into a file, with no screen
-    from matplotlib import pyplot
-
     figure, axes = pyplot.subplots(figsize=(7, 5), layout="constrained")
     for number, variant in enumerate(dict.fromkeys(curve.variant for curve in curves)):
         of_variant = [curve for curve in curves if curve.variant == variant]
@@ -78,11 +73,7 @@ def plot(curves: list[Curve], goal: float, measured_on: str, title: str, path: s
         label = f"{variant}, rate {rate:g}{seeds}"
         axes.plot(epochs, medians, color=f"C{number}", label=label)
     axes.axhline(goal, color="grey", linestyle=":", linewidth=1)
-    axes.set(
-        xlabel="epochs",
-        ylabel=f"error on {measured_on}",
-        title=title,
-    )
+    axes.set(xlabel="epochs", ylabel=f"error on {measured_on}", title=title)
     axes.set_ylim(bottom=0)
     axes.grid(alpha=0.3)
     axes.legend()

@@ -31,6 +31,9 @@ def pooling(pool_size: int) -> Callable[..., keras.layers.Layer]:
     return functools.partial(keras.layers.MaxPooling2D, pool_size, 2)
 
 
+max_pool = pooling(3)
+
+
 def left_out(without_layer: str | None, response_normalization: bool = True) -> list[str]:
     """Names of the layers that an ablation leaves out.
 
@@ -45,9 +48,6 @@ def left_out(without_layer: str | None, response_normalization: bool = True) -> 
         raise ValueError(unknown_name_message("middle layer", without_layer, MIDDLE_LAYERS))
     removed = MIDDLE_LAYERS[without_layer] if without_layer else []
     return removed if response_normalization else removed + _NORMS
-
-
-max_pool = pooling(3)
 
 
 def add_logits(

@@ -12,6 +12,7 @@ import tensorflow as tf
 from image_datasets.shape_drawing import draw_shape
 from nets import nets_factory
 from nets.nets_factory import NetworkFn
+from preprocessing import preprocessing_factory
 from training import run_directory
 from training.command_line import beside_this_program
 from training.configuration import parse_options
@@ -52,9 +53,12 @@ def convert(config: ConversionConfig) -> RestoreReport:
         )
     _check_writable(output_dir)
     class_names = imagenet_classes_or(config.dataset_name, config.dataset_dir)
-    description = describe_weights(path, config.model_name, class_names, config.bgr_to_rgb)
-    by_default = Pipeline(description.preprocessing_name, description.preprocessing_options)
-    pipeline = choose_pipeline(config, by_default.name, by_default)
+    description = describe_weights(path, config.model_name, class_names)
+    own_pipeline = description.preprocessing_name
+    # Reversed weights take RGB; a pipeline that knows no other order gives it anyway.
+    takes_order = "channel_order" in preprocessing_factory.get_options(own_pipeline)
+    order = {"channel_order": "rgb"} if config.bgr_to_rgb and takes_order else {}
+    pipeline = choose_pipeline(config, own_pipeline, inherited=Pipeline(own_pipeline, order))
     pipeline.try_out(description.image_size)
     description = dataclasses.replace(
         description,
@@ -103,10 +107,7 @@ def _check_writable(output_dir: str) -> None:
 
 
 def _differences(
-    config: ConversionConfig,
-    path: str,
-    network_fn: NetworkFn,
-    pipeline: Pipeline,
+    config: ConversionConfig, path: str, network_fn: NetworkFn, pipeline: Pipeline
 ) -> str:
     """Says what the network and its preprocessing change, each measured by itself.
 

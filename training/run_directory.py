@@ -259,31 +259,30 @@ def restore_network(
     source = _open(prefix, network_fn, bgr_to_rgb)
     shapes = source.shapes
     excluded = select_scopes("checkpoint_exclude_scopes", variables, exclude_scopes or [])
-    head = next(reversed(variables)).rpartition("/")[0] if variables else ""
-
-    keys, skipped, wrong = {}, {}, []
+    head = _scope_of_logits(network_fn)
+    keys, skipped, wrong = {}, {}, {}
     for name, variable in variables.items():
         key = _find_key(name, shapes, use_moving_average)
         if name in excluded:
             skipped[name] = "excluded"
         elif key is None:
             if not ignore_missing:
-                wrong.append(f"{name} is not in it")
+                wrong[name] = "is not in it"
             skipped[name] = "not in the checkpoint"
         elif list(shapes[key]) != list(variable.shape):
             why = f"{shapes[key]} there, {list(variable.shape)} here"
             is_other_head = (
                 skip_other_head
-                and name.startswith(head + "/")
+                and name.startswith(head)
                 and shapes[key][:-1] == list(variable.shape[:-1])
             )
             if not is_other_head:
-                wrong.append(f"{name} has another shape: {why}")
+                wrong[name] = f"has another shape: {why}"
             skipped[name] = f"for another number of classes: {why}"
         else:
             keys[name] = key
     if wrong:
-        raise ValueError(_mismatch(prefix, network_fn, wrong, source, any_fits=bool(keys)))
+        raise ValueError(_mismatch(prefix, network_fn, source, wrong, any_fits=bool(keys)))
     with damage_explained(prefix):
         values = {name: source.read(key) for name, key in keys.items()}
     broken = [name for name, value in values.items() if not np.isfinite(value).all()]
@@ -424,20 +423,27 @@ def _find_key(name: str, shapes: Mapping[str, Any], use_moving_average: bool) ->
     return next((key for key in keys if key in shapes), None)
 
 
+def _scope_of_logits(network_fn: NetworkFn) -> str:
+    """What the names of the last layer's variables begin with, such as `alexnet_v2/fc8/`."""
+    return next(reversed(network_fn.variables), "").rpartition("/")[0] + "/"
+
+
 def _mismatch(
-    prefix: str, network_fn: NetworkFn, wrong: list[str], source: _Source, any_fits: bool
+    prefix: str, network_fn: NetworkFn, source: _Source, wrong: Mapping[str, str], any_fits: bool
 ) -> str:
-    network = network_fn.name
-    head = f"{next(reversed(network_fn.variables)).rpartition('/')[0]}/"
-    outputs = (source.shapes.get(f"{head}biases") or [None])[-1]
-    only_the_head = all(line.startswith(head) and " is not in it" not in line for line in wrong)
-    wrong = wrong + [f"{name} is in it, and {network} has no such" for name in source.unexpected]
+    """Says what is wrong with which variables, and what to do about it."""
+    network, head = network_fn.name, _scope_of_logits(network_fn)
+    lines = [f"{name} {why}" for name, why in wrong.items()]
+    lines += [f"{name} is in it, and {network} has no such" for name in source.unexpected]
     limit = 20 if any_fits else 4  # the rest would only say again that it is something else
-    shown = "\n".join(f"  {line}" for line in wrong[:limit])
-    more = f"\n  and {len(wrong) - limit} more" if len(wrong) > limit else ""
-    if only_the_head and not source.unexpected and outputs not in (None, network_fn.num_classes):
+    shown = "\n".join(f"  {line}" for line in lines[:limit])
+    more = f"\n  and {len(lines) - limit} more" if len(lines) > limit else ""
+    biases = _find_key(f"{head}biases", source.shapes, use_moving_average=False)
+    outputs = list(source.shapes[biases])[-1:] if biases else []
+    only_the_head = all(name.startswith(head) for name in wrong) and not source.unexpected
+    if only_the_head and outputs and outputs != [network_fn.num_classes]:
         advice = (
-            f"It answers with {outputs} classes, and {network_fn.num_classes} are asked for: "
+            f"It answers with {outputs[0]} classes, and {network_fn.num_classes} are asked for: "
             "--dataset_name says whose they are."
         )
     else:

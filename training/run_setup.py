@@ -42,8 +42,26 @@ def validation_dataset(config: TrainingConfig) -> ImageDataset | None:
     return dataset_factory.get_dataset(config.dataset_name, split, config.dataset_dir)
 
 
+def choose_run_pipeline(config: TrainingConfig) -> Pipeline:
+    """Chooses by flags; what they do not say is as in the run whose weights are started from."""
+    inherited = None
+    try:
+        path = run_directory.find_checkpoint(config.checkpoint_path)
+    except ValueError:
+        path = None  # none is given; or it is gone, and the run goes on without it
+    source = ModelDescription.of_checkpoint(path) if path else None
+    if path and source and source.model_name == config.model_name:
+        options = source.resolved_options(os.path.dirname(path))
+        inherited = Pipeline(source.preprocessing_name, options)
+    own = nets_factory.networks[config.model_name].preprocessing_name
+    return choose_pipeline(config, own, inherited)
+
+
 def describe(
-    config: TrainingConfig, dataset: ImageDataset, validation_dataset: ImageDataset | None
+    config: TrainingConfig,
+    pipeline: Pipeline,
+    dataset: ImageDataset,
+    validation_dataset: ImageDataset | None,
 ) -> ModelDescription:
     """Describes the model that a run will train; ValueError if something does not exist or fit."""
     network = nets_factory.networks[config.model_name]
@@ -56,7 +74,6 @@ def describe(
     if validation_dataset is not None:
         check_classes(class_names, validation_dataset, config.labels_offset)
     check_classes(class_names, dataset, config.labels_offset)
-    pipeline = _pipeline(config)
     image_size = config.train_image_size or network.default_image_size
     pipeline.try_out(image_size)
     return ModelDescription(
@@ -75,29 +92,15 @@ def describe(
     )
 
 
-def _pipeline(config: TrainingConfig) -> Pipeline:
-    """The pipeline of the flags, and where they say nothing of the run that is started from."""
-    inherited = None
-    try:
-        path = run_directory.find_checkpoint(config.checkpoint_path)
-    except ValueError:
-        path = None  # none is given; or it is gone, and the run goes on without it
-    source = ModelDescription.of_checkpoint(path) if path else None
-    if path and source and source.model_name == config.model_name:
-        options = source.resolved_options(os.path.dirname(path))
-        inherited = Pipeline(source.preprocessing_name, options)
-    return choose_pipeline(
-        config, nets_factory.networks[config.model_name].preprocessing_name, inherited
-    )
-
-
 def _absolute(folder: str | None) -> str | None:
     if folder is None or "://" in folder:  # gs:// and the like, which TFDS takes
         return folder
     return os.path.abspath(os.path.expanduser(folder))
 
 
-def prepare_train_dir(config: TrainingConfig, description: ModelDescription) -> str:
+def prepare_train_dir(
+    config: TrainingConfig, pipeline: Pipeline, description: ModelDescription
+) -> str:
     """Makes the folder of the run; raises if it cannot be written or holds another run."""
     data = config.dataset_name
     if data == "folder":
@@ -114,8 +117,8 @@ def prepare_train_dir(config: TrainingConfig, description: ModelDescription) -> 
     resumes = earlier is not None and run_directory.latest_checkpoint(train_dir) is not None
     if earlier is not None and resumes:
         _check_same_run(earlier, description, train_dir)
-    if description.preprocessing_options.get("mean_image"):
-        _copy_mean_image(_pipeline(config).options["mean_image"], train_dir, resumes)
+    if mean_image := pipeline.options.get("mean_image"):
+        _copy_mean_image(mean_image, train_dir, resumes)
     return train_dir
 
 

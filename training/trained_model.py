@@ -12,7 +12,6 @@ from image_datasets import dataset_factory
 from image_datasets.image_dataset import ImageDataset
 from nets import nets_factory
 from nets.nets_factory import NetworkFn
-from preprocessing import preprocessing_factory
 from preprocessing.pipeline import Preprocessing
 from training import run_directory
 from training.run_directory import ModelDescription, RestoreReport
@@ -37,7 +36,6 @@ def load_trained_model(
     dtype_policy: str = "float32",
     model_name: str | None = None,
     class_names: Sequence[str] | None = None,
-    bgr_to_rgb: bool = False,
 ) -> TrainedModel:
     """Rebuilds the network of a run and restores its weights, or takes a file of weights.
 
@@ -48,7 +46,6 @@ def load_trained_model(
       dtype_policy: of Keras; `bfloat16` casts the weights once, `mixed_bfloat16` at each call.
       model_name: what network weights without a model.json are of.
       class_names: of its outputs, in that case.
-      bgr_to_rgb: whether to reverse the input channels of a weight file's first layer.
 
     Raises:
       ValueError: if there is no such checkpoint or it does not fit its model.json, or the network
@@ -58,14 +55,14 @@ def load_trained_model(
     description = ModelDescription.of_checkpoint(prefix)
     import_modules([*(description.network_module if description else []), *(network_module or [])])
     if description is None:
-        description = describe_weights(prefix, model_name, class_names, bgr_to_rgb)
+        description = describe_weights(prefix, model_name, class_names)
     elif model_name and model_name != description.model_name:
         raise ValueError(
             f"--model_name is {model_name}, but {prefix} holds a run of {description.model_name}."
         )
     network_fn = description.build(dtype_policy=dtype_policy)
     report = run_directory.restore_network(
-        network_fn, prefix, use_moving_average=use_moving_average, bgr_to_rgb=bgr_to_rgb
+        network_fn, prefix, use_moving_average=use_moving_average
     )
     if report.unexpected:
         print(report)
@@ -74,18 +71,9 @@ def load_trained_model(
 
 
 def describe_weights(
-    path: str,
-    model_name: str | None,
-    class_names: Sequence[str] | None,
-    bgr_to_rgb: bool = False,
+    path: str, model_name: str | None, class_names: Sequence[str] | None
 ) -> ModelDescription:
     """Describes weights that come without a model.json, by the network's own defaults.
-
-    Args:
-      path: of them, for error messages.
-      model_name: what network they are of.
-      class_names: of its outputs.
-      bgr_to_rgb: whether the network is made to take RGB, which its preprocessing then gives.
 
     Raises:
       ValueError: if the network or its classes are not given.
@@ -105,13 +93,12 @@ def describe_weights(
             "they are."
         )
     network = nets_factory.networks[model_name]
-    has_order = "channel_order" in preprocessing_factory.get_options(network.preprocessing_name)
     return ModelDescription(
         model_name=model_name,
         network_options={},
         class_names=list(class_names),
         preprocessing_name=network.preprocessing_name,
-        preprocessing_options={"channel_order": "rgb"} if bgr_to_rgb and has_order else {},
+        preprocessing_options={},
         image_size=network.default_image_size,
         labels_offset=0,
         dataset_name="",

@@ -65,8 +65,9 @@ def train(config: TrainingConfig) -> str:
     validation = run_setup.validation_dataset(config)
     if config.cache:
         dataset, validation = dataset.cached(), validation and validation.cached()
-    description = run_setup.describe(config, dataset, validation)
-    train_dir = run_setup.prepare_train_dir(config, description)
+    pipeline = run_setup.choose_run_pipeline(config)
+    description = run_setup.describe(config, pipeline, dataset, validation)
+    train_dir = run_setup.prepare_train_dir(config, pipeline, description)
     return Trainer(config, strategy, dataset, validation, description, train_dir).run()
 
 
@@ -401,11 +402,10 @@ class Trainer:
         if self._evaluator is not None:
             validation = f"validation on {description.validation_split_name}"
         preprocessing = description.preprocessing_name
-        if not (config.dataset_statistics or config.preprocessing_options):
-            if description.preprocessing_options:
-                preprocessing += " with the options of --checkpoint_path"
-        elif config.dataset_statistics:
+        if config.dataset_statistics:
             preprocessing += f", statistics of {dataset_of_statistics(config.dataset_statistics)}"
+        elif description.preprocessing_options and not config.preprocessing_options:
+            preprocessing += " with the options of --checkpoint_path"
         settings = ""
         if own := networks[description.model_name].hyperparameters:
             values = {name: getattr(config, name) for name in own}

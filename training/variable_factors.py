@@ -28,7 +28,8 @@ class VariableFactors:
       flag: what error messages call it.
       entries: PATTERN=FACTOR or PATTERN@EPOCH=FACTOR; `*` in a pattern is any text.
       names: of the variables that have factors, in order.
-      known: of all variables of the network, one of which a pattern must match; None is `names`.
+      known: of the variables that can have factors in any run, trained in this one or not, one of
+        which a pattern must match; None is `names`.
       takes_epochs: whether factors may change.
 
     Raises:
@@ -51,8 +52,8 @@ class VariableFactors:
         for rule in self._rules:
             if not fnmatch.filter(known, rule.pattern):
                 raise ValueError(
-                    f"--{flag}: {rule.pattern!r} matches no variable. Their names are such as "
-                    f"{', '.join(known[:4])}; * is any text."
+                    f"--{flag}: {rule.pattern!r} matches none of the variables that it is for, "
+                    f"such as {', '.join(known[:4])}; * is any text."
                 )
             if rule.epoch and not takes_epochs:
                 raise ValueError(f"--{flag}: {rule.pattern}@{rule.epoch:g}; it takes no epochs.")

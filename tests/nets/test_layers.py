@@ -19,8 +19,6 @@ LRN = {
     "Caffe": ((5, 1e-4, 1), (2, 1, 2e-5, 0.75)),
     "cuda-convnet's 11pct": ((9, 1e-3, 1), (4, 1, 0.001 / 9, 0.75)),
 }
-
-
 CONVENTIONS = [ours for _, ours in LRN.values()]
 
 

@@ -249,7 +249,7 @@ def test_a_fine_tuned_run_is_fed_as_the_one_it_starts_from(training, statistics,
     np.testing.assert_array_equal(*means)
     # What flags say wins, and a mean colour replaces the image that would be subtracted instead.
     third = dataclasses.replace(second, preprocessing_options=["mean_rgb=(1.0,2.0,3.0)"])
-    pipeline = run_setup._pipeline(third)
+    pipeline = run_setup.choose_run_pipeline(third)
     assert pipeline.options["mean_rgb"] == (1.0, 2.0, 3.0)
     assert "mean_image" not in pipeline.options
 
