@@ -20,7 +20,17 @@ setuptools.setup(
     long_description=pathlib.Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    packages=["nets", "preprocessing", "image_datasets", "weight_formats", "training"],
+    packages=[
+        "nets",
+        "preprocessing",
+        "image_datasets",
+        "weight_formats",
+        "training",
+        "training.checkpoints",
+        "training.dataset_preparation",
+        "slimzoo",
+        "slimzoo.commands",
+    ],
     py_modules=["slimzoo_registry", *DRIVERS],
     python_requires=">=3.11",
     # Tested with TensorFlow 2.21.0, Keras 3.15.1, TFDS 4.9.10, absl-py 2.5.1, NumPy 2.4.6 and

@@ -19,14 +19,14 @@ import sys
 import time
 from typing import Any
 
-from training import quiet_start  # noqa: F401 (imports TensorFlow, so it comes first)
+from slimzoo import quiet_start  # noqa: F401 (imports TensorFlow, so it comes first)
 
 # isort: split
 from absl import flags, logging
 
 from error_curves import Curve, Points, best_rate, epochs_to, plot
 from reports import finish, format_table, run
-from training.configuration import TrainingConfig
+from slimzoo.configuration import TrainingConfig
 from training.training_loop import train
 
 

@@ -15,7 +15,7 @@ import sys
 import traceback
 from typing import Any, TextIO
 
-import training  # noqa: F401 (sets TensorFlow's environment, for all contenders alike)
+import slimzoo  # noqa: F401 (sets TensorFlow's environment, for all contenders alike)
 from workloads import LeftOutError
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from absl import flags
 
-import training  # noqa: F401 (sets TensorFlow's environment, so it comes first)
+import slimzoo  # noqa: F401 (sets TensorFlow's environment, so it comes first)
 
 # isort: split
 from gpus import GPUS, Gpu

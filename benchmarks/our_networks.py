@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from training.configuration import TrainingConfig  # sets TensorFlow's environment, so first
+from slimzoo.configuration import TrainingConfig  # sets TensorFlow's environment, so first
 
 # isort: split
 import numpy as np
@@ -12,9 +12,9 @@ from nets import nets_factory
 from nets.nets_factory import NetworkFn
 from network_costs import count_costs
 from preprocessing.preprocessing_factory import get_preprocessing
+from slimzoo.memory import keep_freed_memory
 from training import devices
 from training.input_pipeline import Example
-from training.memory import keep_freed_memory
 from training.optimizers import make_optimizer
 from training.train_step import DTYPE_POLICIES, TrainStep
 from workloads import Repetition, Workload

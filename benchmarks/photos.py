@@ -10,7 +10,7 @@ from __future__ import annotations
 import pathlib
 import sys
 
-import training  # noqa: F401 (sets TensorFlow's environment, so it comes first)
+import slimzoo  # noqa: F401 (sets TensorFlow's environment, so it comes first)
 
 # isort: split
 import numpy as np

@@ -66,7 +66,7 @@ def measure_networks(task: str, batch_size: int) -> None:
       batch_size: images a step.
     """
     if _KEEP_FREED_MEMORY.value:
-        # glibc reads them when a process starts; see `training.memory`.
+        # glibc reads them when a process starts; see `slimzoo.memory`.
         os.environ |= {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
     content: dict[str, Any] = {
         "batch_size": batch_size,

@@ -22,9 +22,9 @@ from typing import Any
 import tensorflow as tf
 
 from preprocessing import windows
+from preprocessing.base import Preprocessing, check_rgb, check_side, register_preprocessing
 from preprocessing.decoding import Pixels, Source
 from preprocessing.mean_images import centre_of_mean_image
-from preprocessing.pipeline import Preprocessing, check_rgb, check_side, register_preprocessing
 
 # ILSVRC-2012's training set, pixels 0 to 255, as cuda-convnet2 ships them for its networks: the
 # mean, and the principal components of the RGB values of its pixels.

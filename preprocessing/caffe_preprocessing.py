@@ -12,9 +12,9 @@ from typing import Any
 import tensorflow as tf
 
 from preprocessing import windows
+from preprocessing.base import Preprocessing, check_rgb, check_side, register_preprocessing
 from preprocessing.decoding import Source
 from preprocessing.mean_images import centre_of_mean_image
-from preprocessing.pipeline import Preprocessing, check_rgb, check_side, register_preprocessing
 from slimzoo_registry import unknown_name_message
 
 # The mean over positions of Caffe's ilsvrc12 mean image, in the order R, G, B.

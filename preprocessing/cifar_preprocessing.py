@@ -16,8 +16,8 @@ import numbers
 import tensorflow as tf
 
 from preprocessing import windows
+from preprocessing.base import Preprocessing, check_rgb, register_preprocessing
 from preprocessing.decoding import Source
-from preprocessing.pipeline import Preprocessing, check_rgb, register_preprocessing
 
 # Of CIFAR-10's 50,000 training images, pixels 0 to 255.
 CIFAR10_MEAN_RGB = (0.49140 * 255, 0.48216 * 255, 0.44653 * 255)

@@ -11,10 +11,10 @@ from typing import Any
 import tensorflow as tf
 
 from preprocessing import windows
+from preprocessing.base import Preprocessing, check_rgb, check_side, register_preprocessing
 from preprocessing.cifar_preprocessing import CIFAR10_MEAN_RGB
 from preprocessing.decoding import Source
 from preprocessing.mean_images import centre_of_mean_image
-from preprocessing.pipeline import Preprocessing, check_rgb, check_side, register_preprocessing
 
 
 @register_preprocessing("cifarnet")

@@ -26,7 +26,7 @@ from preprocessing import (  # noqa: F401
     cifarnet_preprocessing,
     torchvision_preprocessing,
 )
-from preprocessing.pipeline import (
+from preprocessing.base import (
     PREPROCESSINGS,
     Preprocessing,
     check_options,

@@ -12,8 +12,8 @@ from typing import ClassVar
 import tensorflow as tf
 
 from preprocessing import windows
+from preprocessing.base import Preprocessing, check_rgb, check_side, register_preprocessing
 from preprocessing.decoding import Source
-from preprocessing.pipeline import Preprocessing, check_rgb, check_side, register_preprocessing
 
 IMAGENET_MEAN_RGB = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION_RGB = (0.229, 0.224, 0.225)

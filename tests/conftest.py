@@ -1,6 +1,6 @@
 """Two logical CPU devices for the whole session: TensorFlow must be told before it starts."""
 
-import training  # noqa: F401, I001 (sets TensorFlow's environment, so it comes first)
+import slimzoo  # noqa: F401, I001 (sets TensorFlow's environment, so it comes first)
 
 import pathlib
 

@@ -7,8 +7,8 @@ import os
 
 import tensorflow as tf
 
+from slimzoo.configuration import STRATEGIES
 from slimzoo_registry import unknown_name_message
-from training.configuration import STRATEGIES
 
 
 def make_strategy(

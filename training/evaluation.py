@@ -16,12 +16,13 @@ import tqdm
 from image_datasets import dataset_factory
 from image_datasets.image_dataset import ImageDataset
 from nets.nets_factory import NetworkFn
-from preprocessing.pipeline import Preprocessing
-from training import devices, input_pipeline, run_directory
-from training.configuration import EvaluationConfig
+from preprocessing.base import Preprocessing
+from slimzoo.configuration import EvaluationConfig
+from training import devices, input_pipeline
+from training.checkpoints import run_directory
+from training.checkpoints.run_directory import ModelDescription
+from training.checkpoints.trained_model import check_classes, load_trained_model
 from training.input_pipeline import Example, compiled_device_half
-from training.run_directory import ModelDescription
-from training.trained_model import check_classes, load_trained_model
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,10 +8,10 @@ import shutil
 import tensorflow as tf
 
 from nets.nets_factory import NetworkFn
-from preprocessing.pipeline import Preprocessing
-from training.command_line import error_text
-from training.configuration import ExportConfig
-from training.trained_model import imagenet_classes_or, load_trained_model
+from preprocessing.base import Preprocessing
+from slimzoo.configuration import ExportConfig
+from slimzoo.program import error_text
+from training.checkpoints.trained_model import imagenet_classes_or, load_trained_model
 
 Answers = dict[str, tf.Tensor]
 

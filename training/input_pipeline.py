@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from image_datasets.image_dataset import ImageDataset
 from preprocessing import decoding
-from preprocessing.pipeline import Preprocessing
+from preprocessing.base import Preprocessing
 
 Example = dict[str, tf.Tensor]
 

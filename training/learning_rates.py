@@ -12,8 +12,8 @@ from collections.abc import Callable
 import keras
 import tensorflow as tf
 
+from slimzoo.configuration import TrainingConfig
 from slimzoo_registry import Registry
-from training.configuration import TrainingConfig
 
 schedules = keras.optimizers.schedules
 Curve = Callable[[float], float]

@@ -8,8 +8,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from slimzoo.configuration import TrainingConfig
 from slimzoo_registry import Registry
-from training.configuration import TrainingConfig
 
 Factory = Callable[[TrainingConfig], keras.optimizers.Optimizer]
 

@@ -8,8 +8,8 @@ import keras
 import tensorflow as tf
 
 from nets.nets_factory import NetworkFn
-from preprocessing.pipeline import Preprocessing
-from training.configuration import TrainingConfig
+from preprocessing.base import Preprocessing
+from slimzoo.configuration import TrainingConfig
 from training.input_pipeline import Example, compiled_device_half
 
 # --mixed_precision -> Keras' name.

@@ -16,25 +16,21 @@ import tensorflow as tf
 from image_datasets import dataset_factory
 from image_datasets.image_dataset import ImageDataset
 from nets.nets_factory import NetworkFn, networks
-from training import (
-    command_line,
-    devices,
-    evaluation,
-    input_pipeline,
-    run_directory,
-    run_setup,
-)
-from training.configuration import TrainingConfig
-from training.dataset_statistics import dataset_of_statistics
+from slimzoo import program
+from slimzoo.commands import run_setup
+from slimzoo.configuration import TrainingConfig
+from slimzoo.interruption import signals_noted
+from training import devices, evaluation, input_pipeline
+from training.checkpoints import run_directory
+from training.checkpoints.run_directory import CHECKPOINT_NAME, ModelDescription
+from training.checkpoints.trained_model import import_modules
+from training.dataset_preparation.pixel_statistics import dataset_of_statistics
 from training.evaluation import EvaluationResult, Evaluator
 from training.input_pipeline import Example
-from training.interruption import signals_noted
 from training.learning_rates import LearningRate
 from training.optimizers import is_weight, make_optimizer
 from training.reporting import Reporter
-from training.run_directory import CHECKPOINT_NAME, ModelDescription
 from training.train_step import DTYPE_POLICIES, TrainStep
-from training.trained_model import import_modules
 from training.variable_factors import VariableFactors
 
 
@@ -196,7 +192,7 @@ class Trainer:
         if self._is_chief:
             self._description.save(self._train_dir)
             flags_path = os.path.join(self._train_dir, "flags.txt")
-            run_directory.write_text(flags_path, command_line.flag_lines(self._config))
+            run_directory.write_text(flags_path, program.flag_lines(self._config))
         first_step = int(self._step)
         if first_step >= self._num_steps:
             print(f"This run has taken {first_step:,} of {self._num_steps:,} steps; nothing to do.")
@@ -441,7 +437,7 @@ class Trainer:
         print("Next:")
         flag = f"--checkpoint_path={shlex.quote(os.path.dirname(best or checkpoint))}"
         for driver in ("eval_image_classifier", "export_saved_model"):
-            command = f"{command_line.beside_this_program(driver)} {flag}"
+            command = f"{program.beside_this_program(driver)} {flag}"
             if driver == "eval_image_classifier" and self._evaluator is None:
                 command += " --dataset_split_name=SPLIT"
             print(f"  {command}")

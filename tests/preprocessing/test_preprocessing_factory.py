@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from preprocessing import preprocessing_factory
-from preprocessing.pipeline import PREPROCESSINGS, Preprocessing
+from preprocessing.base import PREPROCESSINGS, Preprocessing
 
 
 def test_the_built_in_pipelines_are_registered():

@@ -12,8 +12,8 @@ from image_datasets.dataset_factory import get_dataset
 from image_datasets.image_dataset import ImageDataset
 from nets import nets_factory
 from preprocessing.preprocessing_factory import get_preprocessing
+from slimzoo.configuration import EvaluationConfig
 from training import devices, evaluation
-from training.configuration import EvaluationConfig
 from training.evaluation import Evaluator, Predictions
 from training.training_loop import train
 

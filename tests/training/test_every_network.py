@@ -7,8 +7,8 @@ import tensorflow as tf
 from image_datasets.dataset_factory import get_dataset
 from nets.nets_factory import get_network_fn, networks
 from preprocessing.preprocessing_factory import get_preprocessing
+from slimzoo.configuration import TrainingConfig
 from training import devices
-from training.configuration import TrainingConfig
 from training.evaluation import Evaluator
 from training.export import ServableClassifier
 from training.input_pipeline import training_batches

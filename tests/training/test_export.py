@@ -13,8 +13,8 @@ from image_datasets.dataset_factory import get_dataset
 from nets.nets_factory import NetworkFn
 from nets.registry import Network
 from preprocessing.preprocessing_factory import get_preprocessing
+from slimzoo.configuration import EvaluationConfig, ExportConfig, TrainingConfig
 from training import evaluation, export
-from training.configuration import EvaluationConfig, ExportConfig, TrainingConfig
 from training.training_loop import train
 
 # A new process that knows TensorFlow and nothing of this project.

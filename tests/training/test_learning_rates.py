@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from training.configuration import TrainingConfig
+from slimzoo.configuration import TrainingConfig
 from training.learning_rates import LearningRate
 
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training.configuration import TrainingConfig
+from slimzoo.configuration import TrainingConfig
 from training.optimizers import make_optimizer, optimizers
 
 WEIGHTS = np.array([[1.0, -2.0], [0.5, 3.0]], np.float32)

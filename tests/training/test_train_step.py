@@ -4,8 +4,8 @@ import tensorflow as tf
 
 from nets import nets_factory
 from preprocessing.preprocessing_factory import get_preprocessing
+from slimzoo.configuration import TrainingConfig
 from training import devices
-from training.configuration import TrainingConfig
 from training.optimizers import make_optimizer
 from training.train_step import TrainStep
 

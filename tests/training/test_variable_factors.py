@@ -5,8 +5,8 @@ import pytest
 import tensorflow as tf
 
 from nets import nets_factory
-from training import run_directory
-from training.configuration import TrainingConfig
+from slimzoo.configuration import TrainingConfig
+from training.checkpoints import run_directory
 from training.optimizers import make_optimizer
 from training.training_loop import train
 from training.variable_factors import VariableFactors

@@ -10,13 +10,15 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from training import evaluation, run_setup, statistics_pass, trained_model
-from training.configuration import EvaluationConfig
-from training.dataset_statistics import load_statistics
-from training.pipelines import choose_pipeline
-from training.run_directory import ModelDescription
-from training.statistics_pass import compute_statistics
-from training.tool_configuration import StatisticsConfig
+from slimzoo.chosen_preprocessing import choose_pipeline
+from slimzoo.commands import compute_dataset_statistics, run_setup
+from slimzoo.commands.compute_dataset_statistics import compute_statistics
+from slimzoo.configuration import EvaluationConfig
+from slimzoo.tool_configuration import StatisticsConfig
+from training import evaluation
+from training.checkpoints import trained_model
+from training.checkpoints.run_directory import ModelDescription
+from training.dataset_preparation.pixel_statistics import load_statistics
 from training.training_loop import train
 
 SIZE = 16
@@ -77,7 +79,7 @@ def test_they_are_those_of_numpy(config, pictures, capsys):
 def test_an_interrupted_pass_goes_on_and_gives_the_same_digits(
     config, pictures, monkeypatch, capsys
 ):
-    read = statistics_pass.read_squares
+    read = compute_dataset_statistics.read_squares
 
     def interrupted(*arguments, **options):
         for number, row in enumerate(read(*arguments, **options)):
@@ -85,10 +87,10 @@ def test_an_interrupted_pass_goes_on_and_gives_the_same_digits(
                 os.kill(os.getpid(), signal.SIGINT)
             yield row
 
-    monkeypatch.setattr(statistics_pass, "read_squares", interrupted)
+    monkeypatch.setattr(compute_dataset_statistics, "read_squares", interrupted)
     with pytest.raises(KeyboardInterrupt, match="saved after 10 images"):
         compute_statistics(config)
-    monkeypatch.setattr(statistics_pass, "read_squares", read)
+    monkeypatch.setattr(compute_dataset_statistics, "read_squares", read)
     compute_statistics(config)
     assert "Going on after 10 images" in capsys.readouterr().out
     check(config, pictures[1])
@@ -140,7 +142,7 @@ def statistics(photos, tmp_path):
 
 @pytest.fixture
 def training(photos, tmp_path):
-    from training.configuration import TrainingConfig
+    from slimzoo.configuration import TrainingConfig
 
     return TrainingConfig(
         dataset_name="folder",
@@ -168,7 +170,7 @@ def test_a_preprocessing_takes_what_it_has_options_for(training, statistics):
 
 @pytest.fixture(autouse=True)
 def a_pipeline_without_a_mean(monkeypatch):
-    from preprocessing.pipeline import PREPROCESSINGS, Preprocessing
+    from preprocessing.base import PREPROCESSINGS, Preprocessing
 
     @dataclasses.dataclass(frozen=True)
     class NoMean(Preprocessing):
@@ -217,14 +219,14 @@ def test_statistics_of_one_folder_do_not_answer_for_another(config, pictures, tm
 
 
 def test_a_killed_pass_has_saved_its_sums(config, pictures, monkeypatch):
-    monkeypatch.setattr(statistics_pass, "_SAVE_EVERY", 10)
-    write, saved = statistics_pass._write_progress, []
+    monkeypatch.setattr(compute_dataset_statistics, "_SAVE_EVERY", 10)
+    write, saved = compute_dataset_statistics._write_progress, []
 
     def write_and_note(*arguments):
         saved.append(arguments[-1])
         write(*arguments)
 
-    monkeypatch.setattr(statistics_pass, "_write_progress", write_and_note)
+    monkeypatch.setattr(compute_dataset_statistics, "_write_progress", write_and_note)
     compute_statistics(config)
     assert saved[:2] == [10, 20]
     check(config, pictures[1])

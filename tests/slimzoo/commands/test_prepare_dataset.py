@@ -12,11 +12,13 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from image_datasets.dataset_factory import get_dataset
-from training import evaluation, preparation, prepared_records
-from training.configuration import EvaluationConfig
-from training.dataset_statistics import dataset_of_statistics, load_statistics
-from training.prepared_directory import PreparedDirectory
-from training.tool_configuration import PreparationConfig
+from slimzoo.commands import prepare_dataset
+from slimzoo.configuration import EvaluationConfig
+from slimzoo.tool_configuration import PreparationConfig
+from training import evaluation
+from training.dataset_preparation import records
+from training.dataset_preparation.directory import PreparedDirectory
+from training.dataset_preparation.pixel_statistics import dataset_of_statistics, load_statistics
 from training.training_loop import train
 
 NUM_TRAIN, NUM_VALIDATION = 30, 21
@@ -43,7 +45,7 @@ def prepared(preparation_config):
 
     def run(**values):
         config = dataclasses.replace(preparation_config, **values)
-        preparation.prepare(config)
+        prepare_dataset.prepare(config)
         return pathlib.Path(config.output_dir, config.prepared_name, "1.0.0")
 
     return run
@@ -134,7 +136,7 @@ def test_interrupted_and_resumed_it_is_the_same_directory(
     prepared, tmp_path, monkeypatch, capsys, encoding, interrupted_at
 ):
     whole = files_of(prepared(encoding=encoding))
-    serialize, calls = prepared_records._serialized, []
+    serialize, calls = records._serialized, []
 
     def interrupt(*arguments):
         calls.append(arguments)
@@ -143,7 +145,7 @@ def test_interrupted_and_resumed_it_is_the_same_directory(
         return serialize(*arguments)
 
     again = {"encoding": encoding, "output_dir": str(tmp_path / "again")}
-    monkeypatch.setattr(prepared_records, "_serialized", interrupt)
+    monkeypatch.setattr(records, "_serialized", interrupt)
     with pytest.raises(KeyboardInterrupt):
         prepared(**again)
     assert not (tmp_path / "again/photos_test/1.0.0").exists()
@@ -160,7 +162,7 @@ def test_interrupted_and_resumed_it_is_the_same_directory(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_between_two_images(prepared, monkeypatch, capsys, number):
-    serialize, calls = prepared_records._serialized, []
+    serialize, calls = records._serialized, []
 
     def signalled(*arguments):
         calls.append(arguments)
@@ -169,7 +171,7 @@ def test_a_signal_stops_between_two_images(prepared, monkeypatch, capsys, number
         return serialize(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(prepared_records, "_serialized", signalled)
+        patch.setattr(records, "_serialized", signalled)
         with pytest.raises(KeyboardInterrupt, match="The same command goes on"):
             prepared()
     assert len(calls) == 10
@@ -181,13 +183,13 @@ def test_a_signal_stops_between_two_images(prepared, monkeypatch, capsys, number
 def test_interrupted_at_its_end_it_is_the_same_directory(prepared, tmp_path, monkeypatch, step):
     whole = files_of(prepared())
     with monkeypatch.context() as patch:
-        original = getattr(preparation, step)
+        original = getattr(prepare_dataset, step)
 
         def interrupt(*arguments, **options):
             original(*arguments, **options)
             raise KeyboardInterrupt
 
-        patch.setattr(preparation, step, interrupt)
+        patch.setattr(prepare_dataset, step, interrupt)
         with pytest.raises(KeyboardInterrupt):
             prepared(output_dir=str(tmp_path / "again"))
     assert files_of(prepared(output_dir=str(tmp_path / "again"))) == whole
@@ -200,7 +202,7 @@ def test_interrupted_while_it_tidies_up_it_is_the_same_directory(prepared, tmp_p
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("training.prepared_directory.shutil.rmtree", interrupt)
+        patch.setattr("training.dataset_preparation.directory.shutil.rmtree", interrupt)
         with pytest.raises(KeyboardInterrupt):
             prepared(output_dir=str(tmp_path / "again"))
     assert files_of(prepared(output_dir=str(tmp_path / "again"))) == whole
@@ -238,7 +240,7 @@ def test_training_on_an_unfinished_directory_says_how_to_finish_it(preparation_c
 def test_a_complete_directory_is_left_as_it_is(prepared, monkeypatch, capsys):
     folder = prepared()
     times = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
-    monkeypatch.setattr(preparation, "_read_images", None)
+    monkeypatch.setattr(prepare_dataset, "_read_images", None)
     capsys.readouterr()
     prepared()
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == times
@@ -278,13 +280,13 @@ def test_a_folder_of_someone_else_is_not_touched(prepared, tmp_path):
 
 
 def test_two_at_a_time_do_not_write_into_each_other(preparation_config):
-    plan, _ = preparation._make_plan(preparation_config, "photos_test")
+    plan, _ = prepare_dataset._make_plan(preparation_config, "photos_test")
     directory = PreparedDirectory(str(preparation_config.output_dir), plan)
     with (
         directory.being_written(),
         pytest.raises(ValueError, match=r"Another process is writing .*incomplete"),
     ):
-        preparation.prepare(preparation_config)
+        prepare_dataset.prepare(preparation_config)
 
 
 @pytest.mark.parametrize("encoding", ["raw", "jpeg"])
@@ -390,13 +392,13 @@ def test_images_without_a_label_keep_the_label_minus_one(tmp_path):
     folder = tmp_path / "unlabelled" / "1.0.0"
     folder.mkdir(parents=True)
     path = folder / "unlabelled-test.tfrecord-00000-of-00001"
-    shard = prepared_records.Shard(path, folder / "sums" / "test-00000.npz", 0, 1)
+    shard = records.Shard(path, folder / "sums" / "test-00000.npz", 0, 1)
     image = np.zeros((4, 4, 3), np.uint8)
-    one = prepared_records.PreparedImage(0, image, np.zeros((3, 3), int), image.tobytes(), -1)
+    one = records.PreparedImage(0, image, np.zeros((3, 3), int), image.tobytes(), -1)
     assert list(shard.write([one], 4)) == [one]
     assert shard.is_complete()
-    features = prepared_records.make_features(4, "raw", ["a", "b"])
-    prepared_records.write_metadata(folder, features, {"test": [1]}, {"test": [shard]})
+    features = records.make_features(4, "raw", ["a", "b"])
+    records.write_metadata(folder, features, {"test": [1]}, {"test": [shard]})
     (row,) = get_dataset("unlabelled", "test", str(tmp_path)).examples()
     assert row["label"] == -1
 
@@ -410,7 +412,7 @@ def test_the_default_name_says_what_it_is(preparation_config):
         config = dataclasses.replace(
             preparation_config, dataset_name=name, encoding=encoding, dataset_dir="/x/My photos/"
         )
-        assert preparation._default_name(config) == expected
+        assert prepare_dataset._default_name(config) == expected
 
 
 @pytest.mark.parametrize(
@@ -446,13 +448,13 @@ def test_a_file_in_place_of_the_output(prepared, tmp_path):
 
 def test_raw_pixels_that_do_not_fit_are_refused_before_they_are_written(prepared, monkeypatch):
     usage = shutil.disk_usage("/")._replace(free=1000)
-    monkeypatch.setattr("training.preparation.shutil.disk_usage", lambda path: usage)
+    monkeypatch.setattr("slimzoo.commands.prepare_dataset.shutil.disk_usage", lambda path: usage)
     with pytest.raises(OSError, match=r"51 raw images take .* GB are free .*--encoding=jpeg"):
         prepared()
 
 
 def test_the_command_says_what_is_wrong_without_a_traceback(photos, tmp_path):
-    driver = pathlib.Path(__file__).parents[2] / "prepare_dataset.py"
+    driver = pathlib.Path(__file__).parents[3] / "prepare_dataset.py"
     source = ["--dataset_name=folder", f"--dataset_dir={photos}"]
     (tmp_path / "file").touch()
 
@@ -480,7 +482,7 @@ def test_real_photos(real_data_dir, tmp_path):
     config = PreparationConfig(
         dataset_name="tf_flowers", dataset_dir=real_data_dir, output_dir=str(tmp_path)
     )
-    statistics = preparation.prepare(config)
+    statistics = prepare_dataset.prepare(config)
     assert statistics.num_images == 3670
     sliced = get_dataset("tf_flowers", "train[80%:]", real_data_dir).stored_examples()
     prepared = get_dataset("tf_flowers_256", "train[80%:]", str(tmp_path)).stored_examples()

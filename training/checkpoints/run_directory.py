@@ -26,9 +26,9 @@ import tensorflow as tf
 from nets import nets_factory
 from nets.nets_factory import NetworkFn
 from preprocessing import preprocessing_factory
-from preprocessing.pipeline import Preprocessing
+from preprocessing.base import Preprocessing
 from slimzoo_registry import unknown_name_message
-from training import weight_conversion
+from training.checkpoints import foreign_weights
 from weight_formats import is_weight_file, read_weights
 
 CHECKPOINT_NAME = "model.ckpt"
@@ -312,7 +312,7 @@ class _Source(NamedTuple):
 def _open(prefix: str, network_fn: NetworkFn, bgr_to_rgb: bool) -> _Source:
     if not os.path.exists(prefix + ".index") and not _is_tensorflow_v1(prefix):
         weights = read_weights(prefix)
-        values, unexpected = weight_conversion.converted(network_fn, weights, bgr_to_rgb)
+        values, unexpected = foreign_weights.converted(network_fn, weights, bgr_to_rgb)
         return _Source(
             {name: list(value.shape) for name, value in values.items()},
             values.__getitem__,

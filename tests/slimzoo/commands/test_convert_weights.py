@@ -12,12 +12,14 @@ import tensorflow as tf
 
 from nets import nets_factory
 from nets.nets_factory import get_network_fn
-from training import evaluation, run_setup, trained_model
-from training.configuration import EvaluationConfig, ExportConfig, TrainingConfig
-from training.conversion import convert
+from slimzoo.commands import run_setup
+from slimzoo.commands.convert_weights import convert
+from slimzoo.configuration import EvaluationConfig, ExportConfig, TrainingConfig
+from slimzoo.tool_configuration import ConversionConfig
+from training import evaluation
+from training.checkpoints import trained_model
+from training.checkpoints.run_directory import restore_network
 from training.export import export
-from training.run_directory import restore_network
-from training.tool_configuration import ConversionConfig
 
 
 @pytest.fixture

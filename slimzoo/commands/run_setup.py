@@ -10,14 +10,15 @@ from image_datasets import dataset_factory
 from image_datasets.image_dataset import ImageDataset
 from nets import nets_factory
 from preprocessing import preprocessing_factory
-from training import command_line, run_directory
-from training.configuration import TrainingConfig, parse_options
-from training.dataset_statistics import MEAN_IMAGE_NAME
+from slimzoo import program
+from slimzoo.chosen_preprocessing import Pipeline, choose_pipeline
+from slimzoo.configuration import TrainingConfig, parse_options
+from training.checkpoints import run_directory
+from training.checkpoints.run_directory import ModelDescription
+from training.checkpoints.trained_model import check_classes
+from training.dataset_preparation.pixel_statistics import MEAN_IMAGE_NAME
 from training.learning_rates import decay_types
 from training.optimizers import optimizers
-from training.pipelines import Pipeline, choose_pipeline
-from training.run_directory import ModelDescription
-from training.trained_model import check_classes
 
 
 def check_names(config: TrainingConfig) -> None:
@@ -147,7 +148,7 @@ def changed_flags(config: TrainingConfig, train_dir: str) -> str:
         return ""
     before, now = (
         [line for line in text.splitlines() if not line.startswith(("--train_dir", "--checkpoint"))]
-        for text in (pathlib.Path(path).read_text(), command_line.flag_lines(config))
+        for text in (pathlib.Path(path).read_text(), program.flag_lines(config))
     )
     added = [line for line in now if line not in before]
     removed = [line for line in before if line not in now]

@@ -17,7 +17,7 @@ import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from training.dataset_statistics import PixelSums
+from training.dataset_preparation.pixel_statistics import PixelSums
 
 
 @dataclasses.dataclass(frozen=True)

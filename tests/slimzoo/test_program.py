@@ -7,14 +7,14 @@ import pytest
 import tensorflow as tf
 from absl import flags
 
-from training import command_line, quiet_start
-from training.configuration import (
+from slimzoo import program, quiet_start
+from slimzoo.configuration import (
     EvaluationConfig,
     ExportConfig,
     TrainingConfig,
     parse_options,
 )
-from training.tool_configuration import ConversionConfig, PreparationConfig, StatisticsConfig
+from slimzoo.tool_configuration import ConversionConfig, PreparationConfig, StatisticsConfig
 
 CONFIGS = [
     *(TrainingConfig, EvaluationConfig, ExportConfig),
@@ -26,9 +26,9 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 def parse(config_class, *arguments):
     values = flags.FlagValues()
-    command_line.define_flags(config_class, values)
+    program.define_flags(config_class, values)
     values(["program", *arguments])
-    return command_line.read_flags(config_class, values)
+    return program.read_flags(config_class, values)
 
 
 @pytest.mark.parametrize("config_class", CONFIGS)
@@ -63,7 +63,7 @@ def test_flags_of_every_kind_arrive_and_can_be_written_as_a_flagfile(tmp_path):
         {"augment": True, "deviation_rgb": (2.0, 2.0, 2.0)},
     ) == {"augment": False, "deviation_rgb": (1, 1, 1)}
     flagfile = tmp_path / "flags.txt"
-    flagfile.write_text(command_line.flag_lines(config))
+    flagfile.write_text(program.flag_lines(config))
     assert parse(TrainingConfig, f"--flagfile={flagfile}") == config
 
 
@@ -110,7 +110,7 @@ def test_tensorflows_messages_lose_the_names_of_nodes():
     decode = tf.data.Dataset.from_tensors(b"no image").map(tf.io.decode_jpeg)
     with pytest.raises(tf.errors.OpError) as raised:
         next(iter(decode))
-    text = command_line.error_text(raised.value)
+    text = program.error_text(raised.value)
     assert "JPEG" in text
     assert "node" not in text
     assert "[[" not in text
@@ -133,8 +133,8 @@ def test_help_lists_the_flags():
 
 def test_ctrl_c_is_named_and_has_its_own_exit_status():
     program = (
-        "from training.command_line import run\n"
-        "from training.tool_configuration import StatisticsConfig\n"
+        "from slimzoo.program import run\n"
+        "from slimzoo.tool_configuration import StatisticsConfig\n"
         "def command(config): raise KeyboardInterrupt\n"
         "run(StatisticsConfig, command)\n"
     )

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 
+from slimzoo.configuration import ModulesConfig, PreprocessingConfig, check_positive, flag
 from slimzoo_registry import unknown_name_message
-from training.configuration import ModulesConfig, PreprocessingConfig, check_positive, flag
 
 ENCODINGS = ("jpeg", "raw")
 

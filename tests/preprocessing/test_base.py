@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from preprocessing.pipeline import PREPROCESSINGS
+from preprocessing.base import PREPROCESSINGS
 from preprocessing.preprocessing_factory import get_preprocessing
 
 OUTPUT_SIDES = {"cifarnet": 24}  # it crops from 32, and leaves what is not smaller as it is

@@ -10,8 +10,8 @@ import tensorflow as tf
 from image_datasets import dataset_factory
 from image_datasets.image_dataset import ImageDataset
 from preprocessing import decoding, windows
-from training.command_line import error_text
-from training.dataset_statistics import pixel_products
+from slimzoo.program import error_text
+from training.dataset_preparation.pixel_statistics import pixel_products
 from training.input_pipeline import decode_or_zeros
 
 

@@ -11,13 +11,13 @@ import typing
 from collections.abc import Callable
 from typing import Any, NoReturn, TypeVar
 
-from training import quiet_start  # noqa: F401 (imports TensorFlow, so it comes first)
+from slimzoo import quiet_start  # noqa: F401 (imports TensorFlow, so it comes first)
 
 # isort: split
 import tensorflow as tf
 from absl import app, flags, logging
 
-from training.memory import keep_freed_memory
+from slimzoo.memory import keep_freed_memory
 
 C = TypeVar("C")
 

@@ -4,8 +4,12 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training import dataset_statistics
-from training.dataset_statistics import DatasetStatistics, PixelSums, pixel_products
+from training.dataset_preparation import pixel_statistics
+from training.dataset_preparation.pixel_statistics import (
+    DatasetStatistics,
+    PixelSums,
+    pixel_products,
+)
 
 SIZE = 12
 
@@ -30,7 +34,7 @@ def sums_of(images):
 
 def test_the_statistics_are_those_of_numpy(images, tmp_path):
     sums = sums_of(images)
-    statistics = dataset_statistics.write_statistics(str(tmp_path), {"train": sums}, "train")
+    statistics = pixel_statistics.write_statistics(str(tmp_path), {"train": sums}, "train")
     pixels = images.reshape(-1, 3).astype(np.float64)
     np.testing.assert_allclose(statistics.mean_rgb, pixels.mean(axis=0), rtol=1e-15)
     covariance = np.cov(pixels, rowvar=False, bias=True)
@@ -44,7 +48,7 @@ def test_the_statistics_are_those_of_numpy(images, tmp_path):
     np.testing.assert_allclose((pixels @ components).std(axis=0), deviations, rtol=1e-10)
     assert all(column[np.abs(column).argmax()] > 0 for column in components.T)
 
-    mean_image = np.load(tmp_path / dataset_statistics.MEAN_IMAGE_NAME)
+    mean_image = np.load(tmp_path / pixel_statistics.MEAN_IMAGE_NAME)
     assert mean_image.dtype == np.float32
     np.testing.assert_array_equal(mean_image, images.mean(axis=0).astype(np.float32))
 
@@ -93,22 +97,22 @@ def test_large_sums_survive_being_kept():
 
 def test_the_file_has_the_training_split_first_and_every_split(images, tmp_path):
     sums = {"validation": sums_of(images[:2]), "train": sums_of(images), "test": PixelSums(SIZE)}
-    statistics = dataset_statistics.write_statistics(str(tmp_path), sums, "train")
-    document = json.loads((tmp_path / dataset_statistics.STATISTICS_NAME).read_text())
+    statistics = pixel_statistics.write_statistics(str(tmp_path), sums, "train")
+    document = json.loads((tmp_path / pixel_statistics.STATISTICS_NAME).read_text())
     assert document["split"] == "train"
     assert document["mean_rgb"] == statistics.mean_rgb
     assert set(document["splits"]) == {"train", "validation"}  # test has no images
     assert document["splits"]["validation"]["mean_rgb"] == [127.5] * 3
-    for path in (tmp_path, tmp_path / dataset_statistics.STATISTICS_NAME):
-        assert dataset_statistics.load_statistics(str(path)) == statistics
+    for path in (tmp_path, tmp_path / pixel_statistics.STATISTICS_NAME):
+        assert pixel_statistics.load_statistics(str(path)) == statistics
 
 
 def test_what_is_no_statistics_is_said(tmp_path):
     with pytest.raises(ValueError, match="no images"):
         DatasetStatistics.from_sums(PixelSums(SIZE))
     with pytest.raises(ValueError, match=r"nowhere.json: the file does not exist"):
-        dataset_statistics.load_statistics(str(tmp_path / "nowhere.json"))
+        pixel_statistics.load_statistics(str(tmp_path / "nowhere.json"))
     for contents in ("{}", "[1]", "no JSON"):
         (tmp_path / "other.json").write_text(contents)
         with pytest.raises(ValueError, match=r"must be JSON with num_images, image_size, mean_rgb"):
-            dataset_statistics.load_statistics(str(tmp_path / "other.json"))
+            pixel_statistics.load_statistics(str(tmp_path / "other.json"))

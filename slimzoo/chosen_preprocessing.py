@@ -9,9 +9,13 @@ import numpy as np
 import tensorflow as tf
 
 from preprocessing import preprocessing_factory
-from preprocessing.pipeline import Preprocessing
-from training.configuration import PreprocessingConfig, parse_options
-from training.dataset_statistics import MEAN_IMAGE_NAME, load_statistics, mean_image_path
+from preprocessing.base import Preprocessing
+from slimzoo.configuration import PreprocessingConfig, parse_options
+from training.dataset_preparation.pixel_statistics import (
+    MEAN_IMAGE_NAME,
+    load_statistics,
+    mean_image_path,
+)
 
 
 class Pipeline(NamedTuple):

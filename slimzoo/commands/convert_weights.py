@@ -13,14 +13,14 @@ from image_datasets.shape_drawing import draw_shape
 from nets import nets_factory
 from nets.nets_factory import NetworkFn
 from preprocessing import preprocessing_factory
-from training import run_directory
-from training.command_line import beside_this_program
-from training.configuration import parse_options
-from training.dataset_statistics import MEAN_IMAGE_NAME
-from training.pipelines import Pipeline, choose_pipeline
-from training.run_directory import CHECKPOINT_NAME, ModelDescription, RestoreReport
-from training.tool_configuration import ConversionConfig
-from training.trained_model import describe_weights, imagenet_classes_or, import_modules
+from slimzoo.chosen_preprocessing import Pipeline, choose_pipeline
+from slimzoo.configuration import parse_options
+from slimzoo.program import beside_this_program
+from slimzoo.tool_configuration import ConversionConfig
+from training.checkpoints import run_directory
+from training.checkpoints.run_directory import CHECKPOINT_NAME, ModelDescription, RestoreReport
+from training.checkpoints.trained_model import describe_weights, imagenet_classes_or, import_modules
+from training.dataset_preparation.pixel_statistics import MEAN_IMAGE_NAME
 
 _SAMPLES = ("star", "heart", "arrow", "ring")
 

@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from training.run_directory import write_text
+from training.checkpoints.run_directory import write_text
 
 STATISTICS_NAME = "dataset_statistics.json"
 MEAN_IMAGE_NAME = "mean_image.npy"

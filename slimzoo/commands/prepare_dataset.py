@@ -18,19 +18,19 @@ import tqdm
 
 from image_datasets import dataset_factory
 from image_datasets.image_dataset import ImageDataset
+from slimzoo.interruption import signals_noted
+from slimzoo.program import beside_this_program
+from slimzoo.tool_configuration import PreparationConfig
 from slimzoo_registry import unknown_name_message
-from training.command_line import beside_this_program
-from training.dataset_statistics import (
+from training.dataset_preparation.directory import PreparationPlan, PreparedDirectory
+from training.dataset_preparation.pixel_statistics import (
     DatasetStatistics,
     PixelSums,
     load_statistics,
     write_statistics,
 )
-from training.interruption import signals_noted
-from training.prepared_directory import PreparationPlan, PreparedDirectory
-from training.prepared_records import PreparedImage, make_features, write_metadata
-from training.square_images import describe, read_squares
-from training.tool_configuration import PreparationConfig
+from training.dataset_preparation.records import PreparedImage, make_features, write_metadata
+from training.dataset_preparation.squares import describe, read_squares
 
 
 def prepare(config: PreparationConfig) -> DatasetStatistics:

@@ -14,8 +14,10 @@ import tqdm
 
 from image_datasets import dataset_factory
 from image_datasets.image_dataset import ImageDataset
-from training.command_line import beside_this_program
-from training.dataset_statistics import (
+from slimzoo.interruption import signals_noted
+from slimzoo.program import beside_this_program
+from slimzoo.tool_configuration import StatisticsConfig
+from training.dataset_preparation.pixel_statistics import (
     MEAN_IMAGE_NAME,
     STATISTICS_NAME,
     DatasetStatistics,
@@ -23,9 +25,7 @@ from training.dataset_statistics import (
     load_statistics,
     write_statistics,
 )
-from training.interruption import signals_noted
-from training.square_images import describe, read_squares
-from training.tool_configuration import StatisticsConfig
+from training.dataset_preparation.squares import describe, read_squares
 
 _PROGRESS_NAME = "sums.npz"
 _SAVE_EVERY = 10_000  # images, a few seconds of work, of which a killed process loses no more

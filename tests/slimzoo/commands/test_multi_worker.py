@@ -11,11 +11,11 @@ import tensorflow as tf
 
 from training.training_loop import train
 
-ROOT = pathlib.Path(__file__).parents[2]
+ROOT = pathlib.Path(__file__).parents[3]
 
 WORKER = """
 import importlib.util, json, sys
-from training.configuration import TrainingConfig
+from slimzoo.configuration import TrainingConfig
 from training.training_loop import train
 spec = importlib.util.spec_from_file_location("tiny_network", sys.argv[2])
 tiny_network = importlib.util.module_from_spec(spec)
@@ -63,7 +63,7 @@ def test_two_hosts_train_as_one_device_does(replaced, tmp_path):
                     "-c",
                     WORKER,
                     json.dumps(vars(together)),
-                    str(pathlib.Path(__file__).with_name("conftest.py")),
+                    str(ROOT / "tests" / "tiny_network.py"),
                 ],
                 env=os.environ | {"TF_CONFIG": json.dumps(cluster), "PYTHONPATH": str(ROOT)},
                 stdout=subprocess.PIPE,

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from slimzoo.configuration import EvaluationConfig
 from training import evaluation, training_loop
-from training.configuration import EvaluationConfig
-from training.run_directory import ModelDescription, find_checkpoint, restore_network
+from training.checkpoints.run_directory import ModelDescription, find_checkpoint, restore_network
 from training.training_loop import train
 
 

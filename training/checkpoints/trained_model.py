@@ -12,9 +12,9 @@ from image_datasets import dataset_factory
 from image_datasets.image_dataset import ImageDataset
 from nets import nets_factory
 from nets.nets_factory import NetworkFn
-from preprocessing.pipeline import Preprocessing
-from training import run_directory
-from training.run_directory import ModelDescription, RestoreReport
+from preprocessing.base import Preprocessing
+from training.checkpoints import run_directory
+from training.checkpoints.run_directory import ModelDescription, RestoreReport
 from weight_formats import is_weight_file
 
 

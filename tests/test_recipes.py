@@ -7,8 +7,9 @@ from absl import flags
 
 from nets.nets_factory import get_network_fn, networks
 from preprocessing import preprocessing_factory
-from training import command_line, run_setup
-from training.configuration import TrainingConfig, parse_options
+from slimzoo import program
+from slimzoo.commands import run_setup
+from slimzoo.configuration import TrainingConfig, parse_options
 from training.learning_rates import LearningRate
 from training.variable_factors import VariableFactors
 
@@ -17,9 +18,9 @@ RECIPES = sorted((pathlib.Path(__file__).parents[2] / "recipes").glob("*.flags")
 
 def read(recipe):
     values = flags.FlagValues()
-    command_line.define_flags(TrainingConfig, values)
+    program.define_flags(TrainingConfig, values)
     values(["train", f"--flagfile={recipe}"])
-    return command_line.read_flags(TrainingConfig, values)
+    return program.read_flags(TrainingConfig, values)
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.stem)

@@ -7,7 +7,7 @@ import pytest
 _PROGRAM = """
 import resource
 import numpy as np
-from training import memory
+from slimzoo import memory
 if {keep}:
     memory.keep_freed_memory()
 def faults():

@@ -20,8 +20,8 @@ import shutil
 from collections.abc import Iterator
 from typing import Any
 
-from training.prepared_records import Shard
-from training.run_directory import write_text
+from training.checkpoints.run_directory import write_text
+from training.dataset_preparation.records import Shard
 
 VERSION = "1.0.0"
 _PLAN_NAME = "preparation.json"

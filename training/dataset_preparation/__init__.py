@@ -1,0 +1,1 @@
+"""Datasets written once in the size that training crops from, and their pixel statistics."""
