@@ -1,13 +1,33 @@
-"""Datasets by the name that a user types."""
+"""Datasets by the name that a user types.
+
+A source of one's own is a class derived from `DatasetSource`:
+
+    @register_source("mine")
+    class MyImages(DatasetSource): ...
+"""
 
 from __future__ import annotations
 
-import image_datasets.shapes  # noqa: F401 (registers the builder with TFDS)
-from image_datasets import folder_source, tfds_source
-from image_datasets.image_dataset import ImageDataset
+import os
 
-# The names that are not TFDS's own, for messages.
-_OWN_NAMES = ("folder", "shapes")
+# The imports of sources are what registers them.
+from image_datasets import folder_source, shapes  # noqa: F401
+from image_datasets.image_dataset import ImageDataset
+from image_datasets.registry import DatasetSource, register_source, sources
+from image_datasets.tfds_source import TfdsSource
+
+__all__ = [
+    "DatasetSource",
+    "ImageDataset",
+    "class_names",
+    "default_validation_split",
+    "get_dataset",
+    "is_named_by_folder",
+    "register_source",
+    "short_name",
+    "sources",
+    "split_sizes",
+]
 
 # In order of preference.
 _VALIDATION_SPLITS = ("validation", "val", "test")
@@ -17,11 +37,12 @@ def get_dataset(name: str, split: str, dataset_dir: str | None = None) -> ImageD
     """Returns one split of a dataset, prepared on first use.
 
     Args:
-      name: "shapes", which is drawn on first use and needs no network; "folder", a folder of
-        images per class; or any name of TFDS, such as "cifar10" or "imagenette/320px-v2".
+      name: of a registered source: "shapes", which is drawn on first use and needs no network,
+        "folder", a folder of images per class, or one's own; otherwise any name of TFDS, such as
+        "cifar10" or "imagenette/320px-v2".
       split: in TFDS syntax for every source: "train", "train[:80%]", "train+validation".
-      dataset_dir: the folder of images for "folder"; otherwise where prepared datasets are kept,
-        None for TFDS's default, ~/tensorflow_datasets.
+      dataset_dir: the folder of images for "folder"; for datasets of TFDS where prepared ones are
+        kept, None for TFDS's default, ~/tensorflow_datasets.
 
     Returns:
       The dataset, with at least one example.
@@ -31,12 +52,8 @@ def get_dataset(name: str, split: str, dataset_dir: str | None = None) -> ImageD
         and cannot be downloaded, is incomplete, or does not consist of labelled images; if the
         folder is missing, is a file, or has no class folders. The message is for the user.
     """
-    name, split = name.strip(), split.strip()
-    if not name:
-        raise ValueError("The name of the dataset is empty. Known: folder, shapes, any TFDS name.")
-    if name == "folder":
-        return folder_source.load_folder(split, dataset_dir)
-    return tfds_source.load_tfds(name, split, dataset_dir, other_names=_OWN_NAMES)
+    source, dataset_dir = _find(name, dataset_dir)
+    return source.load(split.strip(), dataset_dir)
 
 
 def class_names(name: str, dataset_dir: str | None = None) -> tuple[str, ...]:
@@ -49,10 +66,8 @@ def class_names(name: str, dataset_dir: str | None = None) -> tuple[str, ...]:
     Raises:
       ValueError: as in `get_dataset`.
     """
-    name = name.strip()
-    if name == "folder":
-        return tuple(folder_source.scan_folder(dataset_dir).class_names)
-    return tfds_source.class_names(name, dataset_dir, _OWN_NAMES)
+    source, dataset_dir = _find(name, dataset_dir)
+    return source.class_names(dataset_dir)
 
 
 def default_validation_split(name: str, dataset_dir: str | None = None) -> str | None:
@@ -81,9 +96,42 @@ def split_sizes(name: str, dataset_dir: str | None = None) -> dict[str, int]:
     Raises:
       ValueError: as in `get_dataset`.
     """
+    source, dataset_dir = _find(name, dataset_dir)
+    return source.split_sizes(dataset_dir)
+
+
+def is_named_by_folder(name: str) -> bool:
+    """Returns whether `dataset_dir`, rather than this name, says which dataset it is."""
     name = name.strip()
-    if name == "folder":
-        folder = folder_source.scan_folder(dataset_dir)
-        return {split: len(paths) for split, paths in folder.splits.items()}
-    builder = tfds_source.prepared_builder(name, dataset_dir, _OWN_NAMES)
-    return {split: info.num_examples for split, info in builder.info.splits.items()}
+    return name in sources and sources[name].is_named_by_folder
+
+
+def short_name(name: str, dataset_dir: str | None = None) -> str:
+    """Returns what files that are made of a dataset can be called after.
+
+    Args:
+      name: as in `get_dataset`.
+      dataset_dir: as in `get_dataset`.
+
+    Returns:
+      The name; where `is_named_by_folder`, that of the folder without those above it.
+    """
+    name = name.strip()
+    if dataset_dir and is_named_by_folder(name):
+        return os.path.basename(os.path.abspath(os.path.expanduser(dataset_dir))) or name
+    return name
+
+
+def _find(name: str, dataset_dir: str | None) -> tuple[DatasetSource, str | None]:
+    """Returns the source of that name, and the folder as a source takes it."""
+    name = name.strip()
+    if not name:
+        raise ValueError(
+            f"The name of the dataset is empty. Known: {', '.join(sources)}, any TFDS name."
+        )
+    source = sources[name] if name in sources else TfdsSource(name)
+    if source.is_named_by_folder and not dataset_dir:
+        raise ValueError(
+            f"The dataset {name!r} needs dataset_dir, the folder that holds the images."
+        )
+    return source, dataset_dir and os.path.expanduser(dataset_dir)

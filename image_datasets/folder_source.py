@@ -17,11 +17,10 @@ import hashlib
 import os
 from collections.abc import Iterator, Mapping
 
-import tensorflow as tf
-import tensorflow_datasets as tfds
-
 from image_datasets.image_dataset import ImageDataset
-from image_datasets.split_slices import parse_split
+from image_datasets.registry import DatasetSource, register_source
+
+_NAME = "folder"
 
 # No WebP: TensorFlow 2.21 refuses those with alpha, and crashes on animated ones.
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
@@ -32,11 +31,6 @@ SPLIT_FOLDERS = ("train", "validation", "val", "test")
 
 _TRAIN_FRACTION = 0.8
 
-_ACCEPTED = (
-    f"Expected {{root}}/<class>/<image> or {{root}}/train/<class>/<image>, "
-    f"images ending in {', '.join(extension[1:] for extension in IMAGE_EXTENSIONS)}."
-)
-
 
 @dataclasses.dataclass(frozen=True)
 class ImageFolder:
@@ -45,86 +39,54 @@ class ImageFolder:
     Attributes:
       root: the folder.
       class_names: of all splits together, sorted.
-      splits: for each split with images, the paths below the root, in the order of examples.
-      labels: the label of each path.
+      files: for each split with images, path below the root and label of each, in the order of
+        examples.
     """
 
     root: str
     class_names: tuple[str, ...]
-    splits: Mapping[str, tuple[str, ...]]
-    labels: Mapping[str, int]
+    files: Mapping[str, tuple[tuple[str, int], ...]]
 
 
-def load_folder(split: str, root: str | None) -> ImageDataset:
-    """Reads one split of a folder of images.
+@register_source(_NAME)
+class FolderSource(DatasetSource):
+    """The images below `dataset_dir`.
 
-    The order mixes the classes, by a hash of the paths, so that "train[:10%]" is a fair sample.
-
-    Args:
-      split: in TFDS syntax, of the splits that the folder has.
-      root: the folder.
-
-    Returns:
-      The dataset; `describe` gives the path of an image.
-
-    Raises:
-      ValueError: if the folder is missing, is a file, has no class folders, has validation
-        classes that training lacks, or lacks the split.
+    Their order mixes the classes, by a hash of the paths, so that "train[:10%]" is a fair sample.
     """
-    folder = scan_folder(root)
-    dataset = f"the folder {folder.root}"
-    split_infos = {
-        name: tfds.core.SplitInfo(name=name, shard_lengths=[len(paths)], num_bytes=0)
-        for name, paths in folder.splits.items()
-    }
-    paths = [
-        path
-        for part in parse_split(split, split_infos, dataset)
-        for path in folder.splits[part.name][part.start : part.stop]
-    ]
-    labels = [folder.labels[path] for path in paths]
 
-    @functools.cache
-    def path_and_label_tensors() -> tuple[tf.Tensor, tf.Tensor]:
-        # Made once, outside any graph, so that a graph refers to a million paths rather than
-        # holding a copy; and on first use, because a tensor starts TensorFlow's runtime, after
-        # which multi-worker strategies can no longer be set up.
-        with tf.init_scope(), tf.device("CPU:0"):
-            full_paths = [os.fsencode(os.path.join(folder.root, path)) for path in paths]
-            return tf.constant(full_paths), tf.constant(labels, tf.int64)
+    is_named_by_folder = True
 
-    def make_examples(start: int = 0) -> tf.data.Dataset:
-        rows = tf.data.Dataset.from_tensor_slices(path_and_label_tensors()).enumerate()
-        return rows.skip(start).map(
-            lambda index, row: {"image": tf.io.read_file(row[0]), "label": row[1], "index": index},
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
+    def load(self, split: str, dataset_dir: str | None) -> ImageDataset:
+        """Returns one split; `describe` gives the path of an image."""
+        folder = scan_folder(str(dataset_dir))
+        return ImageDataset.from_files(
+            _NAME,
+            split,
+            folder.files,
+            folder.class_names,
+            root=folder.root,
+            called=f"the folder {folder.root}",
         )
 
-    return ImageDataset(
-        name="folder",
-        split=split,
-        num_examples=len(paths),
-        class_names=folder.class_names,
-        make_examples=make_examples,
-        describe=lambda index: os.path.join(folder.root, paths[index]),
-        make_stored_examples=make_examples,
-    )
+    def class_names(self, dataset_dir: str | None) -> tuple[str, ...]:
+        """Returns the names of the class folders, sorted."""
+        return scan_folder(str(dataset_dir)).class_names
+
+    def split_sizes(self, dataset_dir: str | None) -> dict[str, int]:
+        """Returns how many images each split with images has."""
+        return {split: len(rows) for split, rows in scan_folder(str(dataset_dir)).files.items()}
 
 
-def scan_folder(root: str | None) -> ImageFolder:
+def scan_folder(root: str) -> ImageFolder:
     """Finds classes, splits and images below `root`, without reading any image.
 
     A class folder without images is no class. Hidden files and folders are ignored.
 
     Raises:
-      ValueError: as `load_folder` does.
+      ValueError: if the folder is missing, is a file, has no class folders, or has validation
+        classes that training lacks.
     """
-    if not root:
-        raise ValueError(
-            "The dataset 'folder' needs dataset_dir, the folder that holds the images. "
-            + _ACCEPTED.format(root="dataset_dir")
-        )
     root = os.path.abspath(os.path.expanduser(root))
     if not os.path.exists(root):
         raise ValueError(f"The folder {root} does not exist.")
@@ -135,39 +97,39 @@ def scan_folder(root: str | None) -> ImageFolder:
         files = {name: _files_by_class(root, name) for name in split_names}
         files = {name: classes for name, classes in files.items() if classes}
         _check_same_classes(root, files)
-        splits = {
-            name: [path for paths in classes.values() for path in paths]
-            for name, classes in files.items()
-        }
-        classes_of_path = {
-            path: name
-            for classes in files.values()
-            for name, paths in classes.items()
-            for path in paths
-        }
     else:
-        classes = _files_by_class(root, "")
-        classes_of_path = {path: name for name, paths in classes.items() for path in paths}
-        splits = {
-            "train": [path for path in classes_of_path if _fraction(path) < _TRAIN_FRACTION],
-            "validation": [path for path in classes_of_path if _fraction(path) >= _TRAIN_FRACTION],
-        }
-    if not classes_of_path:
+        files = _divided(_files_by_class(root, ""))
+    class_names = tuple(sorted({name for classes in files.values() for name in classes}))
+    if not class_names:
         raise ValueError(
-            f"There are no class folders with images in {root}. " + _ACCEPTED.format(root=root)
+            f"There are no class folders with images in {root}. Expected {root}/<class>/<image> or "
+            f"{root}/train/<class>/<image>, images ending in "
+            f"{', '.join(extension[1:] for extension in IMAGE_EXTENSIONS)}."
         )
-    class_names = tuple(sorted(set(classes_of_path.values())))
     label_of_class = {name: label for label, name in enumerate(class_names)}
     return ImageFolder(
         root=root,
         class_names=class_names,
-        splits={
-            name: tuple(sorted(paths, key=lambda path: (_fraction(path), path)))
-            for name, paths in splits.items()
-            if paths
+        files={
+            split: tuple(
+                sorted(
+                    ((path, label_of_class[name]) for name in classes for path in classes[name]),
+                    key=lambda row: (_fraction(row[0]), row[0]),
+                )
+            )
+            for split, classes in files.items()
         },
-        labels={path: label_of_class[name] for path, name in classes_of_path.items()},
     )
+
+
+def _divided(classes: Mapping[str, list[str]]) -> dict[str, dict[str, list[str]]]:
+    """Puts the files of each class into "train" or "validation", by the hash of their paths."""
+    files: dict[str, dict[str, list[str]]] = {"train": {}, "validation": {}}
+    for name, paths in classes.items():
+        for path in paths:
+            split = "train" if _fraction(path) < _TRAIN_FRACTION else "validation"
+            files[split].setdefault(name, []).append(path)
+    return {split: classes for split, classes in files.items() if classes}
 
 
 def _split_folders(root: str) -> list[str]:

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+import functools
+import os
+from collections.abc import Callable, Mapping, Sequence
 
 import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from image_datasets.split_slices import parse_split
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,6 +37,85 @@ class ImageDataset:
     make_stored_examples: Callable[[int], tf.data.Dataset] | None = dataclasses.field(
         default=None, repr=False
     )
+
+    @classmethod
+    def from_files(
+        cls,
+        name: str,
+        split: str,
+        files: Mapping[str, Sequence[tuple[str, int]]],
+        class_names: Sequence[str],
+        *,
+        root: str = "",
+        called: str | None = None,
+    ) -> ImageDataset:
+        """Returns one split of a dataset whose images are files, which are read one by one.
+
+        Args:
+          name: of the dataset.
+          split: in TFDS syntax: "train", "train[:80%]", "train+validation".
+          files: for each split path and label of its images, in the order of examples. The order
+            should mix the classes, so that "train[:10%]" is a fair sample.
+          class_names: the name of each label.
+          root: the folder that the paths are relative to.
+          called: what error messages call the dataset; None is `name`.
+
+        Returns:
+          The dataset; `describe` gives the path of an image.
+
+        Raises:
+          ValueError: if the split cannot be read, does not exist or selects nothing, or if a label
+            has no name.
+        """
+        called = called or name
+        split_infos = {
+            part: tfds.core.SplitInfo(name=part, shard_lengths=[len(rows)], num_bytes=0)
+            for part, rows in files.items()
+        }
+        rows = [
+            row
+            for part in parse_split(split, split_infos, called)
+            for row in files[part.name][part.start : part.stop]
+        ]
+        for path, label in rows:
+            if not -1 <= label < len(class_names):
+                raise ValueError(
+                    f"{path} of {called} has the label {label}; the names of its "
+                    f"{len(class_names)} classes allow 0 to {len(class_names) - 1}, or -1 for an "
+                    "image whose class is not told."
+                )
+
+        @functools.cache
+        def path_and_label_tensors() -> tuple[tf.Tensor, tf.Tensor]:
+            # Made once, outside any graph, so that a graph refers to a million paths rather than
+            # holding a copy; and on first use, because a tensor starts TensorFlow's runtime, after
+            # which multi-worker strategies can no longer be set up.
+            with tf.init_scope(), tf.device("CPU:0"):
+                full_paths = [os.fsencode(os.path.join(root, path)) for path, _ in rows]
+                labels = [label for _, label in rows]
+                return tf.constant(full_paths), tf.constant(labels, tf.int64)
+
+        def make_examples(start: int = 0) -> tf.data.Dataset:
+            examples = tf.data.Dataset.from_tensor_slices(path_and_label_tensors()).enumerate()
+            return examples.skip(start).map(
+                lambda index, example: {
+                    "image": tf.io.read_file(example[0]),
+                    "label": example[1],
+                    "index": index,
+                },
+                num_parallel_calls=tf.data.AUTOTUNE,
+                deterministic=True,
+            )
+
+        return cls(
+            name=name,
+            split=split,
+            num_examples=len(rows),
+            class_names=tuple(class_names),
+            make_examples=make_examples,
+            describe=lambda index: os.path.join(root, rows[index][0]),
+            make_stored_examples=make_examples,
+        )
 
     @property
     def num_classes(self) -> int:

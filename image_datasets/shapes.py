@@ -13,7 +13,11 @@ import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from image_datasets.registry import register_source
 from image_datasets.shape_drawing import IMAGE_SIZE, SHAPES, draw_shape
+from image_datasets.tfds_source import TfdsSource
+
+_NAME = "shapes"
 
 NUM_TRAIN_EXAMPLES = 2000
 NUM_VALIDATION_EXAMPLES = 500
@@ -69,6 +73,14 @@ class Shapes(tfds.core.GeneratorBasedBuilder):
             label = index % len(names)
             rng = np.random.default_rng([_SPLIT_SEEDS[split], index])
             yield index, {"image": encode_jpeg(draw_shape(names[label], rng)), "label": label}
+
+
+@register_source(_NAME)
+class ShapesSource(TfdsSource):
+    """The embedded dataset by its name; TFDS keeps it as it keeps its own."""
+
+    def __init__(self) -> None:
+        super().__init__(_NAME)
 
 
 class _JpegEncoder:

@@ -19,6 +19,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from image_datasets.image_dataset import ImageDataset
+from image_datasets.registry import DatasetSource, sources
 from image_datasets.split_slices import SplitSlice, parse_split, slices_from
 from slimzoo_registry import unknown_name_message
 
@@ -29,95 +30,104 @@ _CONNECTION_TIMEOUT_SECONDS = 5
 _MOST_HOSTS_TRIED = 3
 
 
-def load_tfds(
-    name: str, split: str, data_dir: str | None, other_names: tuple[str, ...] = ()
-) -> ImageDataset:
-    """Reads one split of a dataset of TFDS, which is downloaded and prepared if necessary.
+class TfdsSource(DatasetSource):
+    """A dataset of TFDS, which is downloaded and prepared if necessary.
+
+    `dataset_dir` is where prepared datasets are, or the folder of this very dataset (the one with
+    `features.json`). None is TFDS's default, ~/tensorflow_datasets.
 
     Args:
       name: "cifar10", "imagenette/320px-v2", "cifar10:3.0.2"; or the name of a prepared dataset in
-        `data_dir` whose source code is not at hand.
-      split: in TFDS syntax.
-      data_dir: where prepared datasets are, or the folder of this very dataset (the one with
-        `features.json`). None for TFDS's default, ~/tensorflow_datasets.
-      other_names: datasets that are not TFDS's, to be suggested if `name` is unknown.
-
-    Returns:
-      The dataset; its order is TFDS's own for files that are not shuffled.
-
-    Raises:
-      ValueError: if the dataset or split is unknown, is not prepared and cannot be, is incomplete,
-        or does not consist of labelled images.
+        `dataset_dir` whose source code is not at hand.
     """
-    builder = prepared_builder(name, data_dir, other_names)
-    image_key, label_key = _image_and_label_keys(name, builder.info)
-    slices = parse_split(split, builder.info.splits, name)
-    for part in slices:
-        _check_files_exist(name, builder.info.splits[part.name])
 
-    # Files stay encoded; pixels that are kept as such have nothing to be spared.
-    is_encoded = isinstance(builder.info.features[image_key], tfds.features.Image)
-    decoders = {image_key: tfds.decode.SkipDecoding()} if is_encoded else {}
+    def __init__(self, name: str):
+        self._name = name
 
-    # TFDS's 8 MiB for each of the files that are read by turns leave the processor's caches, which
-    # took a quarter of the time for pixels of 192 KiB.
-    buffer_options = {} if is_encoded else {"override_buffer_size": 1 << 20}
+    def load(self, split: str, dataset_dir: str | None) -> ImageDataset:
+        """Returns one split; its order is TFDS's own for files that are not shuffled.
 
-    def read(parts: list[SplitSlice], first_index: int, **read_options: Any) -> tf.data.Dataset:
-        rows = builder.as_dataset(
-            # Not `split` itself: TFDS reads too much for a term such as train[80%:20%].
-            split="+".join(f"{part.name}[{part.start}:{part.stop}]" for part in parts),
-            shuffle_files=False,
-            decoders=tfds.decode.PartialDecoding(
-                {image_key: True, label_key: True}, decoders=decoders
-            ),
-            # Caching and prefetching are decided where it is known what follows.
-            read_config=tfds.ReadConfig(
-                try_autocache=False, skip_prefetch=True, **buffer_options, **read_options
+        Raises:
+          ValueError: if the dataset or split is unknown, is not prepared and cannot be, is
+            incomplete, or does not consist of labelled images.
+        """
+        name = self._name
+        builder = prepared_builder(name, dataset_dir)
+        image_key, label_key = _image_and_label_keys(name, builder.info)
+        slices = parse_split(split, builder.info.splits, name)
+        for part in slices:
+            _check_files_exist(name, builder.info.splits[part.name])
+
+        # Files stay encoded; pixels that are kept as such have nothing to be spared.
+        is_encoded = isinstance(builder.info.features[image_key], tfds.features.Image)
+        decoders = {image_key: tfds.decode.SkipDecoding()} if is_encoded else {}
+
+        # TFDS's 8 MiB for each of the files that are read by turns leave the processor's caches,
+        # which took a quarter of the time for pixels of 192 KiB.
+        buffer_options = {} if is_encoded else {"override_buffer_size": 1 << 20}
+
+        def read(parts: list[SplitSlice], first_index: int, **read_options: Any) -> tf.data.Dataset:
+            rows = builder.as_dataset(
+                # Not `split` itself: TFDS reads too much for a term such as train[80%:20%].
+                split="+".join(f"{part.name}[{part.start}:{part.stop}]" for part in parts),
+                shuffle_files=False,
+                decoders=tfds.decode.PartialDecoding(
+                    {image_key: True, label_key: True}, decoders=decoders
+                ),
+                # Caching and prefetching are decided where it is known what follows.
+                read_config=tfds.ReadConfig(
+                    try_autocache=False, skip_prefetch=True, **buffer_options, **read_options
+                ),
+            )
+            return rows.enumerate(first_index).map(
+                lambda index, row: {
+                    "image": row[image_key],
+                    "label": row[label_key],
+                    "index": index,
+                }
+            )
+
+        return ImageDataset(
+            name=name,
+            split=split,
+            num_examples=sum(part.stop - part.start for part in slices),
+            class_names=tuple(builder.info.features[label_key].names),
+            make_examples=lambda: read(slices, 0),
+            describe=lambda index: f"example {index} of {name}, split {split}",
+            make_stored_examples=lambda start: read(
+                slices_from(slices, start), start, interleave_cycle_length=1
             ),
         )
-        return rows.enumerate(first_index).map(
-            lambda index, row: {"image": row[image_key], "label": row[label_key], "index": index}
-        )
 
-    return ImageDataset(
-        name=name,
-        split=split,
-        num_examples=sum(part.stop - part.start for part in slices),
-        class_names=tuple(builder.info.features[label_key].names),
-        make_examples=lambda: read(slices, 0),
-        describe=lambda index: f"example {index} of {name}, split {split}",
-        make_stored_examples=lambda start: read(
-            slices_from(slices, start), start, interleave_cycle_length=1
-        ),
-    )
+    def class_names(self, dataset_dir: str | None) -> tuple[str, ...]:
+        """Returns the classes; the dataset is prepared if only that tells them."""
+        name = self._name
+        builder = _find_prepared(name, dataset_dir) or _builder_from_code(name, dataset_dir)
+        _, label_key = _image_and_label_keys(name, builder.info)
+        names = tuple(builder.info.features[label_key].names)
+        # TFDS's stand-in for names that it has not read yet.
+        if names == tuple(map(str, range(len(names)))):
+            features = prepared_builder(name, dataset_dir).info.features
+            names = tuple(features[label_key].names)
+        return names
+
+    def split_sizes(self, dataset_dir: str | None) -> dict[str, int]:
+        """Returns how many examples each split has, which is prepared if it is not."""
+        builder = prepared_builder(self._name, dataset_dir)
+        return {split: info.num_examples for split, info in builder.info.splits.items()}
 
 
-def prepared_builder(
-    name: str, data_dir: str | None, other_names: tuple[str, ...] = ()
-) -> tfds.core.DatasetBuilder:
-    """Returns the builder of a dataset that can be read; arguments and errors as `load_tfds`."""
+def prepared_builder(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
+    """Returns the builder of a dataset that can be read; arguments and errors as `TfdsSource`."""
     if data_dir is not None:
         data_dir = os.path.abspath(os.path.expanduser(data_dir))
         if os.path.isfile(data_dir):
             raise ValueError(f"{data_dir} is a file; the folder of prepared datasets was expected.")
     builder = _find_prepared(name, data_dir)
     if builder is None:
-        builder = _builder_from_code(name, data_dir, other_names)
+        builder = _builder_from_code(name, data_dir)
         _prepare(name, builder)
     return builder
-
-
-def class_names(
-    name: str, data_dir: str | None, other_names: tuple[str, ...] = ()
-) -> tuple[str, ...]:
-    """The classes of a dataset, prepared if only that tells; arguments are those of `load_tfds`."""
-    builder = _find_prepared(name, data_dir) or _builder_from_code(name, data_dir, other_names)
-    _, label_key = _image_and_label_keys(name, builder.info)
-    names = tuple(builder.info.features[label_key].names)
-    if names == tuple(map(str, range(len(names)))):  # TFDS's stand-in for names it has not read yet
-        names = tuple(prepared_builder(name, data_dir, other_names).info.features[label_key].names)
-    return names
 
 
 def _find_prepared(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder | None:
@@ -141,15 +151,13 @@ def _find_prepared(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder 
         ) from error
 
 
-def _builder_from_code(
-    name: str, data_dir: str | None, other_names: tuple[str, ...]
-) -> tfds.core.DatasetBuilder:
+def _builder_from_code(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder:
     # Community datasets are left out because listing them asks a server.
     known = tfds.list_builders(with_community_datasets=False)
     base_name = _base_name(name)
     if base_name not in known:
         prepared = _folder_names(data_dir) if data_dir else []
-        candidates = sorted({*known, *other_names, *prepared})
+        candidates = sorted({*known, *sources, *prepared})
         near = difflib.get_close_matches(base_name, candidates, n=3)
         hint = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
         where = f" Nothing of that name is in {data_dir}." if data_dir else ""
@@ -160,7 +168,7 @@ def _builder_from_code(
             )
         raise ValueError(
             f"Unknown dataset {name!r}.{hint}{where} Known: "
-            f"{''.join(f'{other}, ' for other in other_names)}"
+            f"{''.join(f'{source}, ' for source in sources)}"
             f"and every name of TensorFlow Datasets, listed at {_CATALOG}."
         )
     try:

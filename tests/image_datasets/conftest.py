@@ -6,7 +6,7 @@ import zlib
 
 import pytest
 
-from image_datasets import tfds_source
+from image_datasets import registry, tfds_source
 
 
 def _tiny_png() -> bytes:
@@ -41,6 +41,12 @@ def shapes_dir(tmp_path_factory) -> str:
     data_dir = str(tmp_path_factory.mktemp("shapes"))
     tfds_source.prepared_builder("shapes", data_dir)
     return data_dir
+
+
+@pytest.fixture
+def scratch_registry(monkeypatch):
+    """Lets a test register sources that no other test sees."""
+    monkeypatch.setattr(registry.sources, "_entries", dict(registry.sources._entries))
 
 
 @pytest.fixture

@@ -79,8 +79,8 @@ def test_only_images_count_and_what_does_not_is_named_once(write_images, capsys)
     )  # fmt: skip
     folder = scan_folder(str(root))
     assert folder.class_names == ("a", "b")
-    assert sorted(folder.labels) == [
-        "a/1.JPG", "a/3.Bmp", "a/deep/er/2.jpeg", "b/4.gif", "b/5.PNG",
+    assert sorted(row for rows in folder.files.values() for row in rows) == [
+        ("a/1.JPG", 0), ("a/3.Bmp", 0), ("a/deep/er/2.jpeg", 0), ("b/4.gif", 1), ("b/5.PNG", 1),
     ]  # fmt: skip
     scan_folder(str(root))
     assert capsys.readouterr().out == (
@@ -109,7 +109,8 @@ def test_unlabelled_test_images_do_not_keep_from_training(write_images):
 def test_a_link_to_its_own_parent_ends(write_images):
     root = write_images("a/1.png", "b/1.png")
     (root / "a" / "again").symlink_to(root / "a")
-    assert sorted(scan_folder(str(root)).labels) == ["a/1.png", "b/1.png"]
+    files = scan_folder(str(root)).files
+    assert sorted(path for rows in files.values() for path, _ in rows) == ["a/1.png", "b/1.png"]
 
 
 def test_the_dataset_works_inside_flat_map(split):

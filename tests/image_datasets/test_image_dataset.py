@@ -1,3 +1,4 @@
+import pytest
 import tensorflow as tf
 
 from image_datasets.image_dataset import ImageDataset
@@ -16,3 +17,33 @@ def test_examples_are_made_anew_by_each_call_and_within_flat_map():
     epochs = tf.data.Dataset.range(2).flat_map(lambda _: dataset.examples())
     assert [int(row["index"]) for row in epochs] == [0, 1, 2, 0, 1, 2]
     assert [int(row["index"]) for row in dataset.stored_examples(1)] == [1, 2]
+
+
+def files_of(root, *names):
+    for name in names:
+        (root / name).write_text(name)
+    return [(name, label) for label, name in enumerate(names)]
+
+
+def test_files_become_a_dataset_whose_splits_can_be_cut(tmp_path):
+    files = {"train": files_of(tmp_path, "a", "b", "c"), "test": [("a", 0), ("c", -1)]}
+    dataset = ImageDataset.from_files(
+        "letters", "train[1:]+test", files, ["A", "B", "C"], root=str(tmp_path)
+    )
+    assert (dataset.num_examples, dataset.class_names) == (4, ("A", "B", "C"))
+    for start in (0, 3):
+        rows = list(dataset.stored_examples(start).as_numpy_iterator())
+        assert [row["image"] for row in rows] == [b"b", b"c", b"a", b"c"][start:]
+        assert [row["label"] for row in rows] == [1, 2, 0, -1][start:]
+        assert [row["index"] for row in rows] == [0, 1, 2, 3][start:]
+    assert dataset.describe(1) == str(tmp_path / "c")
+
+
+def test_what_is_wrong_with_lists_of_files_is_said(tmp_path):
+    files = {"train": files_of(tmp_path, "a", "b", "c"), "test": []}
+    with pytest.raises(ValueError, match=r"c of my letters has the label 2; .* 2 classes allow 0"):
+        ImageDataset.from_files("letters", "train", files, ["A", "B"], called="my letters")
+    with pytest.raises(ValueError, match=r"split of my letters 'tst'. Did you mean 'test'"):
+        ImageDataset.from_files("letters", "tst", files, ["A", "B", "C"], called="my letters")
+    with pytest.raises(ValueError, match="'test' of letters selects no example"):
+        ImageDataset.from_files("letters", "test", files, ["A", "B", "C"])
