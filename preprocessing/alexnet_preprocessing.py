@@ -22,7 +22,13 @@ from typing import Any
 import tensorflow as tf
 
 from preprocessing import windows
-from preprocessing.base import Preprocessing, check_rgb, check_side, register_preprocessing
+from preprocessing.base import (
+    Preprocessing,
+    check_rgb,
+    check_side,
+    file_option,
+    register_preprocessing,
+)
 from preprocessing.decoding import Pixels, Source
 from preprocessing.mean_images import centre_of_mean_image
 
@@ -177,7 +183,7 @@ class AlexNet2012Preprocessing(AlexNetPreprocessing):
         compute_dataset_statistics writes it; None subtracts `mean_rgb`.
     """
 
-    mean_image: str | None = None
+    mean_image: str | None = file_option("mean_image.npy", replaces="mean_rgb")
 
     def _mean(self, height: int, width: int) -> Any:
         if self.mean_image is None:

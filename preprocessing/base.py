@@ -13,7 +13,7 @@ from __future__ import annotations
 import abc
 import dataclasses
 import numbers
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar
 
 import tensorflow as tf
@@ -75,8 +75,7 @@ class Preprocessing(abc.ABC):
         Raises:
           ValueError: if there is no such option, naming those that exist, or its value is bad.
         """
-        check_options(type(self), options)
-        return dataclasses.replace(self, **options)
+        return dataclasses.replace(self, **current_options(type(self), options))
 
     def host(
         self,
@@ -166,16 +165,27 @@ PREPROCESSINGS: Registry[type[Preprocessing]] = Registry("preprocessing")
 register_preprocessing = PREPROCESSINGS.register
 
 
-def check_options(cls: type[Preprocessing], options: Iterable[str]) -> None:
-    """Checks that `options` are fields of `cls`.
+def file_option(file_name: str, *, replaces: str | None = None) -> Any:
+    """A field that holds the path of a file, or None.
+
+    Args:
+      file_name: under which a run keeps its copy of the file.
+      replaces: the option that has no effect where this one is given.
+    """
+    return dataclasses.field(default=None, metadata={"file_name": file_name, "replaces": replaces})
+
+
+def current_options(cls: type[Preprocessing], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns options of `cls` as they came.
 
     Raises:
-      ValueError: naming the options that exist.
+      ValueError: if there is no such option, naming those that exist.
     """
     known = [field.name for field in dataclasses.fields(cls)]
     for name in options:
         if name not in known:
             raise ValueError(unknown_name_message(f"option of {cls.__name__}", name, known))
+    return dict(options)
 
 
 def check_side(name: str, side: Any, at_least: int = 1) -> None:

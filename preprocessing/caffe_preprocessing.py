@@ -12,7 +12,13 @@ from typing import Any
 import tensorflow as tf
 
 from preprocessing import windows
-from preprocessing.base import Preprocessing, check_rgb, check_side, register_preprocessing
+from preprocessing.base import (
+    Preprocessing,
+    check_rgb,
+    check_side,
+    file_option,
+    register_preprocessing,
+)
 from preprocessing.decoding import Source
 from preprocessing.mean_images import centre_of_mean_image
 from slimzoo_registry import unknown_name_message
@@ -41,7 +47,7 @@ class CaffePreprocessing(Preprocessing):
 
     resize_side: int = 256
     mean_rgb: tuple[float, float, float] = CAFFE_MEAN_RGB
-    mean_image: str | None = None
+    mean_image: str | None = file_option("mean_image.npy", replaces="mean_rgb")
     channel_order: str = "bgr"
 
     def __post_init__(self):

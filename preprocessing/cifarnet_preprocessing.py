@@ -11,7 +11,13 @@ from typing import Any
 import tensorflow as tf
 
 from preprocessing import windows
-from preprocessing.base import Preprocessing, check_rgb, check_side, register_preprocessing
+from preprocessing.base import (
+    Preprocessing,
+    check_rgb,
+    check_side,
+    file_option,
+    register_preprocessing,
+)
 from preprocessing.cifar_preprocessing import CIFAR10_MEAN_RGB
 from preprocessing.decoding import Source
 from preprocessing.mean_images import centre_of_mean_image
@@ -36,7 +42,7 @@ class CifarnetPreprocessing(Preprocessing):
 
     image_side: int = 32
     mean_rgb: tuple[float, float, float] = CIFAR10_MEAN_RGB
-    mean_image: str | None = None
+    mean_image: str | None = file_option("mean_image.npy", replaces="mean_rgb")
 
     def __post_init__(self):
         """Checks the options.

@@ -11,11 +11,14 @@ A pipeline of one's own is a frozen dataclass derived from `Preprocessing`:
     @register_preprocessing("mine")
     @dataclasses.dataclass(frozen=True)
     class MyPreprocessing(Preprocessing): ...
+
+An option of it that is a file says so: `mean_image: str | None = file_option("mean_image.npy")`.
 """
 
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 # The imports of pipelines are what registers them.
@@ -29,15 +32,19 @@ from preprocessing import (  # noqa: F401
 from preprocessing.base import (
     PREPROCESSINGS,
     Preprocessing,
-    check_options,
+    current_options,
+    file_option,
     register_preprocessing,
 )
 
 __all__ = [
     "PREPROCESSINGS",
     "Preprocessing",
+    "file_option",
+    "file_options",
     "get_options",
     "get_preprocessing",
+    "merge_options",
     "register_preprocessing",
 ]
 
@@ -60,5 +67,43 @@ def get_preprocessing(name: str, is_training: bool = False, **options: Any) -> P
       ValueError: if there is no such pipeline or option, naming those that exist and the nearest.
     """
     cls = PREPROCESSINGS[name]
-    check_options(cls, options)
-    return cls(is_training=is_training, **options)
+    return cls(is_training=is_training, **current_options(cls, options))
+
+
+def file_options(name: str) -> dict[str, str]:
+    """Returns the options of a pipeline that are files.
+
+    Args:
+      name: for example "alexnet_2012".
+
+    Returns:
+      For each of these options the name under which a run keeps its copy of the file.
+    """
+    fields = dataclasses.fields(PREPROCESSINGS[name])
+    return {
+        field.name: field.metadata["file_name"] for field in fields if "file_name" in field.metadata
+    }
+
+
+def merge_options(
+    name: str, inherited: Mapping[str, Any], given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Returns options of a pipeline where what is given wins over what is inherited.
+
+    Given a mean, an inherited mean image goes, which would be subtracted instead of it.
+
+    Args:
+      name: for example "alexnet_2012".
+      inherited: its options until now.
+      given: options that replace them.
+
+    Raises:
+      ValueError: if there is no such pipeline or option.
+    """
+    cls = PREPROCESSINGS[name]
+    inherited, given = current_options(cls, inherited), current_options(cls, given)
+    overruled = [
+        field.name for field in dataclasses.fields(cls) if field.metadata.get("replaces") in given
+    ]
+    kept = {option: value for option, value in inherited.items() if option not in overruled}
+    return {**kept, **given}

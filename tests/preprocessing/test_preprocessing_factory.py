@@ -37,3 +37,54 @@ def test_a_duplicate_name_raises():
 def test_options_reach_the_pipeline():
     pipeline = preprocessing_factory.get_preprocessing("alexnet", True, resize_side=300)
     assert pipeline.resize_side == 300
+
+
+def test_options_that_are_files_say_under_which_name_a_run_keeps_them():
+    for name in ("alexnet_2012", "caffe", "cifarnet"):
+        assert preprocessing_factory.file_options(name) == {"mean_image": "mean_image.npy"}
+        assert preprocessing_factory.get_options(name)["mean_image"] is None
+    assert preprocessing_factory.file_options("alexnet") == {}
+
+
+@pytest.mark.parametrize(
+    ("inherited", "given", "expected"),
+    [
+        ({"mean_image": "a.npy"}, {}, {"mean_image": "a.npy"}),
+        ({"mean_image": "a.npy"}, {"mean_rgb": (1, 2, 3)}, {"mean_rgb": (1, 2, 3)}),
+        ({"mean_image": "a.npy"}, {"mean_image": None}, {"mean_image": None}),
+        (
+            {"mean_image": "a.npy"},
+            {"mean_rgb": (1, 2, 3), "mean_image": "b.npy"},
+            {"mean_rgb": (1, 2, 3), "mean_image": "b.npy"},
+        ),
+        (
+            {"mean_rgb": (1, 2, 3), "image_side": 36},
+            {"mean_image": "b.npy"},
+            {"mean_rgb": (1, 2, 3), "image_side": 36, "mean_image": "b.npy"},
+        ),
+    ],
+)
+def test_a_mean_that_is_given_wins_over_an_inherited_mean_image(inherited, given, expected):
+    before = dict(inherited), dict(given)
+    assert preprocessing_factory.merge_options("cifarnet", inherited, given) == expected
+    assert (inherited, given) == before
+
+
+def test_options_that_do_not_exist_are_not_merged():
+    for options in (({"mean_rbg": 1}, {}), ({}, {"mean_rbg": 1})):
+        with pytest.raises(ValueError, match=r"'mean_rbg'.*Did you mean 'mean_rgb'"):
+            preprocessing_factory.merge_options("alexnet", *options)
+
+
+def test_a_pipeline_of_ones_own_can_have_options_that_are_files(monkeypatch):
+    monkeypatch.setattr(PREPROCESSINGS, "_entries", dict(PREPROCESSINGS._entries))
+
+    @preprocessing_factory.register_preprocessing("lookup")
+    @dataclasses.dataclass(frozen=True)
+    class Lookup(PREPROCESSINGS["cifar"]):
+        table: str | None = preprocessing_factory.file_option("table.csv")
+
+    assert preprocessing_factory.file_options("lookup") == {"table": "table.csv"}
+    merged = preprocessing_factory.merge_options("lookup", {"table": "a.csv"}, {"padding": 2})
+    assert merged == {"table": "a.csv", "padding": 2}
+    assert preprocessing_factory.get_preprocessing("lookup", **merged).table == "a.csv"
