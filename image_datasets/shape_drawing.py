@@ -128,19 +128,19 @@ def draw_shape(shape: str, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
       ValueError: if `shape` is unknown.
     """
     implicit_function = SHAPES[shape]
-    foreground, background, other_background = _random_colours(rng)
+    foreground, background, other_background = _random_colors(rng)
     texture = _random_texture(rng)
     # Channels come first until the end: a last axis of three makes NumPy several times slower.
     image = texture * (other_background - background)
     image += background
 
     radius = 0.5 * IMAGE_SIZE * rng.uniform(_SMALLEST_DIAMETER, _LARGEST_DIAMETER)
-    centre_x = rng.uniform(radius, IMAGE_SIZE - radius)
-    centre_y = rng.uniform(radius, IMAGE_SIZE - radius)
+    center_x = rng.uniform(radius, IMAGE_SIZE - radius)
+    center_y = rng.uniform(radius, IMAGE_SIZE - radius)
     # Only the square around the shape is computed, a third of the image on average.
-    box = (_box(centre_y, radius), _box(centre_x, radius))
+    box = (_box(center_y, radius), _box(center_x, radius))
     angle = rng.uniform(-_LARGEST_ROTATION, _LARGEST_ROTATION)
-    x, y = _rotated(angle, (_COLUMNS[box] - centre_x) / radius, (_ROWS[box] - centre_y) / radius)
+    x, y = _rotated(angle, (_COLUMNS[box] - center_x) / radius, (_ROWS[box] - center_y) / radius)
     coverage = np.clip(0.5 - radius * implicit_function(x, y), 0, 1)
     image[(slice(None), *box)] += coverage * (foreground - image[(slice(None), *box)])
 
@@ -149,12 +149,12 @@ def draw_shape(shape: str, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
     return image.astype(np.uint8).transpose(1, 2, 0).copy()
 
 
-def _box(centre: float, radius: float) -> slice:
+def _box(center: float, radius: float) -> slice:
     """Returns the pixels along one axis that a disc and its smooth edge can touch."""
-    return slice(max(0, int(centre - radius) - 1), int(centre + radius) + 2)
+    return slice(max(0, int(center - radius) - 1), int(center + radius) + 2)
 
 
-def _random_colours(rng: np.random.Generator) -> tuple[Plane, Plane, Plane]:
+def _random_colors(rng: np.random.Generator) -> tuple[Plane, Plane, Plane]:
     """Returns the colours of shape and background (two extremes), each float32 [3, 1, 1]."""
     background = rng.uniform(0, 130, size=3)
     direction = rng.standard_normal(3)
@@ -166,8 +166,8 @@ def _random_colours(rng: np.random.Generator) -> tuple[Plane, Plane, Plane]:
         if foreground.mean() - brightest_background >= _LEAST_CONTRAST:
             break
     first, second, third = (
-        colour.astype(np.float32).reshape(3, 1, 1)
-        for colour in (foreground, background, other_background)
+        color.astype(np.float32).reshape(3, 1, 1)
+        for color in (foreground, background, other_background)
     )
     return first, second, third
 

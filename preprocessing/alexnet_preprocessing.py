@@ -28,18 +28,19 @@ from preprocessing.base import (
     check_side,
     file_option,
     register_preprocessing,
+    renamed_option,
 )
 from preprocessing.decoding import Pixels, Source
-from preprocessing.mean_images import centre_of_mean_image
+from preprocessing.mean_images import center_of_mean_image
 
 # ILSVRC-2012's training set, pixels 0 to 255, as cuda-convnet2 ships them for its networks: the
 # mean, and the principal components of the RGB values of its pixels.
 ILSVRC_2012_MEAN_RGB = (127.305, 119.715, 104.913)
 # Standard deviations along the components, largest first. (The paper calls them eigenvalues. The
 # constants .2175, .0188, .0045 found elsewhere are variances of pixels 0 to 1.)
-ILSVRC_2012_COLOUR_DEVIATIONS = (121.78006, 37.09389, 19.72083)
+ILSVRC_2012_COLOR_DEVIATIONS = (121.78006, 37.09389, 19.72083)
 # A row for each of R, G, B and a column, of length 1, for each component.
-ILSVRC_2012_COLOUR_COMPONENTS = (
+ILSVRC_2012_COLOR_COMPONENTS = (
     (-0.56351045, -0.71257945, 0.41795513),
     (-0.57618440, -0.02354167, -0.81698062),
     (-0.59200296, 0.70119634, 0.39731118),
@@ -61,18 +62,22 @@ class AlexNetPreprocessing(Preprocessing):
         round(larger output side * 256 / 224).
       resize_first: resizes the whole photo before anything is cut, to the letter of the paper.
       mean_rgb: what is subtracted, on the scale 0 to 255.
-      colour_noise_scale: deviation of the noise along each component, as a fraction of the
+      color_noise_scale: deviation of the noise along each component, as a fraction of the
         data's own; the paper's 0.1. Zero turns it off.
-      colour_deviations: of the data, along each component.
-      colour_components: rows R, G, B; a column for each component.
+      color_deviations: of the data, along each component.
+      color_components: rows R, G, B; a column for each component.
     """
 
     resize_side: int | None = None
     resize_first: bool = False
     mean_rgb: tuple[float, float, float] = ILSVRC_2012_MEAN_RGB
-    colour_noise_scale: float = 0.1
-    colour_deviations: tuple[float, float, float] = ILSVRC_2012_COLOUR_DEVIATIONS
-    colour_components: tuple[tuple[float, float, float], ...] = ILSVRC_2012_COLOUR_COMPONENTS
+    color_noise_scale: float = renamed_option(0.1, "colour_noise_scale")
+    color_deviations: tuple[float, float, float] = renamed_option(
+        ILSVRC_2012_COLOR_DEVIATIONS, "colour_deviations"
+    )
+    color_components: tuple[tuple[float, float, float], ...] = renamed_option(
+        ILSVRC_2012_COLOR_COMPONENTS, "colour_components"
+    )
 
     def __post_init__(self):
         """Checks the options.
@@ -82,20 +87,20 @@ class AlexNetPreprocessing(Preprocessing):
         """
         if self.resize_side is not None:
             check_side("resize_side", self.resize_side)
-        if not 0 <= self.colour_noise_scale < float("inf"):
+        if not 0 <= self.color_noise_scale < float("inf"):
             raise ValueError(
-                f"colour_noise_scale is {self.colour_noise_scale!r}; it must be zero (no noise) "
+                f"color_noise_scale is {self.color_noise_scale!r}; it must be zero (no noise) "
                 "or positive (the paper's is 0.1)."
             )
         check_rgb("mean_rgb", self.mean_rgb)
-        check_rgb("colour_deviations", self.colour_deviations, minimum=0)
-        if len(self.colour_components) != 3:
+        check_rgb("color_deviations", self.color_deviations, minimum=0)
+        if len(self.color_components) != 3:
             raise ValueError(
-                f"colour_components has {len(self.colour_components)} rows; it must have three, "
+                f"color_components has {len(self.color_components)} rows; it must have three, "
                 "for R, G and B."
             )
-        for row in self.colour_components:
-            check_rgb("A row of colour_components", row)
+        for row in self.color_components:
+            check_rgb("A row of color_components", row)
 
     def _pixels(
         self, source: Source, height: int, width: int, seed: tf.Tensor, num_crops: int
@@ -103,7 +108,7 @@ class AlexNetPreprocessing(Preprocessing):
         side = self._resize_side(height, width)
         if self.resize_first:
             photo = source.window(0, 0, source.height, source.width)
-            source = Pixels(windows.short_side_centre_square(photo, side))
+            source = Pixels(windows.short_side_center_square(photo, side))
         crop = functools.partial(_resized_crop, source, side)
         if num_crops > 1:
             return windows.ten_crops(crop(0, 0, side, side), height, width)
@@ -118,13 +123,13 @@ class AlexNetPreprocessing(Preprocessing):
         """Returns the z of the noise: one draw for the whole image, not one for each pixel."""
         if not self.is_training:
             return {}
-        return {"colour_noise": tf.random.stateless_normal([3], _seeds(seed)["colour"])}
+        return {"color_noise": tf.random.stateless_normal([3], _seeds(seed)["color"])}
 
     def device(self, batch: dict[str, tf.Tensor], dtype: tf.DType = tf.float32) -> tf.Tensor:
         """Adds the colour noise and subtracts the mean.
 
         Args:
-          batch: "image" uint8 [batch, height, width, 3] and, in training, "colour_noise" float32
+          batch: "image" uint8 [batch, height, width, 3] and, in training, "color_noise" float32
             [batch, 3]; in evaluation "image" may be [batch, 10, height, width, 3].
           dtype: of the result, to which the float32 sum is cast (see `Preprocessing.device`).
 
@@ -137,13 +142,13 @@ class AlexNetPreprocessing(Preprocessing):
         height, width = batch["image"].shape[-3:-1]
         shift = -tf.constant(self._mean(height, width), tf.float32)
         if self.is_training:
-            if "colour_noise" not in batch:
+            if "color_noise" not in batch:
                 raise ValueError(
-                    f"The batch holds {', '.join(sorted(batch))} but no colour_noise. Training "
+                    f"The batch holds {', '.join(sorted(batch))} but no color_noise. Training "
                     "needs the whole of what host() gives."
                 )
             # Noise and mean are one number for an image and channel: one pass over the pixels.
-            shift += self._colour_noise(batch["colour_noise"])[:, tf.newaxis, tf.newaxis, :]
+            shift += self._color_noise(batch["color_noise"])[:, tf.newaxis, tf.newaxis, :]
         shifted = tf.cast(batch["image"], tf.float32) + shift
         return tf.cast(shifted / self._divisor(), dtype)
 
@@ -155,10 +160,10 @@ class AlexNetPreprocessing(Preprocessing):
     def _divisor(self) -> float:
         return 1.0
 
-    def _colour_noise(self, z: tf.Tensor) -> tf.Tensor:
+    def _color_noise(self, z: tf.Tensor) -> tf.Tensor:
         """Returns E (scale * sigma * z), section 4.1, as float32 [batch, 3], for z [batch, 3]."""
-        deviations = self.colour_noise_scale * tf.constant(self.colour_deviations, tf.float32)
-        components = tf.constant(self.colour_components, tf.float32)
+        deviations = self.color_noise_scale * tf.constant(self.color_deviations, tf.float32)
+        components = tf.constant(self.color_components, tf.float32)
         return tf.linalg.matvec(components, deviations * z)
 
     def _resize_side(self, height: int, width: int) -> int:
@@ -175,7 +180,7 @@ class AlexNet2012Preprocessing(AlexNetPreprocessing):
     """The pipeline of the code that the paper's authors released (`convdata_jpeg.py`).
 
     While colour noise is on, in training, the sum of what is left of the pixels and the noise is
-    divided by 1 + `colour_noise_scale` (1.1), so that its scale is that of evaluation. The mean may
+    divided by 1 + `color_noise_scale` (1.1), so that its scale is that of evaluation. The mean may
     be an image, of which the centre is subtracted wherever the crop was cut.
 
     Attributes:
@@ -189,14 +194,14 @@ class AlexNet2012Preprocessing(AlexNetPreprocessing):
         if self.mean_image is None:
             return self.mean_rgb
         side = self._resize_side(height, width)
-        return centre_of_mean_image(self.mean_image, side, height, width)
+        return center_of_mean_image(self.mean_image, side, height, width)
 
     def _divisor(self) -> float:
-        return 1 + self.colour_noise_scale if self.is_training else 1.0
+        return 1 + self.color_noise_scale if self.is_training else 1.0
 
 
 def _seeds(seed: tf.Tensor) -> dict[str, tf.Tensor]:
-    return windows.independent_seeds(seed, "top", "left", "flip", "colour")
+    return windows.independent_seeds(seed, "top", "left", "flip", "color")
 
 
 def _resized_crop(

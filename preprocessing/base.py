@@ -73,7 +73,8 @@ class Preprocessing(abc.ABC):
         """Returns a copy with other options.
 
         Raises:
-          ValueError: if there is no such option, naming those that exist, or its value is bad.
+          ValueError: if there is no such option, naming those that exist, if it is given under its
+            old name and its new one, or if its value is bad.
         """
         return dataclasses.replace(self, **current_options(type(self), options))
 
@@ -175,17 +176,44 @@ def file_option(file_name: str, *, replaces: str | None = None) -> Any:
     return dataclasses.field(default=None, metadata={"file_name": file_name, "replaces": replaces})
 
 
+def renamed_option(default: Any, old_name: str) -> Any:
+    """A field that can also be given by the name that it had.
+
+    Args:
+      default: of the field.
+      old_name: which old runs and command lines have.
+    """
+    return dataclasses.field(default=default, metadata={"old_name": old_name})
+
+
+def current_option_name(cls: type[Preprocessing], option: str) -> str:
+    """Returns the name that an option has now; one that was not renamed is returned as it is."""
+    for field in dataclasses.fields(cls):
+        if field.metadata.get("old_name") == option:
+            return field.name
+    return option
+
+
 def current_options(cls: type[Preprocessing], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns options of `cls` as they came.
+    """Returns options of `cls` under the names that they have now.
 
     Raises:
-      ValueError: if there is no such option, naming those that exist.
+      ValueError: if there is no such option, naming those that exist; if one is given under its old
+        name and its new one.
     """
     known = [field.name for field in dataclasses.fields(cls)]
-    for name in options:
+    current = {}
+    for given, value in options.items():
+        name = current_option_name(cls, given)
         if name not in known:
-            raise ValueError(unknown_name_message(f"option of {cls.__name__}", name, known))
-    return dict(options)
+            raise ValueError(unknown_name_message(f"option of {cls.__name__}", given, known))
+        if name != given and name in options:
+            raise ValueError(
+                f"{given} and {name} are both given: they are the old and the new name of one "
+                f"option. Give {name} alone."
+            )
+        current[name] = value
+    return current
 
 
 def check_side(name: str, side: Any, at_least: int = 1) -> None:

@@ -20,7 +20,7 @@ from preprocessing.base import (
     register_preprocessing,
 )
 from preprocessing.decoding import Source
-from preprocessing.mean_images import centre_of_mean_image
+from preprocessing.mean_images import center_of_mean_image
 from slimzoo_registry import unknown_name_message
 
 # The mean over positions of Caffe's ilsvrc12 mean image, in the order R, G, B.
@@ -73,7 +73,7 @@ class CaffePreprocessing(Preprocessing):
         if num_crops > 1:
             return windows.ten_crops(square, height, width)
         if not self.is_training:
-            return windows.centre_crop(square, height, width)
+            return windows.center_crop(square, height, width)
         return windows.random_crop_and_flip(square, height, width, seed)
 
     def device(self, batch: dict[str, tf.Tensor], dtype: tf.DType = tf.float32) -> tf.Tensor:
@@ -98,4 +98,4 @@ class CaffePreprocessing(Preprocessing):
     def _mean(self, height: int, width: int) -> Any:
         if self.mean_image is None:
             return self.mean_rgb
-        return centre_of_mean_image(self.mean_image, self.resize_side, height, width)
+        return center_of_mean_image(self.mean_image, self.resize_side, height, width)

@@ -20,7 +20,7 @@ from preprocessing.base import (
 )
 from preprocessing.cifar_preprocessing import CIFAR10_MEAN_RGB
 from preprocessing.decoding import Source
-from preprocessing.mean_images import centre_of_mean_image
+from preprocessing.mean_images import center_of_mean_image
 
 
 @register_preprocessing("cifarnet")
@@ -63,7 +63,7 @@ class CifarnetPreprocessing(Preprocessing):
             return windows.ten_crops(image, height, width)
         if self.is_training and (height, width) != (side, side):
             return windows.random_crop_and_flip(image, height, width, seed)
-        return windows.centre_crop(image, height, width)
+        return windows.center_crop(image, height, width)
 
     def device(self, batch: dict[str, tf.Tensor], dtype: tf.DType = tf.float32) -> tf.Tensor:
         """Subtracts the mean.
@@ -83,7 +83,7 @@ class CifarnetPreprocessing(Preprocessing):
     def _mean(self, height: int, width: int) -> Any:
         if self.mean_image is None:
             return self.mean_rgb
-        return centre_of_mean_image(self.mean_image, self._side(height, width), height, width)
+        return center_of_mean_image(self.mean_image, self._side(height, width), height, width)
 
     def _side(self, height: int, width: int) -> int:
         return max(self.image_side, height, width)

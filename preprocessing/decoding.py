@@ -179,9 +179,9 @@ def _decode_palette_bmp(contents: tf.Tensor, header: tf.Tensor) -> tf.Tensor:
     """Looks the pixels of an 8-bit BMP up in its palette; TensorFlow takes the index for grey."""
     index = tf.io.decode_bmp(contents)[..., 0]
     start = _BMP_FILE_HEADER_BYTES + _integer(header, 14, 4)
-    num_colours = (_integer(header, 10, 4) - start) // 4  # the pixels follow the palette
+    num_colors = (_integer(header, 10, 4) - start) // 4  # the pixels follow the palette
     blue_green_red_zero = tf.reshape(
-        tf.io.decode_raw(tf.strings.substr(contents, start, 4 * num_colours), tf.uint8), [-1, 4]
+        tf.io.decode_raw(tf.strings.substr(contents, start, 4 * num_colors), tf.uint8), [-1, 4]
     )
     return tf.gather(tf.reverse(blue_green_red_zero[:, :3], axis=[1]), tf.cast(index, tf.int32))
 

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 
-def centre_of_mean_image(path: str, side: int, height: int, width: int) -> npt.NDArray[np.float32]:
+def center_of_mean_image(path: str, side: int, height: int, width: int) -> npt.NDArray[np.float32]:
     """Reads a mean image and cuts out its centre.
 
     Args:

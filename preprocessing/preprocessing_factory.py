@@ -24,6 +24,7 @@ from typing import Any
 # The imports of pipelines are what registers them.
 from preprocessing import (  # noqa: F401
     alexnet_preprocessing,
+    base,
     caffe_preprocessing,
     cifar_preprocessing,
     cifarnet_preprocessing,
@@ -40,6 +41,7 @@ from preprocessing.base import (
 __all__ = [
     "PREPROCESSINGS",
     "Preprocessing",
+    "current_option_name",
     "file_option",
     "file_options",
     "get_options",
@@ -61,13 +63,26 @@ def get_preprocessing(name: str, is_training: bool = False, **options: Any) -> P
     Args:
       name: for example "alexnet".
       is_training: whether it augments.
-      **options: fields of the pipeline's class, for example resize_side=256.
+      **options: fields of the pipeline's class, for example resize_side=256; one that was renamed
+        may have its old name.
 
     Raises:
       ValueError: if there is no such pipeline or option, naming those that exist and the nearest.
     """
     cls = PREPROCESSINGS[name]
     return cls(is_training=is_training, **current_options(cls, options))
+
+
+def current_option_name(name: str, option: str) -> str:
+    """Returns the name that an option of a pipeline has now.
+
+    Old runs and command lines may have another one, such as "colour_noise_scale".
+
+    Args:
+      name: of the pipeline, for example "alexnet".
+      option: that was given; one that was not renamed, or does not exist, is returned as it is.
+    """
+    return base.current_option_name(PREPROCESSINGS[name], option)
 
 
 def file_options(name: str) -> dict[str, str]:
@@ -96,6 +111,9 @@ def merge_options(
       name: for example "alexnet_2012".
       inherited: its options until now.
       given: options that replace them.
+
+    Returns:
+      The options under the names that they have now.
 
     Raises:
       ValueError: if there is no such pipeline or option.

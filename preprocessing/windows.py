@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-# Times the short side; see `short_side_centre_square`.
+# Times the short side; see `short_side_center_square`.
 _LONGEST = 16
 
 
@@ -98,7 +98,7 @@ def random_crop_and_flip(image: tf.Tensor, height: int, width: int, seed: tf.Ten
     return random_flip(image[top : top + height, left : left + width], seeds["flip"])
 
 
-def short_side_centre_square(image: tf.Tensor, side: int) -> tf.Tensor:
+def short_side_center_square(image: tf.Tensor, side: int) -> tf.Tensor:
     """Resizes the whole image so that its short side is `side`, then cuts out the central square.
 
     The paper's order (section 2). The long side is rounded to whole pixels. Of an image that is
@@ -126,7 +126,11 @@ def short_side_centre_square(image: tf.Tensor, side: int) -> tf.Tensor:
     return tf.ensure_shape(square, [side, side, 3])
 
 
-def centre_crop(image: tf.Tensor, height: int, width: int) -> tf.Tensor:
+# Its old name, until training/dataset_preparation/squares.py has the new one.
+short_side_centre_square = short_side_center_square
+
+
+def center_crop(image: tf.Tensor, height: int, width: int) -> tf.Tensor:
     """Cuts out the centre of an image that is at least as large; half a pixel is rounded down."""
     shape = tf.shape(image)
     top, left = (shape[0] - height) // 2, (shape[1] - width) // 2

@@ -28,7 +28,7 @@ def draws(request, coordinates):
     def draw(step):
         example = pipeline.host(image, 224, 224, seed=tf.stack([tf.constant(11, tf.int64), step]))
         corners = tf.stack([example["image"][0, 0], example["image"][0, -1]])
-        return tf.cast(corners, tf.int32), example["colour_noise"]
+        return tf.cast(corners, tf.int32), example["color_noise"]
 
     dataset = tf.data.Dataset.range(NUM_DRAWS).map(draw, num_parallel_calls=2).batch(NUM_DRAWS)
     corners, noise = next(iter(dataset))
@@ -64,8 +64,8 @@ def test_the_choices_do_not_depend_on_each_other(draws):
     assert np.abs(correlation).max() < 4 / np.sqrt(choices.shape[1])
 
 
-def test_colour_noise_has_the_covariance_of_the_paper(draws):
-    batch = {"image": np.zeros((NUM_DRAWS, 1, 1, 3), np.uint8), "colour_noise": draws["noise"]}
+def test_color_noise_has_the_covariance_of_the_paper(draws):
+    batch = {"image": np.zeros((NUM_DRAWS, 1, 1, 3), np.uint8), "color_noise": draws["noise"]}
     pipeline = get_preprocessing("alexnet", True, mean_rgb=(0, 0, 0))
     shifts = pipeline.device(batch).numpy()[:, 0, 0]
     components = np.array(
@@ -88,7 +88,7 @@ def test_device_half_against_numpy():
     rng = np.random.default_rng(2)
     image = rng.integers(0, 256, (3, 5, 4, 3), dtype=np.uint8)
     z = rng.normal(size=(3, 3)).astype(np.float32)
-    output = get_preprocessing("alexnet", True).device({"image": image, "colour_noise": z})
+    output = get_preprocessing("alexnet", True).device({"image": image, "color_noise": z})
     for n in range(3):
         a, b, c = z[n] * 0.1 * np.array([121.78006, 37.09389, 19.72083])
         red = -0.56351045 * a - 0.71257945 * b + 0.41795513 * c - 127.305
@@ -98,7 +98,7 @@ def test_device_half_against_numpy():
 
 
 def test_the_components_are_orthonormal():
-    components = np.array(alexnet.ILSVRC_2012_COLOUR_COMPONENTS)
+    components = np.array(alexnet.ILSVRC_2012_COLOR_COMPONENTS)
     np.testing.assert_allclose(components.T @ components, np.eye(3), atol=1e-6)
 
 
@@ -111,7 +111,7 @@ def test_evaluation_subtracts_the_mean_and_adds_no_noise():
 
 
 def test_noise_of_scale_zero_is_none(coordinates):
-    pipeline = get_preprocessing("alexnet", True, colour_noise_scale=0.0, mean_rgb=(0, 0, 0))
+    pipeline = get_preprocessing("alexnet", True, color_noise_scale=0.0, mean_rgb=(0, 0, 0))
     output = pipeline(coordinates(), 224, 224, seed=[1, 2])
     np.testing.assert_array_equal(output[..., 2], 7)
 
@@ -223,12 +223,12 @@ def test_the_resized_square_follows_the_output(output, side, texture):
     [
         ({"resize_side": 0}, "resize_side is 0; it must be a positive"),
         ({"resize_side": 25.6}, "resize_side is 25.6; it must be a positive"),
-        ({"colour_noise_scale": -1}, "colour_noise_scale is -1; it must be zero"),
+        ({"color_noise_scale": -1}, "color_noise_scale is -1; it must be zero"),
         ({"mean_rgb": 128}, "mean_rgb is 128; it must be three numbers"),
         ({"mean_rgb": (1, 2)}, r"mean_rgb is \(1, 2\); it must be three numbers"),
         ({"mean_rgb": (1, 2, float("nan"))}, "mean_rgb is .*; it must be three numbers"),
-        ({"colour_deviations": (1, 2, -3)}, "colour_deviations is .* at least 0"),
-        ({"colour_components": ((1, 0, 0),)}, "colour_components has 1 rows; it must have three"),
+        ({"color_deviations": (1, 2, -3)}, "color_deviations is .* at least 0"),
+        ({"color_components": ((1, 0, 0),)}, "color_components has 1 rows; it must have three"),
     ],
 )
 def test_bad_options_are_refused(options, message):
@@ -244,5 +244,5 @@ def test_a_square_smaller_than_the_output_is_refused():
 
 def test_training_without_the_noise_of_the_host_half_is_refused():
     batch = {"image": np.zeros((1, 8, 8, 3), np.uint8)}
-    with pytest.raises(ValueError, match="no colour_noise"):
+    with pytest.raises(ValueError, match="no color_noise"):
         get_preprocessing("alexnet", True).device(batch)

@@ -8,8 +8,8 @@ import tensorflow as tf
 from PIL import Image
 
 from preprocessing.alexnet_preprocessing import (
-    ILSVRC_2012_COLOUR_COMPONENTS,
-    ILSVRC_2012_COLOUR_DEVIATIONS,
+    ILSVRC_2012_COLOR_COMPONENTS,
+    ILSVRC_2012_COLOR_DEVIATIONS,
     ILSVRC_2012_MEAN_RGB,
 )
 from preprocessing.preprocessing_factory import get_preprocessing
@@ -35,12 +35,12 @@ def batch(pixels, **more):
 def test_2012_divides_what_is_left_of_pixels_and_noise_by_1_1_while_noise_is_on():
     pixels = np.random.default_rng(0).integers(0, 256, (8, 8, 3), dtype=np.uint8)
     z = np.array([0.5, -1.0, 2.0], np.float32)
-    noise = np.array(ILSVRC_2012_COLOUR_COMPONENTS) @ (0.1 * z * ILSVRC_2012_COLOUR_DEVIATIONS)
+    noise = np.array(ILSVRC_2012_COLOR_COMPONENTS) @ (0.1 * z * ILSVRC_2012_COLOR_DEVIATIONS)
     rest = pixels - np.array(ILSVRC_2012_MEAN_RGB)
-    example = batch(pixels, colour_noise=tf.constant(z[np.newaxis]))
+    example = batch(pixels, color_noise=tf.constant(z[np.newaxis]))
     trained = get_preprocessing("alexnet_2012", True).device(example)[0]
     np.testing.assert_allclose(trained, (rest + noise) / 1.1, atol=1e-4)
-    silent = get_preprocessing("alexnet_2012", True, colour_noise_scale=0.0).device(example)[0]
+    silent = get_preprocessing("alexnet_2012", True, color_noise_scale=0.0).device(example)[0]
     np.testing.assert_allclose(silent, rest, atol=1e-4)
     evaluated = get_preprocessing("alexnet_2012").device(batch(pixels))[0]
     np.testing.assert_allclose(evaluated, rest, atol=1e-4)
@@ -55,7 +55,7 @@ def test_the_centre_of_the_mean_image_is_subtracted(
     name, side, output, channels, is_training, mean_image, texture
 ):
     path, mean = mean_image(side)
-    options = {"colour_noise_scale": 0.0} if name == "alexnet_2012" else {}
+    options = {"color_noise_scale": 0.0} if name == "alexnet_2012" else {}
     pipeline = get_preprocessing(name, is_training, mean_image=path, **options)
     host = pipeline.host(texture(300, 280), output, output, seed=[1, 2])
     given = pipeline.device({key: value[tf.newaxis] for key, value in host.items()})[0]

@@ -1,5 +1,6 @@
 import dataclasses
 
+import numpy as np
 import pytest
 
 from preprocessing import preprocessing_factory
@@ -88,3 +89,60 @@ def test_a_pipeline_of_ones_own_can_have_options_that_are_files(monkeypatch):
     merged = preprocessing_factory.merge_options("lookup", {"table": "a.csv"}, {"padding": 2})
     assert merged == {"table": "a.csv", "padding": 2}
     assert preprocessing_factory.get_preprocessing("lookup", **merged).table == "a.csv"
+
+
+RENAMED = {
+    "colour_noise_scale": ("color_noise_scale", 0.0),
+    "colour_deviations": ("color_deviations", [3.0, 2.0, 1.0]),
+    "colour_components": ("color_components", [[1, 0, 0], [0, 1, 0], [0, 0, 1]]),
+}
+
+
+@pytest.mark.parametrize("old_name", RENAMED)
+@pytest.mark.parametrize("pipeline", ["alexnet", "alexnet_2012"])
+def test_an_option_can_be_given_by_its_old_name(pipeline, old_name):
+    name, value = RENAMED[old_name]
+    assert name in preprocessing_factory.get_options(pipeline)
+    assert old_name not in preprocessing_factory.get_options(pipeline)
+    assert preprocessing_factory.current_option_name(pipeline, old_name) == name
+    expected = preprocessing_factory.get_preprocessing(pipeline, **{name: value})
+    assert getattr(expected, name) == value
+    # As a model.json of old has them.
+    assert preprocessing_factory.get_preprocessing(pipeline, **{old_name: value}) == expected
+    unchanged = preprocessing_factory.get_preprocessing(pipeline)
+    assert unchanged.replace(**{old_name: value}) == expected
+    assert preprocessing_factory.merge_options(pipeline, {old_name: 7}, {name: value}) == {
+        name: value
+    }
+    assert preprocessing_factory.merge_options(pipeline, {name: 7}, {old_name: value}) == {
+        name: value
+    }
+
+
+def test_an_old_name_counts_for_one_call_too():
+    pipeline = preprocessing_factory.get_preprocessing("alexnet", True, mean_rgb=(0, 0, 0))
+    image = np.full((256, 256, 3), 7, np.uint8)
+    assert (pipeline(image, 224, 224, seed=[1, 2], colour_noise_scale=0).numpy() == 7).all()
+
+
+def test_the_old_and_the_new_name_of_one_option_are_one_too_many():
+    both = {"color_noise_scale": 0.1, "colour_noise_scale": 0.1}
+    pipeline = preprocessing_factory.get_preprocessing("alexnet")
+    for options in (both, dict(reversed(both.items()))):
+        for give in (
+            lambda **options: preprocessing_factory.get_preprocessing("alexnet", **options),
+            lambda **options: preprocessing_factory.merge_options("alexnet", {}, options),
+            pipeline.replace,
+        ):
+            with pytest.raises(ValueError, match="colour_noise_scale and color_noise_scale are bo"):
+                give(**options)
+
+
+def test_names_that_were_not_renamed_stay_as_they_are():
+    assert preprocessing_factory.current_option_name("alexnet", "mean_rgb") == "mean_rgb"
+    assert preprocessing_factory.current_option_name("alexnet", "mean_rbg") == "mean_rbg"
+    assert preprocessing_factory.current_option_name("caffe", "colour_noise_scale") == (
+        "colour_noise_scale"
+    )
+    with pytest.raises(ValueError, match="option of CaffePreprocessing 'colour_noise_scale'"):
+        preprocessing_factory.get_preprocessing("caffe", colour_noise_scale=0)

@@ -29,7 +29,7 @@ def test_resizing_to_the_same_size_changes_nothing(texture):
 def test_the_whole_image_is_resized_before_its_centre_is_cut():
     image = np.random.default_rng(0).integers(0, 256, (60, 101, 3), dtype=np.uint8)
     for photo, axis in ((image, 1), (image.transpose(1, 0, 2), 0)):
-        square = windows.short_side_centre_square(photo, 20).numpy()
+        square = windows.short_side_center_square(photo, 20).numpy()
         # 101 * 20 / 60 = 33.67 pixels, rounded to 34, of which 7 are cut off before the centre.
         shape = (20, 34) if axis else (34, 20)
         resized = windows.resize(photo, *shape).numpy()
@@ -38,22 +38,22 @@ def test_the_whole_image_is_resized_before_its_centre_is_cut():
 
 def test_the_long_side_is_rounded_up_at_half_a_pixel():
     image = np.arange(12 * 15 * 3, dtype=np.uint8).reshape(12, 15, 3)
-    square = windows.short_side_centre_square(image, 2)  # 15 * 2 / 12 = 2.5
+    square = windows.short_side_center_square(image, 2)  # 15 * 2 / 12 = 2.5
     np.testing.assert_array_equal(square, windows.resize(image, 2, 3)[:, :2])
 
 
 def test_a_square_is_resized_and_one_of_the_right_size_is_kept(texture):
     image = texture(30, 30)
-    np.testing.assert_array_equal(windows.short_side_centre_square(image, 30), image)
+    np.testing.assert_array_equal(windows.short_side_center_square(image, 30), image)
     np.testing.assert_array_equal(
-        windows.short_side_centre_square(image, 64), windows.resize(image, 64, 64)
+        windows.short_side_center_square(image, 64), windows.resize(image, 64, 64)
     )
 
 
 def test_a_strip_does_not_fill_the_memory():
     strip = np.zeros((2, 60_000, 3), np.uint8)
     strip[:, 29_990:30_010] = 200  # would be 7.7 million pixels wide
-    square = windows.short_side_centre_square(strip, 256).numpy()
+    square = windows.short_side_center_square(strip, 256).numpy()
     assert square.shape == (256, 256, 3)
     np.testing.assert_array_equal(square, 200)
 
