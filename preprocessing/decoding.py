@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import abc
 import functools
+import re
 from collections.abc import Callable
 
 import tensorflow as tf
@@ -30,6 +31,15 @@ _DCT_METHOD = "INTEGER_ACCURATE"
 _BMP_FILE_HEADER_BYTES = 14
 _BMP_HEADERS_BYTES = _BMP_FILE_HEADER_BYTES + 40
 _NO_HEADERS = b"\0" * _BMP_HEADERS_BYTES
+
+# What TensorFlow writes around the message of an operation: the function that it is in, the dataset
+# that called it, and the lines of Python that made it.
+_AROUND_A_MESSAGE = re.compile(
+    r"\{\{function_node [^}]*\}\} "
+    r"|Error in user-defined function passed to \S+ transformation with iterator: \S+: "
+    r"|Graph execution error:\n\nDetected at node .* defined at .*:\n(?:  .*\n|\n)*"
+    r"| ?\[Op:\w+\](?: name: ?\S*)?$"
+)
 
 
 class Source(abc.ABC):
@@ -155,6 +165,44 @@ def decode(contents: tf.Tensor) -> tf.Tensor:
         tf.convert_to_tensor(contents),
         lambda source: source.window(0, 0, source.height, source.width),
     )
+
+
+def decode_or_zeros(
+    image: tf.Tensor, decode: Callable[[tf.Tensor], dict[str, tf.Tensor]]
+) -> tuple[dict[str, tf.Tensor], tf.Tensor]:
+    """Decodes, or gives zeros and the weight 0 where `decode` fails.
+
+    A graph cannot catch an error, but a dataset can drop the elements that raise one.
+
+    Args:
+      image: what `decode` takes.
+      decode: gives tensors of fixed shapes.
+
+    Returns:
+      What `decode` gives, or zeros like it; and the weight, float32 [], 1 or 0.
+    """
+    # AutoGraph rewrites code that needs no rewriting, and buries a user's mistake in its report.
+    decoded = tf.data.Dataset.from_tensors(image).map(
+        tf.autograph.experimental.do_not_convert(lambda image: (decode(image), tf.ones([])))
+    )
+    zeros = tf.nest.map_structure(
+        lambda spec: tf.zeros(spec.shape, spec.dtype), decoded.element_spec
+    )
+    fallback = tf.data.Dataset.from_tensors(zeros)
+    return decoded.ignore_errors().concatenate(fallback).take(1).get_single_element()
+
+
+def plain_message(error: tf.errors.OpError) -> str:
+    """Returns TensorFlow's message without the names of functions, datasets and operations.
+
+    Args:
+      error: for example of an image that cannot be decoded.
+
+    Returns:
+      The message; the name of the error's class if there is none.
+    """
+    message = (error.message or "").split("\n\t [[")[0]
+    return _AROUND_A_MESSAGE.sub("", message).strip() or type(error).__name__
 
 
 def _decode_not_jpeg(contents: tf.Tensor) -> tf.Tensor:

@@ -1,4 +1,5 @@
 import io
+import re
 import struct
 import zlib
 
@@ -175,3 +176,49 @@ def test_decode_works_in_a_saved_model_of_mixed_formats(texture, tmp_path):
     means = tf.saved_model.load(str(tmp_path)).mean(tf.stack(files))
     expected = [decoding.decode(contents).numpy().mean() for contents in files]
     np.testing.assert_allclose(means, expected, rtol=1e-5)
+
+
+def decode_pair(first, second):
+    """What a dataset makes of two files, in which case an error ends it."""
+
+    def decode(contents):
+        image = decoding.decode(contents)
+        return {"image": tf.ensure_shape(image, [2, 3, 3]), "height": tf.shape(image)[0]}
+
+    dataset = tf.data.Dataset.from_tensor_slices([first, second])
+    return list(dataset.map(lambda contents: decoding.decode_or_zeros(contents, decode)))
+
+
+def test_what_cannot_be_decoded_becomes_zeros_of_weight_zero():
+    good, bad = decode_pair(LOSSLESS["png"][0], LOSSLESS["png"][0][:30])
+    np.testing.assert_array_equal(good[0]["image"], RED_GREEN_BLUE)
+    assert (int(good[0]["height"]), float(good[1])) == (2, 1)
+    np.testing.assert_array_equal(bad[0]["image"], np.zeros([2, 3, 3], np.uint8))
+    assert (int(bad[0]["height"]), float(bad[1])) == (0, 0)
+    assert bad[0]["image"].dtype == tf.uint8
+
+
+def test_an_image_of_another_size_than_decode_promised_is_left_out_too():
+    _, bad = decode_pair(LOSSLESS["png"][0], tf.io.encode_png(np.zeros([4, 4, 3], np.uint8)))
+    assert float(bad[1]) == 0
+
+
+def in_a_dataset(contents):
+    list(tf.data.Dataset.from_tensors(contents).map(decoding.decode, num_parallel_calls=2))
+
+
+@pytest.mark.parametrize("decode", [decoding.decode, tf.function(decoding.decode), in_a_dataset])
+def test_an_error_is_told_without_the_names_of_graphs_and_nodes(decode):
+    with pytest.raises(tf.errors.InvalidArgumentError) as info:
+        decode(tf.constant(b"a text"))
+    message = decoding.plain_message(info.value)
+    assert re.fullmatch(r"Unknown image file format\. One of JPEG, [\w, ]+ required\.", message)
+
+
+def test_other_errors_of_tensorflow_are_told_as_plainly():
+    with pytest.raises(tf.errors.NotFoundError) as info:
+        list(tf.data.Dataset.from_tensors("nowhere.jpg").map(tf.io.read_file))
+    assert decoding.plain_message(info.value) == "nowhere.jpg; No such file or directory"
+    error = tf.errors.InternalError(None, None, "first line\nsecond line [of two]")
+    assert decoding.plain_message(error) == "first line\nsecond line [of two]"
+    assert decoding.plain_message(tf.errors.AbortedError(None, None, None)) == "AbortedError"
