@@ -6,7 +6,7 @@ import zlib
 
 import pytest
 
-from image_datasets import registry, tfds_source
+from image_datasets import registry, shapes, tfds_source
 
 
 def _tiny_png() -> bytes:
@@ -20,6 +20,11 @@ def _tiny_png() -> bytes:
     header = chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0))
     pixel = chunk(b"IDAT", zlib.compress(b"\0\xff\x00\x00"))
     return b"\x89PNG\r\n\x1a\n" + header + pixel + chunk(b"IEND", b"")
+
+
+@pytest.fixture(autouse=True)
+def _no_leftovers_of_keras():
+    """Nothing to clear: no test here makes a Keras model, and clearing takes 0.2 s a test."""
 
 
 @pytest.fixture
@@ -37,9 +42,12 @@ def write_images(tmp_path):
 
 @pytest.fixture(scope="session")
 def shapes_dir(tmp_path_factory) -> str:
-    """A data_dir with the embedded dataset, all of it."""
+    """A data_dir with the embedded dataset, of which a tenth is drawn: 200 and 50 images."""
     data_dir = str(tmp_path_factory.mktemp("shapes"))
-    tfds_source.prepared_builder("shapes", data_dir)
+    with pytest.MonkeyPatch.context() as context:
+        context.setattr(shapes, "NUM_TRAIN_EXAMPLES", 200)
+        context.setattr(shapes, "NUM_VALIDATION_EXAMPLES", 50)
+        tfds_source.prepared_builder("shapes", data_dir)
     return data_dir
 
 

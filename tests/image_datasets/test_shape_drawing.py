@@ -41,7 +41,7 @@ def _least_difference(first, second):
 
     Both are moved to the same centre of mass and scaled to the same area.
     """
-    y, x = np.mgrid[-2:2:161j, -2:2:161j].astype(np.float32)
+    y, x = np.mgrid[-2:2:101j, -2:2:101j].astype(np.float32)
 
     def mask(implicit_function, angle):
         inside = implicit_function(x, y) < 0

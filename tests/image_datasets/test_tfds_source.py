@@ -54,7 +54,7 @@ def recordings_dir(tmp_path):
 @pytest.mark.parametrize(
     ("name", "split", "count", "classes", "magic"),
     [
-        ("cifar10", "test", 10_000, 10, b"\x89PNG"),
+        ("cifar10", "test[90%:]", 1_000, 10, b"\x89PNG"),
         ("cifar10", "train[49500:]+test[:1%]", 600, 10, b"\x89PNG"),
         ("cifar10:3.0.2", "test[:10]", 10, 10, b"\x89PNG"),
         ("tf_flowers", "train[80%:]", 734, 5, b"\xff\xd8\xff"),
@@ -80,9 +80,9 @@ def test_an_index_finds_the_image_in_tfds(real_data_dir):
     np.testing.assert_array_equal(tf.io.decode_png(ours["image"]), theirs["image"])
 
 
-def test_two_slices_are_the_whole(real_data_dir):
+def test_two_slices_are_the_whole(shapes_dir):
     def images(split):
-        rows = get_dataset("tf_flowers", split, real_data_dir).examples().as_numpy_iterator()
+        rows = get_dataset("shapes", split, shapes_dir).examples().as_numpy_iterator()
         return [row["image"] for row in rows]
 
     assert images("train[:80%]") + images("train[80%:]") == images("train")
@@ -203,7 +203,7 @@ def test_missing_records_are_named(shapes_dir, tmp_path):
     (tmp_path / "shapes/1.0.0/shapes-train.tfrecord-00000-of-00001").unlink()
     with pytest.raises(ValueError, match=r"incomplete: .*shapes-train.tfrecord.* is missing"):
         get_dataset("shapes", "train", str(tmp_path))
-    assert get_dataset("shapes", "validation", str(tmp_path)).num_examples == 500
+    assert get_dataset("shapes", "validation", str(tmp_path)).num_examples == 50
 
 
 def test_an_empty_folder_in_place_of_a_dataset(tmp_path):
