@@ -1,8 +1,17 @@
 """Installs the packages, and the drivers as commands that work from anywhere."""
 
 import pathlib
+import re
 
 import setuptools
+
+_HERE = pathlib.Path(__file__).parent
+VERSION = re.search(
+    r'__version__ = "(.*)"', (_HERE / "slimzoo" / "__init__.py").read_text(encoding="utf-8")
+).group(1)
+
+# With slimzoo_registry they are all that is installed at the top level.
+PACKAGES = ["nets", "preprocessing", "image_datasets", "weight_formats", "training", "slimzoo"]
 
 DRIVERS = [
     "train_image_classifier",
@@ -15,29 +24,20 @@ DRIVERS = [
 
 setuptools.setup(
     name="slimzoo",
-    version="0.1.0",
+    version=VERSION,
     description="TF-Slim's model zoo reborn on TensorFlow 2 and Keras 3, AlexNet first.",
-    long_description=pathlib.Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description=(_HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    packages=[
-        "nets",
-        "preprocessing",
-        "image_datasets",
-        "weight_formats",
-        "training",
-        "training.checkpoints",
-        "training.dataset_preparation",
-        "slimzoo",
-        "slimzoo.commands",
-    ],
-    py_modules=["slimzoo_registry", *DRIVERS],
+    packages=setuptools.find_packages(include=[f"{name}*" for name in PACKAGES]),
+    package_data={name: ["py.typed"] for name in PACKAGES},
+    py_modules=["slimzoo_registry"],
     python_requires=">=3.11",
     # Tested with TensorFlow 2.21.0, Keras 3.15.1, TFDS 4.9.10, absl-py 2.5.1, NumPy 2.4.6 and
     # tqdm 4.70.1. The upper bounds are where an interface may change.
     install_requires=[
         "tensorflow>=2.21,<2.22",
-        "keras>=3.15,<4",
+        "keras>=3.15,<3.16",
         "tensorflow-datasets>=4.9.10,<5",
         "importlib_resources",  # tensorflow-datasets needs it and does not ask for it
         "absl-py>=2",
@@ -49,8 +49,13 @@ setuptools.setup(
     extras_require={
         "tensorboard": ["tensorboard"],
         "test": ["pytest>=8", "pillow"],
-        "dev": ["pytest>=8", "pillow", "ruff", "mypy", "pre-commit"],
+        # Pinned: a newer one may refuse what the pinned one accepts.
+        "dev": ["pytest>=8", "pillow", "ruff==0.17.6", "mypy==2.4.1", "pre-commit"],
+        # TensorFlow with the CUDA libraries that it needs, as wheels.
+        "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
         "bench": ["torch", "tf-slim", "matplotlib"],
     },
-    entry_points={"console_scripts": [f"{driver} = {driver}:main" for driver in DRIVERS]},
+    entry_points={
+        "console_scripts": [f"{driver} = slimzoo.drivers:{driver}" for driver in DRIVERS]
+    },
 )

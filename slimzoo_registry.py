@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import importlib
+import os
+import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import TypeVar
 
@@ -63,3 +66,21 @@ def unknown_name_message(kind: str, name: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(str(name), known, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
     return f"Unknown {kind} {name!r}.{hint} Known: {', '.join(known)}."
+
+
+def import_modules(names: Iterable[str]) -> None:
+    """Imports modules of a user's own, which register what they define.
+
+    Raises:
+      ValueError: if one cannot be imported, whatever is wrong with it.
+    """
+    for name in names:
+        if os.getcwd() not in sys.path:
+            # An installed command does not look where it was started. Last, to hide no package.
+            sys.path.append(os.getcwd())
+        try:
+            importlib.import_module(name)
+        except Exception as error:  # a module of the user's own can raise anything
+            raise ValueError(
+                f"--import_modules: {name} cannot be imported: {type(error).__name__}: {error}"
+            ) from error

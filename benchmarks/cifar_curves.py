@@ -19,15 +19,17 @@ import sys
 import time
 from typing import Any
 
-from slimzoo import quiet_start  # noqa: F401 (imports TensorFlow, so it comes first)
+from slimzoo import environment
+
+environment.set_up()  # before TensorFlow is imported
 
 # isort: split
 from absl import flags, logging
 
 from error_curves import Curve, Points, best_rate, epochs_to, plot
 from reports import finish, format_table, run
-from slimzoo.configuration import TrainingConfig
-from training.training_loop import train
+from slimzoo.commands.train_image_classifier import train
+from slimzoo.training_flags import TrainingConfig
 
 
 @dataclasses.dataclass(frozen=True)

@@ -17,7 +17,9 @@ from typing import Any
 
 from absl import flags
 
-import slimzoo  # noqa: F401 (sets TensorFlow's environment, so it comes first)
+from slimzoo import environment
+
+environment.set_up()  # before TensorFlow is imported
 
 # isort: split
 from gpus import GPUS, Gpu

@@ -13,11 +13,11 @@ _DEPTH_RADIUS, _BIAS, _ALPHA, _BETA = 2, 2.0, 1e-4, 0.75
 
 def ours(shape: Sequence[int], precision: str) -> Workload:
     """`nets.response_normalization.local_response_normalization`."""
-    import slimzoo  # noqa: F401 (sets TensorFlow's environment)
-    from nets.response_normalization import local_response_normalization
-    from slimzoo.memory import keep_freed_memory
+    from slimzoo import environment
 
-    keep_freed_memory()  # as the drivers do
+    environment.set_up()  # as the commands do, before TensorFlow is imported
+    from nets.response_normalization import local_response_normalization
+
     return _in_tensorflow(local_response_normalization, shape, precision)
 
 

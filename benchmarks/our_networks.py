@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from slimzoo.configuration import TrainingConfig  # sets TensorFlow's environment, so first
+from slimzoo import environment
+
+environment.set_up()  # as the commands do, before TensorFlow is imported
 
 # isort: split
 import numpy as np
@@ -12,14 +14,12 @@ from nets import nets_factory
 from nets.nets_factory import NetworkFn
 from network_costs import count_costs
 from preprocessing.preprocessing_factory import get_preprocessing
-from slimzoo.memory import keep_freed_memory
 from training import devices
 from training.input_pipeline import Example
-from training.optimizers import make_optimizer
+from training.optimizers import OptimizerSettings
 from training.train_step import DTYPE_POLICIES, TrainStep
+from training.training_state import make_training_state
 from workloads import Repetition, Workload
-
-keep_freed_memory()  # as the drivers do
 
 
 class Trainer:
@@ -37,22 +37,18 @@ class Trainer:
     """
 
     def __init__(self, model: str, precision: str, batch_size: int):
-        config = TrainingConfig(
-            model_name=model, batch_size=batch_size, mixed_precision=precision
-        ).with_defaults(nets_factory.networks[model].hyperparameters)
         self.strategy = devices.make_strategy(num_replicas=1)
-        with self.strategy.scope():
-            self.network_fn = nets_factory.get_network_fn(
-                model, dtype_policy=DTYPE_POLICIES[precision]
-            )
-            trainable = list(self.network_fn.variables.values())
-            optimizer = make_optimizer(config)
-            optimizer.build(trainable)
+        state = make_training_state(
+            lambda: nets_factory.get_network_fn(
+                model, num_classes=1000, dtype_policy=DTYPE_POLICIES[precision]
+            ),
+            OptimizerSettings(**nets_factory.networks[model].hyperparameters),
+            self.strategy,
+        )
+        self.network_fn = state.network_fn
         self.preprocessing = get_preprocessing(self.network_fn.preprocessing_name, is_training=True)
         self._batch_size = batch_size
-        self._step = TrainStep(
-            config, self.strategy, self.network_fn, trainable, optimizer, self.preprocessing, {}
-        )
+        self._step = TrainStep(state, self.preprocessing, self.strategy, batch_size=batch_size)
         self._rate = tf.constant(1e-4)
         self._loss = tf.zeros([])
 

@@ -10,7 +10,9 @@ from __future__ import annotations
 import pathlib
 import sys
 
-import slimzoo  # noqa: F401 (sets TensorFlow's environment, so it comes first)
+from slimzoo import environment
+
+environment.set_up()  # before TensorFlow is imported
 
 # isort: split
 import numpy as np

@@ -79,7 +79,7 @@ class AlexNetPreprocessing(Preprocessing):
         ILSVRC_2012_COLOR_COMPONENTS, "colour_components"
     )
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Checks the options.
 
         Raises:
@@ -224,12 +224,12 @@ def _resized_crop(
     """
     short = tf.minimum(source.height, source.width)
 
-    def untouched():
+    def untouched() -> tf.Tensor:
         source_top = (source.height - side) // 2 + top
         source_left = (source.width - side) // 2 + left
         return source.window(source_top, source_left, height, width)
 
-    def reduced():
+    def reduced() -> tf.Tensor:
         smaller = source.reduced(short // (2 * side))
         scale = tf.minimum(smaller.height, smaller.width) / side  # float64
         tops, lefts = (
@@ -242,7 +242,7 @@ def _resized_crop(
         window = smaller.window(tops[0], lefts[0], tops[1], lefts[1])
         return windows.resize(window, height, width)
 
-    def enlarged():
+    def enlarged() -> tf.Tensor:
         # A crop in whole pixels of so small a photo could not begin at each of its offsets.
         source_top, source_left = (source.height - short) // 2, (source.width - short) // 2
         square = windows.resize(source.window(source_top, source_left, short, short), side, side)

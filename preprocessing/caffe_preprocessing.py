@@ -50,7 +50,7 @@ class CaffePreprocessing(Preprocessing):
     mean_image: str | None = file_option("mean_image.npy", replaces="mean_rgb")
     channel_order: str = "bgr"
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Checks the options.
 
         Raises:

@@ -46,7 +46,7 @@ class CifarPreprocessing(Preprocessing):
     mean_rgb: tuple[float, float, float] = CIFAR10_MEAN_RGB
     deviation_rgb: tuple[float, float, float] = CIFAR10_DEVIATION_RGB
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Checks the options.
 
         Raises:

@@ -44,7 +44,7 @@ class CifarnetPreprocessing(Preprocessing):
     mean_rgb: tuple[float, float, float] = CIFAR10_MEAN_RGB
     mean_image: str | None = file_option("mean_image.npy", replaces="mean_rgb")
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Checks the options.
 
         Raises:

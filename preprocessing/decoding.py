@@ -53,7 +53,9 @@ class Source(abc.ABC):
     width: tf.Tensor
 
     @abc.abstractmethod
-    def window(self, top: tf.Tensor, left: tf.Tensor, height: tf.Tensor, width: tf.Tensor):
+    def window(
+        self, top: tf.Tensor, left: tf.Tensor, height: tf.Tensor, width: tf.Tensor
+    ) -> tf.Tensor:
         """Returns uint8 [height, width, 3], which must lie inside the image."""
 
     def reduced(self, most: tf.Tensor) -> Source:
@@ -74,11 +76,13 @@ class Jpeg(Source):
         shape = tf.image.extract_jpeg_shape(contents)
         self.height, self.width = shape[0], shape[1]
 
-    def window(self, top, left, height, width):
+    def window(
+        self, top: tf.Tensor, left: tf.Tensor, height: tf.Tensor, width: tf.Tensor
+    ) -> tf.Tensor:
         """Decodes the window alone."""
         return _decode_window(self._contents, tf.stack([top, left, height, width]), ratio=1)
 
-    def reduced(self, most):
+    def reduced(self, most: tf.Tensor) -> Source:
         """Decodes fewer of the cosines of each 8x8 block."""
         return _ReducedJpeg(self._contents, self.height, self.width, most)
 
@@ -96,7 +100,9 @@ class _ReducedJpeg(Source):
         # The decoder rounds a last, partial pixel up.
         self.height, self.width = -(-height // ratio), -(-width // ratio)
 
-    def window(self, top, left, height, width):
+    def window(
+        self, top: tf.Tensor, left: tf.Tensor, height: tf.Tensor, width: tf.Tensor
+    ) -> tf.Tensor:
         """Decodes the window alone."""
         window = tf.stack([top, left, height, width])
         decoders = [
@@ -114,7 +120,9 @@ class Pixels(Source):
         shape = tf.shape(image)
         self.height, self.width = shape[0], shape[1]
 
-    def window(self, top, left, height, width):
+    def window(
+        self, top: tf.Tensor, left: tf.Tensor, height: tf.Tensor, width: tf.Tensor
+    ) -> tf.Tensor:
         """Cuts the window out."""
         return tf.slice(self._image, tf.stack([top, left, 0]), tf.stack([height, width, 3]))
 

@@ -42,7 +42,7 @@ class TorchvisionPreprocessing(Preprocessing):
     mean_rgb: tuple[float, float, float] = IMAGENET_MEAN_RGB
     deviation_rgb: tuple[float, float, float] = IMAGENET_DEVIATION_RGB
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         """Checks the options.
 
         Raises:

@@ -51,12 +51,12 @@ def resize(image: tf.Tensor, height: tf.Tensor | int, width: tf.Tensor | int) ->
     same = (shape[0] == height) & (shape[1] == width)
     reducing = (shape[0] >= height) & (shape[1] >= width)
 
-    def reduced():
+    def reduced() -> tf.Tensor:
         average = tf.image.resize(image, [height, width], tf.image.ResizeMethod.AREA)
         # An average stays within 0 to 255; not clipping it saves a pass over the pixels.
         return tf.cast(average + 0.5, tf.uint8)
 
-    def enlarged():
+    def enlarged() -> tf.Tensor:
         cubic = tf.image.resize(image, [height, width], tf.image.ResizeMethod.BICUBIC)
         return tf.saturate_cast(tf.round(cubic), tf.uint8)
 
@@ -124,10 +124,6 @@ def short_side_center_square(image: tf.Tensor, side: int) -> tf.Tensor:
     top, left = (height - side) // 2, (width - side) // 2
     square = tf.slice(resized, tf.stack([top, left, 0]), [side, side, 3])
     return tf.ensure_shape(square, [side, side, 3])
-
-
-# Its old name, until training/dataset_preparation/squares.py has the new one.
-short_side_centre_square = short_side_center_square
 
 
 def center_crop(image: tf.Tensor, height: int, width: int) -> tf.Tensor:

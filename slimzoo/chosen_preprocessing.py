@@ -10,16 +10,13 @@ import tensorflow as tf
 
 from preprocessing import preprocessing_factory
 from preprocessing.base import Preprocessing
-from slimzoo.configuration import PreprocessingConfig, parse_options
-from training.dataset_preparation.pixel_statistics import (
-    MEAN_IMAGE_NAME,
-    load_statistics,
-    mean_image_path,
-)
+from slimzoo.configuration import PreprocessingConfig
+from slimzoo.flags import parse_options
+from training.dataset_preparation.pixel_statistics import load_statistics, mean_image_path
 
 
 class Pipeline(NamedTuple):
-    """A registered preprocessing and its options, of which "mean_image" is a path."""
+    """A registered preprocessing and its options, of which those that are files are paths."""
 
     name: str
     options: dict[str, Any]
@@ -28,11 +25,22 @@ class Pipeline(NamedTuple):
         """Makes it; ValueError if an option is unknown or out of range."""
         return preprocessing_factory.get_preprocessing(self.name, is_training, **self.options)
 
+    def files(self) -> dict[str, str]:
+        """The path of each option that is a file, by the name under which a run keeps a copy."""
+        names = preprocessing_factory.file_options(self.name)
+        return {
+            file_name: self.options[option]
+            for option, file_name in names.items()
+            if self.options.get(option)
+        }
+
     def portable_options(self) -> dict[str, Any]:
-        """The options of a run that has a copy of the mean image in its folder."""
-        if self.options.get("mean_image"):
-            return {**self.options, "mean_image": MEAN_IMAGE_NAME}
-        return self.options
+        """The options of a run that has copies of the files in its folder."""
+        names = preprocessing_factory.file_options(self.name)
+        return {
+            option: names[option] if option in names and value else value
+            for option, value in self.options.items()
+        }
 
     def try_out(self, image_size: int) -> None:
         """Preprocesses an image, for training and for evaluation.
@@ -74,15 +82,16 @@ def choose_pipeline(
         "preprocessing_options",
         config.preprocessing_options,
         preprocessing_factory.get_options(name),
+        current_name=lambda option: preprocessing_factory.current_option_name(name, option),
     )
     options = dict(inherited.options) if inherited and inherited.name == name else {}
-    if "mean_rgb" in given:
-        options.pop("mean_image", None)  # which would be subtracted instead
     if config.dataset_statistics:
-        options |= _statistics_options(config.dataset_statistics, name)
-    options |= given
-    if isinstance(options.get("mean_image"), str):
-        options["mean_image"] = os.path.expanduser(options["mean_image"])
+        found = _statistics_options(config.dataset_statistics, name)
+        options = preprocessing_factory.merge_options(name, options, found)
+    options = preprocessing_factory.merge_options(name, options, given)
+    for option in preprocessing_factory.file_options(name):
+        if isinstance(options.get(option), str):
+            options[option] = os.path.expanduser(options[option])
     return Pipeline(name, options)
 
 
@@ -94,8 +103,8 @@ def _statistics_options(path: str, preprocessing_name: str) -> dict[str, Any]:
     found = {
         "mean_rgb": [scale * mean for mean in statistics.mean_rgb],
         "deviation_rgb": [scale * statistics.covariance_rgb[i][i] ** 0.5 for i in range(3)],
-        "colour_deviations": statistics.colour_deviations,
-        "colour_components": statistics.colour_components,
+        "color_deviations": statistics.color_deviations,
+        "color_components": statistics.color_components,
         "mean_image": mean_image_path(path),
     }
     taken = {name: value for name, value in found.items() if name in known}

@@ -1,18 +1,22 @@
 """Two logical CPU devices for the whole session: TensorFlow must be told before it starts."""
 
-import slimzoo  # noqa: F401, I001 (sets TensorFlow's environment, so it comes first)
+from slimzoo import environment  # isort: skip
 
+environment.set_up()  # as the commands do, before TensorFlow is imported
+
+import gc
 import pathlib
 
 import numpy as np
 import pytest
 import tensorflow as tf
-
 from weight_file_writers import arrays, write_caffemodel, write_safetensors  # noqa: F401
 
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
+# What has been imported stays: each of the many collections of garbage to come need not look at it.
+gc.freeze()
 # Tests compare digits, of which a GPU would otherwise give three in a product.
 tf.config.experimental.enable_tensor_float_32_execution(False)
 

@@ -1,5 +1,6 @@
 """Each recipe against the flags, networks and pipelines that there are."""
 
+import functools
 import pathlib
 
 import pytest
@@ -7,26 +8,35 @@ from absl import flags
 
 from nets.nets_factory import get_network_fn, networks
 from preprocessing import preprocessing_factory
-from slimzoo import program
-from slimzoo.commands import run_setup
-from slimzoo.configuration import TrainingConfig, parse_options
-from training.learning_rates import LearningRate
+from slimzoo.commands.train_image_classifier import check_names
+from slimzoo.flags import define_flags, parse_options, read_flags, settings
+from slimzoo.training_flags import TrainingConfig
+from training.learning_rates import LearningRate, LearningRateSettings
 from training.variable_factors import VariableFactors
 
-RECIPES = sorted((pathlib.Path(__file__).parents[2] / "recipes").glob("*.flags"))
+RECIPES = sorted((pathlib.Path(__file__).parents[1] / "recipes").glob("*.flags"))
+
+
+@functools.cache
+def variable_names(model_name):
+    return list(get_network_fn(model_name, 10).variables)
+
+
+def test_recipes_are_found():
+    assert len(RECIPES) >= 10
 
 
 def read(recipe):
     values = flags.FlagValues()
-    program.define_flags(TrainingConfig, values)
+    define_flags(TrainingConfig, values)
     values(["train", f"--flagfile={recipe}"])
-    return program.read_flags(TrainingConfig, values)
+    return read_flags(TrainingConfig, values)
 
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda recipe: recipe.stem)
 def test_a_recipe_names_what_exists(recipe):
     config = read(recipe)
-    run_setup.check_names(config)
+    check_names(config)
     network = networks[config.model_name]
     config = config.with_defaults(network.hyperparameters)
     name = config.preprocessing_name or network.preprocessing_name
@@ -37,10 +47,10 @@ def test_a_recipe_names_what_exists(recipe):
     )
     preprocessing_factory.get_preprocessing(name, True, **options)
     parse_options("network_options", config.network_options, network.options)
-    variables = get_network_fn(config.model_name, 10).variables
+    variables = variable_names(config.model_name)
     VariableFactors("learning_rate_factors", config.learning_rate_factors, variables)
     VariableFactors("weight_decay_factors", config.weight_decay_factors, variables)
-    assert LearningRate(config, steps_per_epoch=10, num_steps=1000)(5) > 0
+    assert LearningRate(settings(LearningRateSettings, config), 10, num_steps=1000)(5) > 0
     text = recipe.read_text()
     assert f"--flagfile=recipes/{recipe.name}" in text  # the command that it opens with
 
@@ -61,10 +71,11 @@ def test_rates_are_those_of_the_source(recipe, variable, rates):
     config = read(next(path for path in RECIPES if path.stem == recipe))
     config = config.with_defaults(networks[config.model_name].hyperparameters)
     names = [f"{config.model_name}/{variable}"]
-    known = get_network_fn(config.model_name, 10).variables
+    known = variable_names(config.model_name)
     factors = VariableFactors("", config.learning_rate_factors, names, known)
     # The first step of an epoch still has the rate of the one before it.
-    rate = LearningRate(config, steps_per_epoch=10, num_steps=round(10 * config.num_epochs))
+    num_steps = round(10 * config.num_epochs)
+    rate = LearningRate(settings(LearningRateSettings, config), 10, num_steps)
     for epoch, expected in rates.items():
         effective = float(rate(10 * epoch + 1)) * factors.at(epoch)[0]
         assert effective == pytest.approx(expected, rel=1e-3)

@@ -7,8 +7,9 @@ import os
 
 import tensorflow as tf
 
-from slimzoo.configuration import STRATEGIES
 from slimzoo_registry import unknown_name_message
+
+STRATEGIES = ("mirrored", "multi_worker_mirrored")
 
 
 def make_strategy(

@@ -9,9 +9,6 @@ import tensorflow as tf
 
 from nets.nets_factory import NetworkFn
 from preprocessing.base import Preprocessing
-from slimzoo.configuration import ExportConfig
-from slimzoo.program import error_text
-from training.checkpoints.trained_model import imagenet_classes_or, load_trained_model
 
 Answers = dict[str, tf.Tensor]
 
@@ -88,53 +85,26 @@ class ServableClassifier(tf.Module):
         }
 
 
-def export(config: ExportConfig) -> str:
-    """Runs the export driver; returns the folder of the SavedModel.
+def write_saved_model(classifier: ServableClassifier, folder: str) -> None:
+    """Writes a SavedModel with both signatures into a folder, whole or not at all.
+
+    Args:
+      classifier: the network with its preprocessing.
+      folder: does not exist, or is empty.
 
     Raises:
-      ValueError: if the checkpoint does not exist or fit, or the folder is in use.
+      OSError: if it cannot be written, or TensorFlow's error for that.
     """
-    model = load_trained_model(
-        config.checkpoint_path,
-        use_moving_average=config.use_moving_average,
-        network_module=config.network_module,
-        model_name=config.model_name,
-        class_names=imagenet_classes_or(config.dataset_name, config.dataset_dir)
-        if config.model_name
-        else None,
+    # An interrupted export must not look like a finished one.
+    os.makedirs(os.path.dirname(os.path.abspath(folder)), exist_ok=True)
+    incomplete = f"{folder.rstrip(os.sep)}.incomplete"
+    shutil.rmtree(incomplete, ignore_errors=True)
+    tf.saved_model.save(
+        classifier,
+        incomplete,
+        signatures={
+            "serving_default": classifier.serving_default,
+            "serving_bytes": classifier.serving_bytes,
+        },
     )
-    folder = os.path.dirname(model.report.checkpoint)
-    export_dir = os.path.expanduser(config.export_dir or os.path.join(folder, "saved_model"))
-    if os.path.exists(export_dir) and (not os.path.isdir(export_dir) or os.listdir(export_dir)):
-        raise ValueError(
-            f"{export_dir} exists already and is not overwritten. Remove it, or give another "
-            "--export_dir."
-        )
-    description = model.description
-    classifier = ServableClassifier(
-        model.network_fn,
-        model.preprocessing,
-        description.class_names,
-        config.export_image_size or description.image_size,
-        config.top_k,
-    )
-    try:
-        # Whole or not at all: an interrupted export must not look like a finished one.
-        os.makedirs(os.path.dirname(os.path.abspath(export_dir)), exist_ok=True)
-        incomplete = f"{export_dir.rstrip(os.sep)}.incomplete"
-        shutil.rmtree(incomplete, ignore_errors=True)
-        tf.saved_model.save(
-            classifier,
-            incomplete,
-            signatures={
-                "serving_default": classifier.serving_default,
-                "serving_bytes": classifier.serving_bytes,
-            },
-        )
-        os.replace(incomplete, export_dir)  # possibly over an empty folder
-    except (OSError, tf.errors.OpError) as error:
-        why = error.strerror if isinstance(error, OSError) else error_text(error)
-        raise ValueError(f"--export_dir {export_dir} cannot be written: {why}.") from error
-    print(f"{description.model_name} from {model.report.checkpoint}")
-    print(f"Exported to {export_dir}, with the signatures serving_bytes and serving_default.")
-    return export_dir
+    os.replace(incomplete, folder)  # possibly over an empty folder

@@ -197,7 +197,7 @@ def find_corrupt_image(dataset: ImageDataset) -> str | None:
     """
 
     def check(example: Example) -> tuple[tf.Tensor, tf.Tensor]:
-        _, weight = decode_or_zeros(
+        _, weight = decoding.decode_or_zeros(
             example["image"], lambda image: {"shape": tf.shape(decoding.decode(image))}
         )
         return weight, example["index"]
@@ -223,37 +223,13 @@ def _host_half(
 
     weight = tf.ones([])
     if skip_corrupt_images:
-        prepared, weight = decode_or_zeros(example["image"], decode)
+        prepared, weight = decoding.decode_or_zeros(example["image"], decode)
     else:
         prepared = decode(example["image"])
     label = example["label"] - labels_offset
     weight = tf.where(label < 0, 0.0, weight)
     label = tf.maximum(label, 0)  # a label that no loss would accept, where the weight is 0
     return {**prepared, "label": label, "weight": weight, "index": example["index"]}
-
-
-def decode_or_zeros(
-    image: tf.Tensor, decode: Callable[[tf.Tensor], Example]
-) -> tuple[Example, tf.Tensor]:
-    """Decodes, or gives zeros and the weight 0 where `decode` fails.
-
-    A graph cannot catch an error, but a dataset can drop the elements that raise one.
-
-    Args:
-      image: what `decode` takes.
-      decode: gives tensors of fixed shapes.
-
-    Returns:
-      What `decode` gives, or zeros like it; and the weight, float32 [], 1 or 0.
-    """
-    decoded = tf.data.Dataset.from_tensors(image).map(
-        _as_it_is(lambda image: (decode(image), tf.ones([])))
-    )
-    zeros = tf.nest.map_structure(
-        lambda spec: tf.zeros(spec.shape, spec.dtype), decoded.element_spec
-    )
-    fallback = tf.data.Dataset.from_tensors(zeros)
-    return decoded.ignore_errors().concatenate(fallback).take(1).get_single_element()
 
 
 def _shuffle(dataset: tf.data.Dataset, buffer_size: int, seed: tf.Tensor) -> tf.data.Dataset:

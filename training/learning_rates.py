@@ -6,20 +6,48 @@ paper's rule, which looks at the validation error.
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 import tensorflow as tf
 
-from slimzoo.configuration import TrainingConfig
 from slimzoo_registry import Registry
 
 schedules = keras.optimizers.schedules
 Curve = Callable[[float], float]
 
-# name -> (configuration, steps per epoch, steps in all) -> the rate as a function of the step.
-decay_types: Registry[Callable[[TrainingConfig, float, int], Curve]] = Registry(
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class LearningRateSettings:
+    """What decides the rate at each step. The names are those of the flags.
+
+    Attributes:
+      learning_rate: after warmup, before any decay.
+      learning_rate_decay_type: in `decay_types`.
+      end_learning_rate: where `polynomial` and `cosine` end.
+      learning_rate_decay_factor: by which a decay multiplies the rate; None is the type's own.
+      num_epochs_per_decay: between the decays of `exponential`.
+      learning_rate_boundaries: epochs at which `piecewise` decays, rising.
+      plateau_patience: validations without a lower error after which `plateau` decays.
+      plateau_max_decays: how often `plateau` decays at most.
+      warmup_epochs: over which the rate rises from 0.
+    """
+
+    learning_rate: float = 0.01
+    learning_rate_decay_type: str = "cosine"
+    end_learning_rate: float = 0.0
+    learning_rate_decay_factor: float | None = None
+    num_epochs_per_decay: float = 2.0
+    learning_rate_boundaries: Sequence[float | str] = ()
+    plateau_patience: int = 5
+    plateau_max_decays: int = 3
+    warmup_epochs: float = 0.0
+
+
+# name -> (settings, steps per epoch, steps in all) -> the rate as a function of the step.
+decay_types: Registry[Callable[[LearningRateSettings, float, int], Curve]] = Registry(
     "learning rate decay type"
 )
 
@@ -28,7 +56,7 @@ class LearningRate:
     """The rate as a function of the step, and for `plateau` of the validation errors so far.
 
     Args:
-      config: the configuration; its `learning_rate*`, `plateau*` and `warmup_epochs` count.
+      settings: what decides it.
       steps_per_epoch: may be fractional.
       num_steps: length of the run.
 
@@ -40,15 +68,15 @@ class LearningRate:
       ValueError: if the decay type is unknown or its settings do not fit together.
     """
 
-    def __init__(self, config: TrainingConfig, steps_per_epoch: float, num_steps: int):
-        self._curve = decay_types[config.learning_rate_decay_type](
-            config, steps_per_epoch, num_steps
+    def __init__(self, settings: LearningRateSettings, steps_per_epoch: float, num_steps: int):
+        self._curve = decay_types[settings.learning_rate_decay_type](
+            settings, steps_per_epoch, num_steps
         )
-        self._warmup_steps = config.warmup_epochs * steps_per_epoch
-        self._uses_plateau = config.learning_rate_decay_type == "plateau"
-        self._factor = config.learning_rate_decay_factor or 0.1
-        self._patience = config.plateau_patience
-        self._max_decays = config.plateau_max_decays
+        self._warmup_steps = settings.warmup_epochs * steps_per_epoch
+        self._uses_plateau = settings.learning_rate_decay_type == "plateau"
+        self._factor = settings.learning_rate_decay_factor or 0.1
+        self._patience = settings.plateau_patience
+        self._max_decays = settings.plateau_max_decays
         with tf.device("CPU:0"):
             # float64, so that an error equal to the lowest is not less than its rounding.
             self.state = tf.Variable([0.0, float("inf"), 0.0], dtype=tf.float64, name="plateau")
@@ -83,66 +111,79 @@ def _from_keras(schedule: keras.optimizers.schedules.LearningRateSchedule) -> Cu
 
 
 @decay_types.register("fixed")
+def _fixed(settings: LearningRateSettings, steps_per_epoch: float, num_steps: int) -> Curve:
+    """Stays as it is."""
+    return lambda step: settings.learning_rate
+
+
 @decay_types.register("plateau")
-def _fixed(config: TrainingConfig, steps_per_epoch: float, num_steps: int) -> Curve:
-    return lambda step: config.learning_rate
+def _plateau(settings: LearningRateSettings, steps_per_epoch: float, num_steps: int) -> Curve:
+    """Falls when the validation error has stopped falling, as in the 2012 paper."""
+    return _fixed(settings, steps_per_epoch, num_steps)  # `LearningRate` divides it
 
 
 @decay_types.register("exponential")
-def _exponential(config: TrainingConfig, steps_per_epoch: float, num_steps: int) -> Curve:
+def _exponential(settings: LearningRateSettings, steps_per_epoch: float, num_steps: int) -> Curve:
+    """Falls in steps, every --num_epochs_per_decay epochs."""
     return _from_keras(
         schedules.ExponentialDecay(
-            config.learning_rate,
-            decay_steps=max(1, round(config.num_epochs_per_decay * steps_per_epoch)),
-            decay_rate=config.learning_rate_decay_factor or 0.94,
+            settings.learning_rate,
+            decay_steps=max(1, round(settings.num_epochs_per_decay * steps_per_epoch)),
+            decay_rate=settings.learning_rate_decay_factor or 0.94,
             staircase=True,
         )
     )
 
 
 @decay_types.register("polynomial")
-def _polynomial(config: TrainingConfig, steps_per_epoch: float, num_steps: int) -> Curve:
-    _check_end(config)
+def _polynomial(settings: LearningRateSettings, steps_per_epoch: float, num_steps: int) -> Curve:
+    """Falls along a line to --end_learning_rate."""
+    _check_end(settings)
     return _from_keras(
-        schedules.PolynomialDecay(config.learning_rate, num_steps, config.end_learning_rate)
+        schedules.PolynomialDecay(settings.learning_rate, num_steps, settings.end_learning_rate)
     )
 
 
 @decay_types.register("cosine")
-def _cosine(config: TrainingConfig, steps_per_epoch: float, num_steps: int) -> Curve:
-    _check_end(config)
+def _cosine(settings: LearningRateSettings, steps_per_epoch: float, num_steps: int) -> Curve:
+    """Falls along half a cosine to --end_learning_rate."""
+    _check_end(settings)
     return _from_keras(
         schedules.CosineDecay(
-            config.learning_rate, num_steps, alpha=config.end_learning_rate / config.learning_rate
+            settings.learning_rate,
+            num_steps,
+            alpha=settings.end_learning_rate / settings.learning_rate,
         )
     )
 
 
 @decay_types.register("piecewise")
-def _piecewise(config: TrainingConfig, steps_per_epoch: float, num_steps: int) -> Curve:
+def _piecewise(settings: LearningRateSettings, steps_per_epoch: float, num_steps: int) -> Curve:
+    """Falls at each epoch of --learning_rate_boundaries."""
     try:
-        epochs = [float(boundary) for boundary in config.learning_rate_boundaries]
+        epochs = [float(boundary) for boundary in settings.learning_rate_boundaries]
     except ValueError:
         epochs = []
     rising = epochs == sorted(set(epochs)) and all(map(math.isfinite, epochs))
     if not epochs or epochs[0] <= 0 or not rising:
+        given = ",".join(map(str, settings.learning_rate_boundaries))
         raise ValueError(
-            f"--learning_rate_boundaries is {','.join(config.learning_rate_boundaries)!r}; "
-            "`piecewise` takes rising epochs, for example 30,60,80."
+            f"--learning_rate_boundaries is {given!r}; `piecewise` takes rising epochs, "
+            "for example 30,60,80."
         )
-    factor = config.learning_rate_decay_factor or 0.1
+    factor = settings.learning_rate_decay_factor or 0.1
     # Keras keeps the old rate at the boundary itself; a step count there has finished the epoch.
     return _from_keras(
         schedules.PiecewiseConstantDecay(
             [round(epoch * steps_per_epoch) - 1 for epoch in epochs],
-            [config.learning_rate * factor**i for i in range(len(epochs) + 1)],
+            [settings.learning_rate * factor**i for i in range(len(epochs) + 1)],
         )
     )
 
 
-def _check_end(config: TrainingConfig) -> None:
-    if config.end_learning_rate > config.learning_rate:
+def _check_end(settings: LearningRateSettings) -> None:
+    if settings.end_learning_rate > settings.learning_rate:
         raise ValueError(
-            f"--end_learning_rate is {config.end_learning_rate}, above --learning_rate "
-            f"{config.learning_rate}."
+            f"--end_learning_rate is {settings.end_learning_rate}, above --learning_rate "
+            f"{settings.learning_rate}."
         )

@@ -1,44 +1,133 @@
-"""Optimizers by TF-Slim's names, all with weight decay in the gradient and on weights alone."""
+"""Optimizers by TF-Slim's names, all with weight decay in the gradient and on weights alone.
+
+What is relied on of Keras, which setup.py pins: the way in which its documentation of
+`keras.optimizers.Optimizer` writes an optimizer of one's own (`build`, `update_step`,
+`add_optimizer_variables`, `_get_variable_index`), and that gradients of replicas have been added
+up when `update_step` is called. tests/training/test_optimizers.py holds it to that.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from slimzoo.configuration import TrainingConfig
 from slimzoo_registry import Registry
 
-Factory = Callable[[TrainingConfig], keras.optimizers.Optimizer]
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class OptimizerSettings:
+    """Which optimizer, and its constants. The names are those of the flags.
+
+    Attributes:
+      optimizer: in `optimizers`.
+      learning_rate: until the first step sets it.
+      learning_rate_factors: multiply the rate of variables by their names; see `VariableFactors`.
+      weight_decay: the factor of the weights that is added to their gradients; biases have none.
+      weight_decay_factors: multiply the decay of variables by their names.
+      momentum: of `momentum`, in [0, 1).
+      rmsprop_momentum: of `rmsprop`, in [0, 1).
+      rmsprop_decay: of the squared gradients of `rmsprop`, in [0, 1).
+      adam_beta1: decay of the gradients of `adam`, in [0, 1).
+      adam_beta2: decay of the squared gradients of `adam`, in [0, 1).
+      adadelta_rho: decay of the squared gradients of `adadelta`, in [0, 1).
+      opt_epsilon: added to denominators; None is the optimizer's own.
+    """
+
+    optimizer: str = "momentum"
+    learning_rate: float = 0.01
+    learning_rate_factors: Sequence[str] = ()
+    weight_decay: float = 5e-4
+    weight_decay_factors: Sequence[str] = ()
+    momentum: float = 0.9
+    rmsprop_momentum: float = 0.9
+    rmsprop_decay: float = 0.9
+    adam_beta1: float = 0.9
+    adam_beta2: float = 0.999
+    adadelta_rho: float = 0.95
+    opt_epsilon: float | None = None
+
+
+# name -> (settings, keyword arguments of `_PerVariable`) -> the optimizer.
+Factory = Callable[..., keras.optimizers.Optimizer]
+optimizers: Registry[Factory] = Registry("optimizer")
 
 # Keras would number optimizers of one process, and checkpoints hold these names.
 _NAME = "optimizer"
-optimizers: Registry[Factory] = Registry("optimizer")
 
 
-class _DecayInUpdate:
-    """An optimizer whose compiled update adds the weight decay itself.
+class _PerVariable:
+    """Lets an optimizer of Keras treat each variable in its own way.
+
+    It adds `decay * w` to the gradient of every weight, not of biases: the gradient of TF-Slim's
+    L2 loss, taken after replicas have added their gradients up and after loss scaling has been
+    undone. Keras' own `weight_decay` shrinks weights apart from the gradient, which is another
+    rule.
 
     Args:
       decay: of weights; biases have none.
-      **kwargs: those of the optimizer of Keras.
-
-    Attributes:
       decay_factors: multiply `decay`, one for each variable; None are 1.
+      rate_factors: float32 [variables], multiply the learning rate, read at each step; None are 1.
+      **kwargs: those of the optimizer of Keras.
     """
 
-    def __init__(self, *args: Any, decay: float = 0.0, **kwargs: Any):
+    def __init__(
+        self,
+        *args: Any,
+        decay: float = 0.0,
+        decay_factors: Sequence[float] | None = None,
+        rate_factors: tf.Variable | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(*args, **kwargs)
         self.decay = decay
-        self.decay_factors: Sequence[float] | None = None
+        self.decay_factors = decay_factors
+        self._rate_factors = [rate_factors]  # in a list, so that Keras does not track it
 
-    def _decay_of(self, index: int) -> float:
-        return self.decay if self.decay_factors is None else self.decay * self.decay_factors[index]
+    def update_step(
+        self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor
+    ) -> None:
+        """Updates one variable at its own rate and with its own decay."""
+        index = self._get_variable_index(variable)  # type: ignore[attr-defined]
+        [factors] = self._rate_factors
+        if factors is not None:
+            learning_rate = learning_rate * tf.cast(factors[index], variable.dtype)
+        if not is_weight(variable):
+            self.update_bias(gradient, variable, learning_rate, index)
+            return
+        factor = 1.0 if self.decay_factors is None else self.decay_factors[index]
+        self.update_weight(gradient, variable, learning_rate, index, self.decay * factor)
+
+    def update_weight(
+        self,
+        gradient: tf.Tensor,
+        variable: tf.Variable,
+        learning_rate: tf.Tensor,
+        index: int,
+        decay: float,
+    ) -> None:
+        """Updates a weight; `index` is its position among the optimizer's variables."""
+        del index
+        if decay:
+            gradient = tf.convert_to_tensor(gradient) + decay * variable
+        super().update_step(gradient, variable, learning_rate)  # type: ignore[misc]
+
+    def update_bias(
+        self,
+        gradient: tf.Tensor,
+        variable: tf.Variable,
+        learning_rate: tf.Tensor,
+        index: int,
+    ) -> None:
+        """Updates a bias; `index` is its position among the optimizer's variables."""
+        del index
+        super().update_step(gradient, variable, learning_rate)  # type: ignore[misc]
 
 
-class MomentumSGD(_DecayInUpdate, keras.optimizers.SGD):
+class MomentumSGD(_PerVariable, keras.optimizers.SGD):
     """Stochastic gradient descent by the rule of the 2012 paper, section 5.
 
         v <- momentum * v - learning_rate * (gradient + decay * w);  w <- w + v
@@ -46,41 +135,71 @@ class MomentumSGD(_DecayInUpdate, keras.optimizers.SGD):
     The decay is not that of Keras' own optimizers, which shrinks weights apart from v.
     """
 
-    def update_step(self, gradient, variable, learning_rate):
-        """Updates one variable and its velocity."""
-        dtype = variable.dtype
-        index = self._get_variable_index(variable)
+    def update_weight(
+        self,
+        gradient: tf.Tensor,
+        variable: tf.Variable,
+        learning_rate: tf.Tensor,
+        index: int,
+        decay: float,
+    ) -> None:
+        """Updates a weight and its velocity in one compiled loop."""
+        _update_weights(
+            grad=_before_its_cast(gradient),
+            decay=tf.constant(decay, variable.dtype),
+            **self._arguments(variable, learning_rate, index),
+        )
+
+    def update_bias(
+        self,
+        gradient: tf.Tensor,
+        variable: tf.Variable,
+        learning_rate: tf.Tensor,
+        index: int,
+    ) -> None:
+        """Updates a bias and its velocity with TensorFlow's kernel."""
+        tf.raw_ops.ResourceApplyKerasMomentum(
+            grad=tf.cast(gradient, variable.dtype),
+            **self._arguments(variable, learning_rate, index),
+        )
+
+    def _arguments(
+        self, variable: tf.Variable, learning_rate: tf.Tensor, index: int
+    ) -> dict[str, tf.Tensor]:
         # Under a strategy, handles are those of this device, where variables may be of another.
-        arguments = {
+        return {
             "var": variable.handle,
             "accum": self.momentums[index].value.handle,
-            "lr": tf.cast(learning_rate, dtype),
-            "momentum": tf.constant(self.momentum, dtype),
+            "lr": tf.cast(learning_rate, variable.dtype),
+            "momentum": tf.constant(self.momentum, variable.dtype),
         }
-        if is_weight(variable):
-            gradient = _before_its_cast(gradient)
-            decay = tf.constant(self._decay_of(index), dtype)
-            _update_weights(grad=gradient, decay=decay, **arguments)
-        else:
-            tf.raw_ops.ResourceApplyKerasMomentum(grad=tf.cast(gradient, dtype), **arguments)
 
 
-class Adam(_DecayInUpdate, keras.optimizers.Adam):
+class Adam(_PerVariable, keras.optimizers.Adam):
     """Keras' Adam, with weight decay in the gradient and compiled into three loops a variable."""
 
-    def update_step(self, gradient, variable, learning_rate):
-        """Updates one variable and its two moments."""
-        if not is_weight(variable):
-            super().update_step(gradient, variable, learning_rate)
-            return
+    def add_optimizer_variables(self, *args: Any, **kwargs: Any) -> Any:
+        """Makes the moments, and keeps them where `update_weight` finds them."""
+        moments = super().add_optimizer_variables(*args, **kwargs)
+        self._first_moments, self._second_moments, *_ = moments
+        return moments
+
+    def update_weight(
+        self,
+        gradient: tf.Tensor,
+        variable: tf.Variable,
+        learning_rate: tf.Tensor,
+        index: int,
+        decay: float,
+    ) -> None:
+        """Updates a weight and its two moments."""
         dtype = variable.dtype
-        index = self._get_variable_index(variable)
         beta_1, beta_2 = tf.constant(self.beta_1, dtype), tf.constant(self.beta_2, dtype)
         step = tf.cast(self.iterations + 1, dtype)
         _update_weights_by_adam(
             var=variable.handle,
-            m=self._momentums[index].value.handle,
-            v=self._velocities[index].value.handle,
+            m=self._first_moments[index].value.handle,
+            v=self._second_moments[index].value.handle,
             lr=tf.cast(learning_rate, dtype)
             * tf.sqrt(1 - tf.pow(beta_2, step))
             / (1 - tf.pow(beta_1, step)),
@@ -88,8 +207,28 @@ class Adam(_DecayInUpdate, keras.optimizers.Adam):
             beta2=beta_2,
             epsilon=tf.constant(self.epsilon, dtype),
             grad=_before_its_cast(gradient),
-            decay=tf.constant(self._decay_of(index), dtype),
+            decay=tf.constant(decay, dtype),
         )
+
+
+class SGD(_PerVariable, keras.optimizers.SGD):
+    """Keras' SGD, with weight decay in the gradient."""
+
+
+class RMSprop(_PerVariable, keras.optimizers.RMSprop):
+    """Keras' RMSprop, with weight decay in the gradient."""
+
+
+class Adagrad(_PerVariable, keras.optimizers.Adagrad):
+    """Keras' Adagrad, with weight decay in the gradient."""
+
+
+class Adadelta(_PerVariable, keras.optimizers.Adadelta):
+    """Keras' Adadelta, with weight decay in the gradient."""
+
+
+class Ftrl(_PerVariable, keras.optimizers.Ftrl):
+    """Keras' FTRL, with weight decay in the gradient."""
 
 
 @tf.function(jit_compile=True, autograph=False)
@@ -160,124 +299,80 @@ def _before_its_cast(gradient: tf.Tensor) -> tf.Tensor:
 
 
 def make_optimizer(
-    config: TrainingConfig,
+    settings: OptimizerSettings,
+    *,
     decay_factors: Sequence[float] | None = None,
     rate_factors: tf.Variable | None = None,
+    scale_loss: bool = False,
 ) -> keras.optimizers.Optimizer:
-    """Makes the optimizer that the configuration names, before its variables exist.
+    """Makes an optimizer, before its variables exist.
 
     Args:
-      config: with the network's defaults filled in.
+      settings: which one, and its constants. The lists of factors by name are not read here,
+        because the names of the variables are not known yet.
       decay_factors: multiply the weight decay, one for each variable to come.
       rate_factors: multiply the learning rate, one for each; read at each step.
+      scale_loss: whether to scale the loss, because gradients below 6e-8 vanish in float16.
 
     Raises:
       ValueError: if it is unknown.
     """
-    optimizer = optimizers[config.optimizer](config)
-    if isinstance(optimizer, _DecayInUpdate):
-        optimizer.decay_factors = decay_factors
-    else:
-        optimizer = with_weight_decay(optimizer, config.weight_decay, decay_factors)
-    if rate_factors is not None:
-        optimizer = _with_rate_factors(optimizer, rate_factors)
-    if config.mixed_precision == "float16":
-        # Gradients below 6e-8 would vanish in float16.
+    optimizer = optimizers[settings.optimizer](
+        settings,
+        learning_rate=settings.learning_rate,
+        name=_NAME,
+        decay=settings.weight_decay,
+        decay_factors=decay_factors,
+        rate_factors=rate_factors,
+    )
+    if scale_loss:
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer, name="loss_scale")
     return optimizer
 
 
-def with_weight_decay(
-    optimizer: keras.optimizers.Optimizer,
-    weight_decay: float,
-    decay_factors: Sequence[float] | None = None,
-) -> keras.optimizers.Optimizer:
-    """Makes an optimizer add `weight_decay * w` to the gradient of every weight, not of biases.
-
-    This is the gradient of TF-Slim's L2 loss, taken after replicas have added their gradients up
-    and after loss scaling has been undone.
-    """
-    plain_update = optimizer.update_step
-
-    def update_step(gradient, variable, learning_rate):
-        if is_weight(variable):
-            decay = weight_decay
-            if decay_factors is not None:
-                decay *= decay_factors[optimizer._get_variable_index(variable)]
-            gradient = tf.convert_to_tensor(gradient) + decay * variable
-        return plain_update(gradient, variable, learning_rate)
-
-    if weight_decay:
-        optimizer.update_step = update_step
-    return optimizer
-
-
-def _with_rate_factors(
-    optimizer: keras.optimizers.Optimizer, factors: tf.Variable
-) -> keras.optimizers.Optimizer:
-    plain_update = optimizer.update_step
-
-    def update_step(gradient, variable, learning_rate):
-        factor = factors[optimizer._get_variable_index(variable)]
-        return plain_update(gradient, variable, learning_rate * tf.cast(factor, variable.dtype))
-
-    optimizer.update_step = update_step
-    return optimizer
-
-
 @optimizers.register("momentum")
-def _momentum(config: TrainingConfig) -> keras.optimizers.Optimizer:
-    if not config.momentum:  # then Keras keeps no velocity
-        return _sgd(config)
-    return MomentumSGD(
-        config.learning_rate, momentum=config.momentum, decay=config.weight_decay, name=_NAME
-    )
+def _momentum(settings: OptimizerSettings, **options: Any) -> keras.optimizers.Optimizer:
+    if not settings.momentum:  # then Keras keeps no velocity
+        return SGD(**options)
+    return MomentumSGD(momentum=settings.momentum, **options)
 
 
 @optimizers.register("sgd")
-def _sgd(config: TrainingConfig) -> keras.optimizers.Optimizer:
-    return keras.optimizers.SGD(config.learning_rate, name=_NAME)
+def _sgd(settings: OptimizerSettings, **options: Any) -> keras.optimizers.Optimizer:
+    return SGD(**options)
 
 
 @optimizers.register("rmsprop")
-def _rmsprop(config: TrainingConfig) -> keras.optimizers.Optimizer:
-    return keras.optimizers.RMSprop(
-        config.learning_rate,
-        rho=config.rmsprop_decay,
-        momentum=config.rmsprop_momentum,
-        epsilon=config.opt_epsilon or 1.0,  # TF-Slim's
-        name=_NAME,
+def _rmsprop(settings: OptimizerSettings, **options: Any) -> keras.optimizers.Optimizer:
+    return RMSprop(
+        rho=settings.rmsprop_decay,
+        momentum=settings.rmsprop_momentum,
+        epsilon=settings.opt_epsilon or 1.0,  # TF-Slim's
+        **options,
     )
 
 
 @optimizers.register("adam")
-def _adam(config: TrainingConfig) -> keras.optimizers.Optimizer:
+def _adam(settings: OptimizerSettings, **options: Any) -> keras.optimizers.Optimizer:
     return Adam(
-        config.learning_rate,
-        decay=config.weight_decay,
-        beta_1=config.adam_beta1,
-        beta_2=config.adam_beta2,
+        beta_1=settings.adam_beta1,
+        beta_2=settings.adam_beta2,
         # TF-Slim shares rmsprop's 1, with which Adam hardly moves.
-        epsilon=config.opt_epsilon or 1e-7,
-        name=_NAME,
+        epsilon=settings.opt_epsilon or 1e-7,
+        **options,
     )
 
 
 @optimizers.register("adagrad")
-def _adagrad(config: TrainingConfig) -> keras.optimizers.Optimizer:
-    return keras.optimizers.Adagrad(config.learning_rate, name=_NAME)
+def _adagrad(settings: OptimizerSettings, **options: Any) -> keras.optimizers.Optimizer:
+    return Adagrad(**options)
 
 
 @optimizers.register("adadelta")
-def _adadelta(config: TrainingConfig) -> keras.optimizers.Optimizer:
-    return keras.optimizers.Adadelta(
-        config.learning_rate,
-        rho=config.adadelta_rho,
-        epsilon=config.opt_epsilon or 1e-7,
-        name=_NAME,
-    )
+def _adadelta(settings: OptimizerSettings, **options: Any) -> keras.optimizers.Optimizer:
+    return Adadelta(rho=settings.adadelta_rho, epsilon=settings.opt_epsilon or 1e-7, **options)
 
 
 @optimizers.register("ftrl")
-def _ftrl(config: TrainingConfig) -> keras.optimizers.Optimizer:
-    return keras.optimizers.Ftrl(config.learning_rate, name=_NAME)
+def _ftrl(settings: OptimizerSettings, **options: Any) -> keras.optimizers.Optimizer:
+    return Ftrl(**options)

@@ -12,7 +12,7 @@ from typing import Any
 import tensorflow as tf
 import tqdm
 
-from training.checkpoints.run_directory import write_text
+from training.storage.whole_files import write_text
 
 # Share of the time: below it, a faster input would hardly be noticed.
 _WORTH_SAYING = 0.1

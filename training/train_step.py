@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-import keras
 import tensorflow as tf
 
-from nets.nets_factory import NetworkFn
 from preprocessing.base import Preprocessing
-from slimzoo.configuration import TrainingConfig
 from training.input_pipeline import Example, compiled_device_half
+from training.training_state import TrainingState
 
 # --mixed_precision -> Keras' name.
 DTYPE_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
@@ -20,34 +16,38 @@ class TrainStep:
     """Device half of the preprocessing, forward, backward and update, as one graph.
 
     Args:
-      config: its `batch_size`, `label_smoothing`, `moving_average_decay` and `seed` count.
-      strategy: the devices that share a batch.
-      network_fn: the network, made in the scope of `strategy`.
-      trainable: those of its variables that are trained.
-      optimizer: built for them.
+      state: what the step changes; made in the scope of `strategy`.
       preprocessing: whose device half is applied.
-      averages: moving averages by the names of `network_fn.variables`; may be empty.
+      strategy: the devices that share a batch.
+      batch_size: images in a batch, over all replicas.
+      label_smoothing: share of each label that is spread over all classes, in [0, 1).
+      moving_average_decay: of the averages, where `state` keeps them.
+      seed: of dropout.
     """
 
     def __init__(
         self,
-        config: TrainingConfig,
-        strategy: tf.distribute.Strategy,
-        network_fn: NetworkFn,
-        trainable: list[keras.Variable],
-        optimizer: keras.optimizers.Optimizer,
+        state: TrainingState,
         preprocessing: Preprocessing,
-        averages: Mapping[str, tf.Variable],
+        strategy: tf.distribute.Strategy,
+        *,
+        batch_size: int,
+        label_smoothing: float = 0.0,
+        moving_average_decay: float = 0.0,
+        seed: int = 0,
     ):
-        self._config = config
         self._strategy = strategy
-        self._network_fn = network_fn
-        self._trainable = trainable
-        self._optimizer = optimizer
-        self._device_half = compiled_device_half(
-            preprocessing, tf.as_dtype(network_fn.model.compute_dtype)
-        )
-        self._averages = averages
+        self._network_fn = state.network_fn
+        self._trainable = list(state.trainable.values())
+        self._optimizer = state.optimizer
+        self._averages = state.averages
+        compute_dtype = tf.as_dtype(self._network_fn.model.compute_dtype)
+        self._device_half = compiled_device_half(preprocessing, compute_dtype)
+        self._is_loss_scaled = compute_dtype == tf.float16
+        self._batch_size = batch_size
+        self._label_smoothing = label_smoothing
+        self._moving_average_decay = moving_average_decay
+        self._seed = seed
 
     @tf.function(autograph=False)
     def __call__(self, batch: Example, rate: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -72,15 +72,15 @@ class TrainStep:
     def _replica_step(self, batch: Example, step: tf.Tensor) -> dict[str, tf.Tensor]:
         replica = tf.distribute.get_replica_context().replica_id_in_sync_group
         # Replicas must not drop the same activations.
-        seed = tf.random.experimental.stateless_fold_in([self._config.seed, step], replica)
+        seed = tf.random.experimental.stateless_fold_in([self._seed, step], replica)
         images = self._device_half(batch)
         with tf.GradientTape() as tape:
             logits, _ = self._network_fn(images, is_training=True, seed=seed)
             loss = tf.reduce_sum(self._cross_entropy(batch["label"], logits) * batch["weight"])
             # Replicas' gradients are added up, so each divides by the batch of all of them.
-            scaled_loss = self._optimizer.scale_loss(loss / self._config.batch_size)
+            scaled_loss = self._optimizer.scale_loss(loss / self._batch_size)
         gradients = tape.gradient(scaled_loss, [variable.value for variable in self._trainable])
-        if self._config.mixed_precision == "float16":
+        if self._is_loss_scaled:
             gradients = _overflowing_together(gradients)
         self._optimizer.apply(gradients, self._trainable)
         right = tf.cast(tf.argmax(logits, axis=-1) == batch["label"], tf.float32)
@@ -91,7 +91,7 @@ class TrainStep:
         }
 
     def _cross_entropy(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:
-        smoothing = self._config.label_smoothing
+        smoothing = self._label_smoothing
         if not smoothing:
             return tf.nn.sparse_softmax_cross_entropy_with_logits(labels, logits)
         num_classes = logits.shape[-1]
@@ -102,7 +102,7 @@ class TrainStep:
         for name, average in self._averages.items():
             # Young averages follow faster, as those of tf.train.ExponentialMovingAverage do.
             steps = tf.cast(step, tf.float32)
-            decay = tf.minimum(self._config.moving_average_decay, (1 + steps) / (10 + steps))
+            decay = tf.minimum(self._moving_average_decay, (1 + steps) / (10 + steps))
             value = self._network_fn.variables[name].value
             average.assign(average + (1 - decay) * (value - average))
 

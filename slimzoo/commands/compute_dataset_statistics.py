@@ -1,38 +1,64 @@
-"""One pass over a dataset that computes its pixel statistics; it can be interrupted and goes on."""
+"""Computes the mean, the mean image and the color statistics of a dataset."""
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import os
-import pathlib
 import shlex
-import zipfile
-from typing import Any
-
-import numpy as np
-import tqdm
 
 from image_datasets import dataset_factory
-from image_datasets.image_dataset import ImageDataset
+from slimzoo import program
+from slimzoo.configuration import SourceConfig
+from slimzoo.flags import check_positive, flag, required_flag
 from slimzoo.interruption import signals_noted
+from slimzoo.output_folders import absolute, made_folder
 from slimzoo.program import beside_this_program
-from slimzoo.tool_configuration import StatisticsConfig
+from slimzoo_registry import import_modules
+from training.dataset_preparation.counting import check_nothing_else_is_there, compute_statistics
 from training.dataset_preparation.pixel_statistics import (
     MEAN_IMAGE_NAME,
     STATISTICS_NAME,
     DatasetStatistics,
-    PixelSums,
     load_statistics,
-    write_statistics,
 )
-from training.dataset_preparation.squares import describe, read_squares
-
-_PROGRESS_NAME = "sums.npz"
-_SAVE_EVERY = 10_000  # images, a few seconds of work, of which a killed process loses no more
 
 
-def compute_statistics(config: StatisticsConfig) -> DatasetStatistics:
-    """Runs the driver: computes the statistics of a split, or goes on with what is left of it.
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class StatisticsConfig(SourceConfig):
+    """What `compute_dataset_statistics` does."""
+
+    dataset_name: str = required_flag(
+        "The dataset: a TFDS name, or `folder` for a folder of images per class."
+    )
+    dataset_split_name: str = flag(
+        "train",
+        "Split over which the statistics are computed, in TFDS syntax, for example train or "
+        "train[:80%].",
+    )
+    output_dir: str = required_flag(
+        "The folder for dataset_statistics.json and mean_image.npy; it is then the "
+        "--dataset_statistics of train_image_classifier."
+    )
+    image_size: int = flag(
+        256,
+        "Side in pixels of the square over which the statistics are computed. Each image is "
+        "resized until its short side has this length, and the central square is used. For "
+        "CIFAR give 32.",
+    )
+
+    def __post_init__(self) -> None:
+        """Checks ranges."""
+        super().__post_init__()
+        check_positive(image_size=self.image_size)
+
+
+def main() -> None:
+    """Runs the command."""
+    program.run(StatisticsConfig, compute)
+
+
+def compute(config: StatisticsConfig) -> DatasetStatistics:
+    """Runs the command: computes the statistics of a split, or goes on with what is left of it.
 
     Returns:
       The statistics, of each image's central square.
@@ -42,33 +68,33 @@ def compute_statistics(config: StatisticsConfig) -> DatasetStatistics:
         holds other statistics, or if an image cannot be decoded and such are not to be skipped.
       OSError: if the output cannot be written.
     """
-    for flag in ("dataset_name", "output_dir"):
-        if not getattr(config, flag):
-            raise ValueError(f"--{flag} is not given; --help says what it takes.")
-    output_dir = os.path.abspath(os.path.expanduser(str(config.output_dir)))
+    output_dir = made_folder("output_dir", absolute(config.output_dir))
+    import_modules(config.import_modules)
     split = config.dataset_split_name
-    dataset = dataset_factory.get_dataset(str(config.dataset_name), split, config.dataset_dir)
-    try:
-        os.makedirs(output_dir, exist_ok=True)
-    except OSError as error:
-        raise ValueError(
-            f"--output_dir {output_dir} cannot be made: {error.strerror}. It takes a folder."
-        ) from error
+    dataset = dataset_factory.get_dataset(config.dataset_name, split, config.dataset_dir)
     plan = {
         "dataset_name": dataset.name,
-        "dataset_dir": os.path.abspath(os.path.expanduser(config.dataset_dir))
-        if dataset.name == "folder" and config.dataset_dir
+        "dataset_dir": absolute(config.dataset_dir)
+        if dataset_factory.is_named_by_folder(dataset.name) and config.dataset_dir
         else None,
         "split": split,
         "num_examples": dataset.num_examples,
         "image_size": config.image_size,
     }
-    _check_nothing_else_is_there(output_dir, plan)
+    check_nothing_else_is_there(output_dir, plan)
     if os.path.exists(os.path.join(output_dir, STATISTICS_NAME)):
         print("The statistics are complete already: nothing was computed.")
         statistics = load_statistics(output_dir)
     else:
-        statistics = _compute(config, dataset, output_dir, plan)
+        with signals_noted() as signals:
+            statistics = compute_statistics(
+                dataset,
+                output_dir,
+                plan,
+                dataset_dir=config.dataset_dir,
+                skip_corrupt_images=config.skip_corrupt_images,
+                stop_requested=lambda: bool(signals),
+            )
     print(f"{dataset.name}, {split}: {statistics.num_images:,} images, {statistics}")
     print(f"Written: {os.path.join(output_dir, STATISTICS_NAME)}, {MEAN_IMAGE_NAME}")
     folder = f" --dataset_dir={shlex.quote(config.dataset_dir)}" if config.dataset_dir else ""
@@ -81,97 +107,3 @@ def compute_statistics(config: StatisticsConfig) -> DatasetStatistics:
         f"--dataset_statistics={shlex.quote(output_dir)}"
     )
     return statistics
-
-
-def _compute(
-    config: StatisticsConfig, dataset: ImageDataset, output_dir: str, plan: dict[str, Any]
-) -> DatasetStatistics:
-    sums, position = _read_progress(output_dir, plan)
-    if position:
-        print(f"Going on after {position:,} images.")
-    rows = read_squares(
-        dataset,
-        position,
-        config.image_size,
-        dataset_dir=config.dataset_dir,
-        skip_corrupt_images=config.skip_corrupt_images,
-    )
-    bar = tqdm.tqdm(
-        initial=position,
-        total=dataset.num_examples,
-        desc="computing",
-        unit="image",
-        disable=None,
-        dynamic_ncols=True,
-    )
-    with bar, signals_noted() as received:
-        try:
-            for row in rows:
-                if row["weight"] > 0:
-                    sums.add(row["image"], row["products"])
-                else:
-                    bar.write(f"Left out: {describe(dataset, position, config.dataset_dir)}")
-                position += 1
-                bar.update()
-                if position % _SAVE_EVERY == 0:
-                    _write_progress(output_dir, plan, sums, position)
-                if received:
-                    raise KeyboardInterrupt(
-                        f"Interrupted and saved after {position:,} images. "
-                        "The same command goes on."
-                    )
-        finally:
-            _write_progress(output_dir, plan, sums, position)
-    described = {name: plan[name] for name in ("dataset_name", "dataset_dir", "num_examples")}
-    statistics = write_statistics(output_dir, {plan["split"]: sums}, plan["split"], **described)
-    os.remove(os.path.join(output_dir, _PROGRESS_NAME))
-    return statistics
-
-
-def _read_progress(output_dir: str, plan: dict[str, Any]) -> tuple[PixelSums, int]:
-    path = os.path.join(output_dir, _PROGRESS_NAME)
-    if not os.path.exists(path):
-        return PixelSums(plan["image_size"]), 0
-    with np.load(path) as arrays:
-        return PixelSums.from_arrays(arrays), int(arrays["position"])
-
-
-def _write_progress(output_dir: str, plan: dict[str, Any], sums: PixelSums, position: int) -> None:
-    path = os.path.join(output_dir, _PROGRESS_NAME)
-    with open(f"{path}.incomplete", "wb") as file:
-        arrays: dict[str, Any] = {
-            "plan": np.array(json.dumps(plan)),
-            "position": np.array(position),
-            **sums.arrays(),
-        }
-        np.savez(file, **arrays)
-    os.replace(f"{path}.incomplete", path)
-
-
-def _check_nothing_else_is_there(output_dir: str, plan: dict[str, Any]) -> None:
-    """Raises ValueError if the folder holds statistics of anything else, finished or not."""
-    finished = pathlib.Path(output_dir, STATISTICS_NAME)
-    unfinished = pathlib.Path(output_dir, _PROGRESS_NAME)
-    there: dict[str, Any] = {}
-    there_path = finished if finished.exists() else unfinished
-    try:
-        if finished.exists():
-            there = json.loads(finished.read_text())
-        elif unfinished.exists():
-            with np.load(unfinished) as arrays:
-                there = json.loads(str(arrays["plan"]))
-    except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(
-            f"{there_path} cannot be read: it is damaged. Remove it, or give another --output_dir."
-        ) from error
-    differences = [
-        f"  {name}: {there[name]} there, {value} asked for"
-        for name, value in plan.items()
-        if name in there and there[name] != value
-    ]
-    if differences:
-        raise ValueError(
-            f"{output_dir} holds other statistics, which are not overwritten:\n"
-            + "\n".join(differences)
-            + "\nGive another --output_dir, or remove them."
-        )

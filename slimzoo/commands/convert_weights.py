@@ -1,4 +1,4 @@
-"""The driver that turns weights of other frameworks into a checkpoint of this package."""
+"""Turns weights of other frameworks into a checkpoint of this package."""
 
 from __future__ import annotations
 
@@ -13,45 +13,90 @@ from image_datasets.shape_drawing import draw_shape
 from nets import nets_factory
 from nets.nets_factory import NetworkFn
 from preprocessing import preprocessing_factory
+from slimzoo import program
 from slimzoo.chosen_preprocessing import Pipeline, choose_pipeline
-from slimzoo.configuration import parse_options
+from slimzoo.configuration import PreprocessingConfig
+from slimzoo.flags import flag, parse_options, required_flag
+from slimzoo.output_folders import absolute, new_folder
 from slimzoo.program import beside_this_program
-from slimzoo.tool_configuration import ConversionConfig
-from training.checkpoints import run_directory
-from training.checkpoints.run_directory import CHECKPOINT_NAME, ModelDescription, RestoreReport
-from training.checkpoints.trained_model import describe_weights, imagenet_classes_or, import_modules
-from training.dataset_preparation.pixel_statistics import MEAN_IMAGE_NAME
+from slimzoo_registry import import_modules
+from training.checkpoints.description import ModelDescription
+from training.checkpoints.finding import CHECKPOINT_NAME, find_checkpoint
+from training.checkpoints.restoring import RestoreReport, restore_network
+from training.checkpoints.saving import tensorflow_variables
+from training.checkpoints.trained_model import describe_weights, imagenet_classes_or
 
 _SAMPLES = ("star", "heart", "arrow", "ring")
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class ConversionConfig(PreprocessingConfig):
+    """What `convert_weights` does."""
+
+    checkpoint_path: str = required_flag(
+        "The weights: a .caffemodel, bvlc_alexnet.npy, a PyTorch state dict (.pth), .safetensors, "
+        "Keras' .weights.h5, or a checkpoint of TF-Slim."
+    )
+    model_name: str = required_flag(
+        "Network that the weights are loaded into, for example caffenet."
+    )
+    network_options: list[str] = flag(
+        [], "Options of the network as name=value, for example towers=1."
+    )
+    source_model_name: str | None = flag(
+        None,
+        "Network that the weights were trained with, if it is not model_name. The command "
+        "then measures and prints how far the logits differ because of the network and of the"
+        " preprocessing. Default: model_name, and nothing is measured.",
+    )
+    bgr_to_rgb: bool = flag(
+        False,
+        "Reverse the input channels of the first layer, so that weights trained on BGR (Caffe's) "
+        "take RGB; the network is fed RGB from then on.",
+    )
+    output_dir: str = required_flag(
+        "Where checkpoint and model.json go; it is then the --checkpoint_path of the other "
+        "drivers. A folder that does not exist, or is empty."
+    )
+    dataset_name: str | None = flag(
+        None,
+        "Dataset that names the classes, in the order of its labels. Default: imagenet2012; "
+        "weights with another number of outputs than 1,000 need it.",
+    )
+    dataset_dir: str | None = flag(
+        None, "The folder of images for `folder`; otherwise TFDS's data_dir."
+    )
+    checkpoint_exclude_scopes: list[str] = flag(
+        [], "Scopes that keep their initial values, for example alexnet_v2/fc8."
+    )
+    ignore_missing_vars: bool = flag(
+        False, "Convert even if the file lacks some of the network's variables."
+    )
+
+
+def main() -> None:
+    """Runs the command."""
+    program.run(ConversionConfig, convert)
+
+
 def convert(config: ConversionConfig) -> RestoreReport:
-    """Runs the driver: writes a checkpoint and a model.json, and says what the conversion changed.
+    """Runs the command: writes a checkpoint and a model.json, and says what the conversion changed.
 
     Raises:
       ValueError: if something in the configuration does not exist or does not fit, or the file is
         not of a known format, damaged, or of another network; nothing is written then.
       OSError: if the output cannot be written.
     """
-    for flag in ("checkpoint_path", "model_name", "output_dir"):
-        if not getattr(config, flag):
-            raise ValueError(f"--{flag} is not given; --help says what it takes.")
-    output_dir = os.path.abspath(os.path.expanduser(str(config.output_dir)))
-    if os.path.exists(output_dir) and (not os.path.isdir(output_dir) or os.listdir(output_dir)):
-        raise ValueError(
-            f"{output_dir} exists already and is not overwritten. Remove it, or give another "
-            "--output_dir."
-        )
-    import_modules(config.network_module)
-    network = nets_factory.networks[str(config.model_name)]
-    path = run_directory.find_checkpoint(config.checkpoint_path)
+    output_dir = new_folder("output_dir", absolute(config.output_dir))
+    import_modules(config.import_modules)
+    network = nets_factory.networks[config.model_name]
+    path = find_checkpoint(config.checkpoint_path)
     run = ModelDescription.of_checkpoint(path)
     if run is not None:
         raise ValueError(
             f"{path} is of a run of {run.model_name}, with a model.json, and needs no conversion: "
             "the other drivers take it as it is."
         )
-    _check_writable(output_dir)
     class_names = imagenet_classes_or(config.dataset_name, config.dataset_dir)
     description = describe_weights(path, config.model_name, class_names)
     own_pipeline = description.preprocessing_name
@@ -65,14 +110,12 @@ def convert(config: ConversionConfig) -> RestoreReport:
         preprocessing_name=pipeline.name,
         preprocessing_options=pipeline.portable_options(),
         network_options=parse_options("network_options", config.network_options, network.options),
-        network_module=config.network_module,
+        network_module=config.import_modules,
         dataset_name=config.dataset_name or "imagenet2012",
-        dataset_dir=os.path.abspath(os.path.expanduser(config.dataset_dir))
-        if config.dataset_dir
-        else None,
+        dataset_dir=absolute(config.dataset_dir) if config.dataset_dir else None,
     )
     network_fn = description.build()
-    report = run_directory.restore_network(
+    report = restore_network(
         network_fn,
         path,
         exclude_scopes=config.checkpoint_exclude_scopes,
@@ -83,27 +126,15 @@ def convert(config: ConversionConfig) -> RestoreReport:
     print(_differences(config, path, network_fn, pipeline))
 
     os.makedirs(output_dir, exist_ok=True)
-    checkpoint = tf.train.Checkpoint(
-        network=run_directory.tensorflow_variables(network_fn.variables)
-    )
+    checkpoint = tf.train.Checkpoint(network=tensorflow_variables(network_fn.variables))
     prefix = checkpoint.write(os.path.join(output_dir, f"{CHECKPOINT_NAME}-0"))
-    if mean_image := pipeline.options.get("mean_image"):
-        shutil.copyfile(mean_image, os.path.join(output_dir, MEAN_IMAGE_NAME))
+    for name, source in pipeline.files().items():
+        shutil.copyfile(source, os.path.join(output_dir, name))
     description.save(output_dir)
     print(f"Written: {prefix}, with model.json. Next:")
     for driver in ("eval_image_classifier", "export_saved_model"):
         print(f"  {beside_this_program(driver)} --checkpoint_path={output_dir}")
     return report
-
-
-def _check_writable(output_dir: str) -> None:
-    """Says so before weights are read, and without making the folder."""
-    existing = output_dir
-    while not os.path.exists(existing):
-        existing = os.path.dirname(existing)
-    if not os.path.isdir(existing) or not os.access(existing, os.W_OK):
-        why = "read-only" if os.path.isdir(existing) else "no folder"
-        raise ValueError(f"--output_dir {output_dir} cannot be written: {existing} is {why}.")
 
 
 def _differences(
@@ -126,7 +157,7 @@ def _differences(
     source_fn = nets_factory.get_network_fn(
         str(config.source_model_name), num_classes=network_fn.num_classes
     )
-    source_report = run_directory.restore_network(
+    source_report = restore_network(
         source_fn,
         path,
         exclude_scopes=[

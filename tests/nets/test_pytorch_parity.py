@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from nets.nets_factory import get_network_fn
-from training.checkpoints.run_directory import restore_network
+from training.checkpoints.restoring import restore_network
 
 torch = pytest.importorskip("torch")
 nn = torch.nn

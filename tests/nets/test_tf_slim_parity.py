@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from nets.nets_factory import get_network_fn
-from training.checkpoints.run_directory import restore_network
+from training.checkpoints.restoring import restore_network
 
 slim_alexnet = pytest.importorskip("tf_slim.nets.alexnet")
 

@@ -7,29 +7,26 @@ import tensorflow as tf
 from image_datasets.dataset_factory import get_dataset
 from nets.nets_factory import get_network_fn, networks
 from preprocessing.preprocessing_factory import get_preprocessing
-from slimzoo.configuration import TrainingConfig
 from training import devices
 from training.evaluation import Evaluator
 from training.export import ServableClassifier
 from training.input_pipeline import training_batches
-from training.optimizers import make_optimizer
+from training.optimizers import OptimizerSettings
 from training.train_step import TrainStep
+from training.training_state import make_training_state
 
 
 @pytest.mark.parametrize("name", networks)
 def test_it_trains_evaluates_exports_and_reloads_with_the_same_logits(name, photos, tmp_path):
     network = networks[name]
     size = network.default_image_size
-    # Without decay, which would change weights that have no gradient.
-    config = TrainingConfig(model_name=name, batch_size=4, weight_decay=0.0).with_defaults(
-        network.hyperparameters
-    )
     strategy = devices.make_strategy()
-    with strategy.scope():
-        network_fn = get_network_fn(name, num_classes=3, is_training=True)
-        trainable = list(network_fn.variables.values())
-        optimizer = make_optimizer(config)
-        optimizer.build(trainable)
+    # Without decay, which would change weights that have no gradient.
+    optimizer = OptimizerSettings(**{**network.hyperparameters, "weight_decay": 0.0})
+    state = make_training_state(
+        lambda: get_network_fn(name, num_classes=3, is_training=True), optimizer, strategy
+    )
+    network_fn = state.network_fn
     training, evaluating = (
         get_preprocessing(network.preprocessing_name, is_training) for is_training in (True, False)
     )
@@ -37,8 +34,8 @@ def test_it_trains_evaluates_exports_and_reloads_with_the_same_logits(name, phot
         get_dataset("folder", "train", photos), training, batch_size=4, image_size=size
     )
     before = {key: variable.numpy() for key, variable in network_fn.variables.items()}
-    step = TrainStep(config, strategy, network_fn, trainable, optimizer, training, {})
-    outcome = step(next(iter(batches)), tf.constant(config.learning_rate), tf.constant(0))
+    step = TrainStep(state, training, strategy, batch_size=4)
+    outcome = step(next(iter(batches)), tf.constant(optimizer.learning_rate), tf.constant(0))
     assert np.isfinite(outcome["loss"])
     for key, variable in network_fn.variables.items():
         assert np.isfinite(variable.numpy()).all(), key

@@ -13,9 +13,11 @@ from image_datasets.dataset_factory import get_dataset
 from nets.nets_factory import NetworkFn
 from nets.registry import Network
 from preprocessing.preprocessing_factory import get_preprocessing
-from slimzoo.configuration import EvaluationConfig, ExportConfig, TrainingConfig
-from training import evaluation, export
-from training.training_loop import train
+from slimzoo.commands.eval_image_classifier import EvaluationConfig, evaluate
+from slimzoo.commands.export_saved_model import ExportConfig, export
+from slimzoo.commands.train_image_classifier import train
+from slimzoo.training_flags import TrainingConfig
+from training.export import ServableClassifier
 
 # A new process that knows TensorFlow and nothing of this project.
 SERVE = """
@@ -60,8 +62,8 @@ def serve(export_dir, paths, elsewhere):
 
 
 def test_a_new_process_gives_the_evaluation_drivers_probabilities(run, tmp_path):
-    evaluation.evaluate(EvaluationConfig(checkpoint_path=run, batch_size=8))
-    export_dir = export.export(ExportConfig(checkpoint_path=run))
+    evaluate(EvaluationConfig(checkpoint_path=run, batch_size=8))
+    export_dir = export(ExportConfig(checkpoint_path=run))
     rows = read_predictions(run)
     answers = serve(export_dir, [row["example"] for row in rows], tmp_path)
     assert answers["modules"] == []
@@ -75,7 +77,7 @@ def test_a_new_process_gives_the_evaluation_drivers_probabilities(run, tmp_path)
 
 
 def test_decoded_images_get_the_answers_of_their_files(run, photos):
-    model = tf.saved_model.load(export.export(ExportConfig(checkpoint_path=run, top_k=2)))
+    model = tf.saved_model.load(export(ExportConfig(checkpoint_path=run, top_k=2)))
     encoded = pathlib.Path(photos, "validation", "red", "0.jpg").read_bytes()
     decoded = tf.image.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
     from_bytes = model.signatures["serving_bytes"](image_bytes=tf.constant([encoded]))
@@ -95,7 +97,7 @@ def test_a_network_with_no_end_point_but_its_logits(photos):
         return logits, {"linear/logits": logits}
 
     network = Network("linear", linear, 32, 1, "alexnet")
-    classifier = export.ServableClassifier(
+    classifier = ServableClassifier(
         NetworkFn(network, 3, False), get_preprocessing("alexnet"), ["a", "b", "c"], 32
     )
     encoded = pathlib.Path(photos, "validation", "red", "0.jpg").read_bytes()
@@ -106,7 +108,7 @@ def test_a_network_with_no_end_point_but_its_logits(photos):
 def test_nothing_is_overwritten(run, tmp_path):
     (tmp_path / "kept").write_text("kept")
     with pytest.raises(ValueError, match="is not overwritten"):
-        export.export(ExportConfig(checkpoint_path=run, export_dir=str(tmp_path)))
+        export(ExportConfig(checkpoint_path=run, export_dir=str(tmp_path)))
     assert (tmp_path / "kept").read_text() == "kept"
     with pytest.raises(ValueError, match="--top_k is 0"):
         ExportConfig(checkpoint_path=run, top_k=0)
@@ -115,7 +117,7 @@ def test_nothing_is_overwritten(run, tmp_path):
 def test_a_checkpoint_without_its_description_is_explained(run):
     pathlib.Path(run, "model.json").unlink()
     with pytest.raises(ValueError, match=r"There is no model\.json beside"):
-        export.export(ExportConfig(checkpoint_path=run))
+        export(ExportConfig(checkpoint_path=run))
 
 
 @pytest.mark.slow
@@ -133,8 +135,8 @@ def test_alexnet_answers_for_fifty_photos_as_its_evaluation_does(tmp_path, real_
         max_number_of_steps=2,
     )
     train(config)
-    evaluation.evaluate(EvaluationConfig(checkpoint_path=config.train_dir, batch_size=16))
-    export_dir = export.export(ExportConfig(checkpoint_path=config.train_dir))
+    evaluate(EvaluationConfig(checkpoint_path=config.train_dir, batch_size=16))
+    export_dir = export(ExportConfig(checkpoint_path=config.train_dir))
     paths = []
     for example in get_dataset("tf_flowers", split, real_data_dir).examples():
         paths.append(str(tmp_path / f"{int(example['index'])}.jpg"))

@@ -1,15 +1,13 @@
-import dataclasses
 import math
 
 import pytest
 
-from slimzoo.configuration import TrainingConfig
-from training.learning_rates import LearningRate
+from training.learning_rates import LearningRate, LearningRateSettings
 
 
 def rates(steps, steps_per_epoch=10.0, num_steps=100, **options):
-    config = TrainingConfig(learning_rate=0.1, **options)
-    rate = LearningRate(config, steps_per_epoch, num_steps)
+    settings = LearningRateSettings(learning_rate=0.1, **options)
+    rate = LearningRate(settings, steps_per_epoch, num_steps)
     return [rate(step) for step in steps]
 
 
@@ -38,10 +36,10 @@ def test_warmup_rises_in_a_line_and_then_leaves_the_curve_alone():
 
 
 def test_plateau_divides_by_ten_three_times_when_the_error_stops_improving():
-    config = TrainingConfig(
+    settings = LearningRateSettings(
         learning_rate=0.1, learning_rate_decay_type="plateau", plateau_patience=2
     )
-    rate = LearningRate(config, 10.0, 100)
+    rate = LearningRate(settings, 10.0, 100)
     errors = [0.9, 0.8, 0.8, 0.85, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7, 0.7]
     seen = []
     for error in errors:
@@ -52,10 +50,10 @@ def test_plateau_divides_by_ten_three_times_when_the_error_stops_improving():
 
 
 def test_plateau_state_carries_over():
-    config = TrainingConfig(
+    settings = LearningRateSettings(
         learning_rate=0.1, learning_rate_decay_type="plateau", plateau_patience=1
     )
-    first, second = (LearningRate(config, 10.0, 100) for _ in range(2))
+    first, second = (LearningRate(settings, 10.0, 100) for _ in range(2))
     first.observe(0.5)
     first.observe(0.6)
     second.state.assign(first.state)
@@ -79,6 +77,6 @@ def test_plateau_state_carries_over():
     ],
 )
 def test_what_does_not_fit_is_named(options, message):
-    config = dataclasses.replace(TrainingConfig().with_defaults({}), **options)
+    settings = LearningRateSettings(**options)
     with pytest.raises(ValueError, match=message):
-        LearningRate(config, 10.0, 100)
+        LearningRate(settings, 10.0, 100)

@@ -3,8 +3,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from slimzoo.configuration import TrainingConfig
-from training.optimizers import make_optimizer, optimizers
+from training.optimizers import OptimizerSettings, make_optimizer, optimizers
 
 WEIGHTS = np.array([[1.0, -2.0], [0.5, 3.0]], np.float32)
 BIASES = np.array([0.3, -0.4], np.float32)
@@ -14,9 +13,9 @@ BIASES = np.array([0.3, -0.4], np.float32)
 INCREMENTAL = sorted(set(optimizers) - {"ftrl"})
 
 
-def make(**options):
+def make(scale_loss=False, **options):
     variables = [keras.Variable(WEIGHTS, name="kernel"), keras.Variable(BIASES, name="bias")]
-    optimizer = make_optimizer(TrainingConfig(**options).with_defaults({}))
+    optimizer = make_optimizer(OptimizerSettings(**options), scale_loss=scale_loss)
     optimizer.build(variables)
     return optimizer, variables
 
@@ -103,7 +102,7 @@ def test_every_optimizer_goes_against_the_gradient(name):
 
 
 def test_float16_scales_the_loss_and_undoes_it():
-    optimizer, (kernel, _) = make(mixed_precision="float16", weight_decay=0.0, learning_rate=0.1)
+    optimizer, (kernel, _) = make(scale_loss=True, weight_decay=0.0, learning_rate=0.1)
     scale = float(optimizer.scale_loss(tf.constant(1.0)))
     assert scale > 1
     optimizer.apply([tf.ones_like(WEIGHTS) * scale, tf.zeros_like(BIASES)])
@@ -112,4 +111,22 @@ def test_float16_scales_the_loss_and_undoes_it():
 
 def test_an_unknown_name_is_answered_with_the_nearest():
     with pytest.raises(ValueError, match=r"Unknown optimizer .* Did you mean 'momentum'"):
-        make_optimizer(TrainingConfig(optimizer="momentun").with_defaults({}))
+        make_optimizer(OptimizerSettings(optimizer="momentun"))
+
+
+@pytest.mark.parametrize("name", optimizers)
+def test_what_is_relied_on_of_keras(name):
+    """A newer Keras that breaks one of these would train differently, or not at all."""
+    optimizer, variables = make(optimizer=name)
+    # One place each, and the slots of the variable at that place.
+    assert [optimizer._get_variable_index(variable) for variable in variables] == [0, 1]
+    assert [optimizer._get_variable_index(variable.value) for variable in variables] == [0, 1]
+    slots = [one for one in optimizer.variables if one.path.count("kernel")]
+    per_variable = {"momentum": 1, "sgd": 0, "rmsprop": 2, "adam": 2, "adagrad": 1}
+    per_variable |= {"adadelta": 2, "ftrl": 2}
+    assert len(slots) == per_variable[name]
+    # Checkpoints know them by these paths, and each is kept once.
+    paths = [one.path for one in optimizer.variables]
+    assert len(set(paths)) == len(paths)
+    assert all(path.startswith("optimizer/") for path in paths)
+    assert {"optimizer/iteration", "optimizer/learning_rate"} <= set(paths)

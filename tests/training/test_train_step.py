@@ -4,23 +4,28 @@ import tensorflow as tf
 
 from nets import nets_factory
 from preprocessing.preprocessing_factory import get_preprocessing
-from slimzoo.configuration import TrainingConfig
 from training import devices
-from training.optimizers import make_optimizer
+from training.optimizers import OptimizerSettings
 from training.train_step import TrainStep
+from training.training_state import make_training_state
 
 
-def make_step(config, preprocessing=None, replicas=1):
+def make_step(batch_size, replicas=1, weight_decay=5e-4, dtype_policy="float32", **options):
+    """A step of `tiny`, its network, and a function that shares a batch among the replicas."""
     strategy = devices.make_strategy(num_replicas=replicas)
-    with strategy.scope():
-        network_fn = nets_factory.get_network_fn("tiny", num_classes=3)
-        optimizer = make_optimizer(config)
-        trainable = list(network_fn.variables.values())
-        optimizer.build(trainable)
-    preprocessing = preprocessing or get_preprocessing("alexnet", is_training=False)
-    return TrainStep(config, strategy, network_fn, trainable, optimizer, preprocessing, {}), (
-        network_fn
+    state = make_training_state(
+        lambda: nets_factory.get_network_fn("tiny", num_classes=3, dtype_policy=dtype_policy),
+        OptimizerSettings(weight_decay=weight_decay),
+        strategy,
     )
+    preprocessing = get_preprocessing("alexnet", is_training=False)
+    step = TrainStep(state, preprocessing, strategy, batch_size=batch_size, **options)
+
+    def shared(batch):
+        examples = tf.data.Dataset.from_tensors(batch).unbatch().batch(batch_size)
+        return next(iter(strategy.experimental_distribute_dataset(examples)))
+
+    return step, state.network_fn, shared
 
 
 def make_batch(size=4, weight=None):
@@ -34,12 +39,11 @@ def make_batch(size=4, weight=None):
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.3])
 def test_the_loss_is_the_cross_entropy_of_the_logits_before_the_update(smoothing):
-    config = TrainingConfig(batch_size=4, label_smoothing=smoothing).with_defaults({})
-    step, network_fn = make_step(config)
+    step, network_fn, _ = make_step(batch_size=4, label_smoothing=smoothing, seed=5)
     batch = make_batch()
     images = get_preprocessing("alexnet").device(batch)
     logits, _ = network_fn(
-        images, is_training=True, seed=tf.random.experimental.stateless_fold_in([config.seed, 7], 0)
+        images, is_training=True, seed=tf.random.experimental.stateless_fold_in([5, 7], 0)
     )
     logits = logits.numpy().astype(np.float64)
     log_softmax = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
@@ -51,7 +55,6 @@ def test_the_loss_is_the_cross_entropy_of_the_logits_before_the_update(smoothing
 
 
 def test_an_example_of_weight_0_has_no_influence():
-    config = TrainingConfig(batch_size=4).with_defaults({})
     batches = [make_batch(weight=[1.0, 1.0, 0.0, 1.0]) for _ in range(2)]
     noise = tf.one_hot(2, 4)[:, None, None, None] * 90
     batches[1]["image"] = tf.cast(tf.cast(batches[1]["image"], tf.float32) * 0.6 + noise, tf.uint8)
@@ -60,7 +63,7 @@ def test_an_example_of_weight_0_has_no_influence():
         batch["image"] = tf.tensor_scatter_nd_update(
             batches[0]["image"], [[2]], batch["image"][2:3]
         )
-        step, network_fn = make_step(config)
+        step, network_fn, _ = make_step(batch_size=4)
         for name, variable in network_fn.variables.items():
             variable.assign(tf.ones(variable.shape) * (0.01 * len(name)))
         assert float(step(batch, tf.constant(0.1), tf.constant(0))["counted"]) == 3
@@ -70,39 +73,27 @@ def test_an_example_of_weight_0_has_no_influence():
 
 
 def test_replicas_drop_different_activations():
-    """Two replicas with the same images: their losses differ by nothing but what is dropped."""
-    config = TrainingConfig(batch_size=2).with_defaults({})
-    step, network_fn = make_step(config, replicas=2)
-    generator = np.random.default_rng(1)
-    for variable in network_fn.variables.values():
-        variable.assign(generator.normal(scale=0.7, size=variable.shape))
-    batch = {key: tf.repeat(value[:1], 2, axis=0) for key, value in make_batch().items()}
-    strategy = step._strategy
-    batches = strategy.experimental_distribute_dataset(
-        tf.data.Dataset.from_tensors(batch).unbatch().batch(2)
-    )
-    losses = strategy.experimental_local_results(
-        strategy.run(tf.function(step._replica_step), (next(iter(batches)), tf.constant(0)))["loss"]
-    )
-    assert float(losses[0]) != float(losses[1])
+    """Two replicas with the same image: their losses differ by nothing but what is dropped."""
+    losses = []
+    image = {key: tf.repeat(value[:1], 2, axis=0) for key, value in make_batch().items()}
+    for weight in ([1.0, 0.0], [0.0, 1.0]):  # the loss of one replica, and of the other
+        step, network_fn, shared = make_step(batch_size=2, replicas=2)
+        generator = np.random.default_rng(1)
+        for variable in network_fn.variables.values():
+            variable.assign(generator.normal(scale=0.7, size=variable.shape))
+        batch = {**image, "weight": tf.constant(weight)}
+        losses.append(float(step(shared(batch), tf.constant(0.1), tf.constant(0))["loss"]))
+    assert losses[0] != losses[1]
 
 
 def test_an_overflow_on_any_replica_skips_the_step_on_all():
-    config = TrainingConfig(
-        batch_size=2, mixed_precision="float16", weight_decay=0.0
-    ).with_defaults({})
-    step, network_fn = make_step(config, replicas=2)
-    before = {name: variable.numpy() for name, variable in network_fn.variables.items()}
-    strategy = step._strategy
-    batch = make_batch(2, weight=[1.0, float("inf")])  # the second replica's loss overflows
-    batches = strategy.experimental_distribute_dataset(
-        tf.data.Dataset.from_tensors(batch).unbatch().batch(2)
+    step, network_fn, shared = make_step(
+        batch_size=2, replicas=2, weight_decay=0.0, dtype_policy="mixed_float16"
     )
-    step(next(iter(batches)), tf.constant(0.1), tf.constant(0))
+    before = {name: variable.numpy() for name, variable in network_fn.variables.items()}
+    batch = make_batch(2, weight=[1.0, float("inf")])  # the second replica's loss overflows
+    step(shared(batch), tf.constant(0.1), tf.constant(0))
     for name, variable in network_fn.variables.items():
         np.testing.assert_array_equal(variable.numpy(), before[name])
-    healthy = strategy.experimental_distribute_dataset(
-        tf.data.Dataset.from_tensors(make_batch(2)).unbatch().batch(2)
-    )
-    step(next(iter(healthy)), tf.constant(0.1), tf.constant(1))
+    step(shared(make_batch(2)), tf.constant(0.1), tf.constant(1))
     assert (network_fn.variables["tiny/fc3/weights"].numpy() != before["tiny/fc3/weights"]).any()

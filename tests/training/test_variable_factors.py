@@ -5,10 +5,10 @@ import pytest
 import tensorflow as tf
 
 from nets import nets_factory
-from slimzoo.configuration import TrainingConfig
-from training.checkpoints import run_directory
-from training.optimizers import make_optimizer
-from training.training_loop import train
+from slimzoo.commands.train_image_classifier import train
+from slimzoo.training_flags import TrainingConfig
+from training.checkpoints.finding import latest_checkpoint
+from training.optimizers import OptimizerSettings, make_optimizer
 from training.variable_factors import VariableFactors
 
 NAMES = ["net/conv1/weights", "net/conv1/biases", "net/fc2/weights", "net/fc2/biases"]
@@ -59,11 +59,9 @@ def test_an_optimizer_multiplies_rates_and_decays_of_each_variable(name):
             tf.keras.Variable([[1.0, -2.0], [0.5, 3.0]], name="kernel"),
             tf.keras.Variable([0.3, -0.4], name="bias"),
         ]
-        config = TrainingConfig(
-            optimizer=name, learning_rate=rate, weight_decay=decay
-        ).with_defaults({})
+        settings = OptimizerSettings(optimizer=name, learning_rate=rate, weight_decay=decay)
         rate_factors = None if factors is None else tf.Variable(factors)
-        optimizer = make_optimizer(config, decay_factors, rate_factors)
+        optimizer = make_optimizer(settings, decay_factors=decay_factors, rate_factors=rate_factors)
         optimizer.build(variables)
         for _ in range(3):
             optimizer.apply([tf.constant([[0.1, 0.2], [0.3, 0.4]]), tf.constant([0.5, 0.6])])
@@ -87,7 +85,7 @@ def test_a_factor_of_zero_freezes_from_its_epoch_on_and_a_network_brings_its_own
             learning_rate_decay_type="fixed",
         )
         train(run)
-        reader = tf.train.load_checkpoint(run_directory.latest_checkpoint(config.train_dir))
+        reader = tf.train.load_checkpoint(latest_checkpoint(config.train_dir))
         values[steps] = {
             layer: reader.get_tensor(f"network/tiny.S{layer}.Sweights/.ATTRIBUTES/VARIABLE_VALUE")
             for layer in ("conv1", "fc2")
@@ -153,7 +151,7 @@ def test_two_replicas_take_the_factors_of_one(config, options, tmp_path):
             **options,
         )
         train(run)
-        reader = tf.train.load_checkpoint(run_directory.latest_checkpoint(run.train_dir))
+        reader = tf.train.load_checkpoint(latest_checkpoint(run.train_dir))
         values.append(
             {
                 key: reader.get_tensor(key)
@@ -185,6 +183,6 @@ def test_a_resumed_run_has_the_factors_of_its_epoch(config, tmp_path):
                 learning_rate_factors=["*/biases=2", "tiny/conv1/*@1=0.5", "*/fc2/*@1.5=0"],
             )
             train(run)
-        reader = tf.train.load_checkpoint(run_directory.latest_checkpoint(run.train_dir))
+        reader = tf.train.load_checkpoint(latest_checkpoint(run.train_dir))
         weights.append(reader.get_tensor("network/tiny.Sconv1.Sweights/.ATTRIBUTES/VARIABLE_VALUE"))
     np.testing.assert_allclose(*weights, rtol=1e-5, atol=1e-7)

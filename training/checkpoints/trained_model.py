@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import os
-import sys
 from collections.abc import Sequence
 
 from image_datasets import dataset_factory
@@ -13,8 +11,10 @@ from image_datasets.image_dataset import ImageDataset
 from nets import nets_factory
 from nets.nets_factory import NetworkFn
 from preprocessing.base import Preprocessing
-from training.checkpoints import run_directory
-from training.checkpoints.run_directory import ModelDescription, RestoreReport
+from slimzoo_registry import import_modules
+from training.checkpoints.description import ModelDescription
+from training.checkpoints.finding import find_checkpoint
+from training.checkpoints.restoring import RestoreReport, restore_network
 from weight_formats import is_weight_file
 
 
@@ -32,7 +32,7 @@ def load_trained_model(
     checkpoint_path: str | None,
     *,
     use_moving_average: bool = True,
-    network_module: list[str] | None = None,
+    modules: Sequence[str] = (),
     dtype_policy: str = "float32",
     model_name: str | None = None,
     class_names: Sequence[str] | None = None,
@@ -42,7 +42,7 @@ def load_trained_model(
     Args:
       checkpoint_path: a train_dir or a checkpoint in one.
       use_moving_average: takes the weights' moving averages if the run kept them.
-      network_module: modules to import besides those that the run imported.
+      modules: to import besides those that the run imported.
       dtype_policy: of Keras; `bfloat16` casts the weights once, `mixed_bfloat16` at each call.
       model_name: what network weights without a model.json are of.
       class_names: of its outputs, in that case.
@@ -51,9 +51,9 @@ def load_trained_model(
       ValueError: if there is no such checkpoint or it does not fit its model.json, or the network
         is not known.
     """
-    prefix = run_directory.find_checkpoint(checkpoint_path)
+    prefix = find_checkpoint(checkpoint_path)
     description = ModelDescription.of_checkpoint(prefix)
-    import_modules([*(description.network_module if description else []), *(network_module or [])])
+    import_modules([*(description.network_module if description else []), *modules])
     if description is None:
         description = describe_weights(prefix, model_name, class_names)
     elif model_name and model_name != description.model_name:
@@ -61,9 +61,7 @@ def load_trained_model(
             f"--model_name is {model_name}, but {prefix} holds a run of {description.model_name}."
         )
     network_fn = description.build(dtype_policy=dtype_policy)
-    report = run_directory.restore_network(
-        network_fn, prefix, use_moving_average=use_moving_average
-    )
+    report = restore_network(network_fn, prefix, use_moving_average=use_moving_average)
     if report.unexpected:
         print(report)
     preprocessing = description.make_preprocessing(os.path.dirname(prefix), is_training=False)
@@ -126,20 +124,6 @@ def check_classes(class_names: list[str], dataset: ImageDataset, labels_offset: 
             f"The network answers with {_class_list(class_names)}, but {dataset.name} has "
             f"{_class_list(there)}."
         )
-
-
-def import_modules(names: list[str]) -> None:
-    """Imports modules that register networks or preprocessings of a user's own."""
-    for name in names:
-        if os.getcwd() not in sys.path:
-            # An installed command does not look where it was started. Last, to hide no package.
-            sys.path.append(os.getcwd())
-        try:
-            importlib.import_module(name)
-        except Exception as error:  # a module of the user's own can raise anything
-            raise ValueError(
-                f"--network_module {name} cannot be imported: {type(error).__name__}: {error}"
-            ) from error
 
 
 def _class_list(names: list[str]) -> str:

@@ -14,14 +14,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import json
-import os
 import pathlib
 import shutil
 from collections.abc import Iterator
 from typing import Any
 
-from training.checkpoints.run_directory import write_text
 from training.dataset_preparation.records import Shard
+from training.storage.locks import locked
+from training.storage.whole_files import write_text
 
 VERSION = "1.0.0"
 _PLAN_NAME = "preparation.json"
@@ -114,7 +114,7 @@ class PreparedDirectory:
             raise OSError(
                 f"--output_dir: the folder {self.incomplete} cannot be created: {error.strerror}."
             ) from error
-        with _locked(self.incomplete):
+        with locked(self.incomplete):
             if not (self.incomplete / _PLAN_NAME).exists():
                 self._write_plan()
             yield
@@ -204,25 +204,3 @@ def _read_json(path: pathlib.Path) -> dict[str, Any]:
 def _shown(value: Any) -> str:
     text = json.dumps(value)
     return text if len(text) <= 100 else f"{text[:97]}..."
-
-
-@contextlib.contextmanager
-def _locked(folder: pathlib.Path) -> Iterator[None]:
-    """Holds a lock on a folder, which ends with the process whatever ends that."""
-    try:
-        import fcntl
-    except ImportError:  # not a Unix system; two processes at once are then the user's affair
-        yield
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise ValueError(f"Another process is writing {folder}.") from error
-    except OSError:
-        pass  # a file system without locks
-    try:
-        yield
-    finally:
-        os.close(descriptor)

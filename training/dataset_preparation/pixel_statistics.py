@@ -23,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from training.checkpoints.run_directory import write_text
+from training.storage.whole_files import write_text
 
 STATISTICS_NAME = "dataset_statistics.json"
 MEAN_IMAGE_NAME = "mean_image.npy"
@@ -105,9 +105,9 @@ class DatasetStatistics:
       image_size: their height and width, in pixels.
       mean_rgb: the mean of R, G and B.
       covariance_rgb: rows and columns R, G, B; divided by the number of pixels.
-      colour_deviations: standard deviations along the principal components, largest first: the
+      color_deviations: standard deviations along the principal components, largest first: the
         square roots of the covariance's eigenvalues.
-      colour_components: the eigenvectors: a row for each of R, G, B and a column, of length 1,
+      color_components: the eigenvectors: a row for each of R, G, B and a column, of length 1,
         for each deviation. In each column the entry of largest magnitude is positive.
     """
 
@@ -115,8 +115,8 @@ class DatasetStatistics:
     image_size: int
     mean_rgb: list[float]
     covariance_rgb: list[list[float]]
-    colour_deviations: list[float]
-    colour_components: list[list[float]]
+    color_deviations: list[float]
+    color_components: list[list[float]]
 
     @classmethod
     def from_sums(cls, sums: PixelSums) -> DatasetStatistics:
@@ -155,13 +155,13 @@ class DatasetStatistics:
             mean_rgb=[float(fractions.Fraction(total, pixels)) for total in totals],
             covariance_rgb=covariance.tolist(),
             # Of grey images two variances are zero, and may come out just below.
-            colour_deviations=np.sqrt(np.maximum(variances, 0)).tolist(),
-            colour_components=components.tolist(),
+            color_deviations=np.sqrt(np.maximum(variances, 0)).tolist(),
+            color_components=components.tolist(),
         )
 
     def __str__(self) -> str:
         mean = ", ".join(f"{value:.3f}" for value in self.mean_rgb)
-        deviations = ", ".join(f"{value:.3f}" for value in self.colour_deviations)
+        deviations = ", ".join(f"{value:.3f}" for value in self.color_deviations)
         return f"mean RGB {mean}; colour deviations {deviations}"
 
 
@@ -235,7 +235,12 @@ def load_statistics(path: str) -> DatasetStatistics:
         raise ValueError(f"There are no dataset statistics in {file}: the file does not exist.")
     names = [field.name for field in dataclasses.fields(DatasetStatistics)]
     try:
-        document = json.loads(file.read_text())
+        document = dict(json.loads(file.read_text()))
+        document |= {
+            name.replace("colour", "color"): value  # as earlier files have them
+            for name, value in document.items()
+            if name.startswith("colour_")
+        }
         statistics = DatasetStatistics(**{name: document[name] for name in names})
         _check(statistics)
         return statistics
@@ -247,10 +252,10 @@ def load_statistics(path: str) -> DatasetStatistics:
 
 def _check(statistics: DatasetStatistics) -> None:
     """Raises ValueError or TypeError if they are not what their names say."""
-    for name in ("mean_rgb", "colour_deviations"):
+    for name in ("mean_rgb", "color_deviations"):
         if np.array(getattr(statistics, name), np.float64).shape != (3,):
             raise ValueError(f"{name} is not three numbers")
-    for name in ("covariance_rgb", "colour_components"):
+    for name in ("covariance_rgb", "color_components"):
         if np.array(getattr(statistics, name), np.float64).shape != (3, 3):
             raise ValueError(f"{name} is not three rows of three numbers")
     if min(np.diag(statistics.covariance_rgb)) < 0:

@@ -19,6 +19,8 @@ import tensorflow_datasets as tfds
 
 from training.dataset_preparation.pixel_statistics import PixelSums
 
+ENCODINGS = ("jpeg", "raw")
+
 
 @dataclasses.dataclass(frozen=True)
 class PreparedImage:
@@ -78,7 +80,7 @@ class Shard:
                 if image.image is None:
                     skipped.append(image.position)
                 else:
-                    writer.write(_serialized(image.encoded, image.label))
+                    writer.write(serialized_example(image.encoded, image.label))
                     sums.add(image.image, image.products)
                 yield image
         self.sums_path.parent.mkdir(exist_ok=True)
@@ -114,7 +116,8 @@ def make_features(
     )
 
 
-def _serialized(encoded: bytes, label: int) -> bytes:
+def serialized_example(encoded: bytes, label: int) -> bytes:
+    """The record of an image: what is kept of its pixels, and its label."""
     example = tf.train.Example()
     example.features.feature["image"].bytes_list.value.append(encoded)
     example.features.feature["label"].int64_list.value.append(label)

@@ -10,9 +10,7 @@ import tensorflow as tf
 from image_datasets import dataset_factory
 from image_datasets.image_dataset import ImageDataset
 from preprocessing import decoding, windows
-from slimzoo.program import error_text
 from training.dataset_preparation.pixel_statistics import pixel_products
-from training.input_pipeline import decode_or_zeros
 
 
 def read_squares(
@@ -44,7 +42,7 @@ def read_squares(
     """
 
     def decode(image: tf.Tensor) -> dict[str, tf.Tensor]:
-        square = windows.short_side_centre_square(decoding.decode(image), image_size)
+        square = windows.short_side_center_square(decoding.decode(image), image_size)
         decoded = {"image": square, "products": pixel_products(square)}
         if jpeg_quality is not None:
             decoded["encoded"] = tf.io.encode_jpeg(square, "rgb", quality=jpeg_quality)
@@ -52,7 +50,7 @@ def read_squares(
 
     def read_example(example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
         if skip_corrupt_images:
-            decoded, weight = decode_or_zeros(example["image"], decode)
+            decoded, weight = decoding.decode_or_zeros(example["image"], decode)
         else:
             decoded, weight = decode(example["image"]), tf.ones([])
         return {**decoded, "label": example["label"], "weight": weight}
@@ -71,9 +69,10 @@ def read_squares(
         try:
             yield next(rows)
         except tf.errors.InvalidArgumentError as error:
+            why = decoding.plain_message(error).splitlines()[0]
             raise ValueError(
                 f"This image cannot be decoded: {describe(dataset, position, dataset_dir)}. "
-                f"({error_text(error).splitlines()[0]}) Replace it, or run the same command with "
+                f"({why}) Replace it, or run the same command with "
                 "--skip_corrupt_images; what is done is kept."
             ) from error
 

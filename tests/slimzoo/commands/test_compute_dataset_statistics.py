@@ -10,16 +10,16 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
+from image_datasets.dataset_factory import get_dataset
+from slimzoo import run_folder
 from slimzoo.chosen_preprocessing import choose_pipeline
-from slimzoo.commands import compute_dataset_statistics, run_setup
-from slimzoo.commands.compute_dataset_statistics import compute_statistics
-from slimzoo.configuration import EvaluationConfig
-from slimzoo.tool_configuration import StatisticsConfig
-from training import evaluation
+from slimzoo.commands.compute_dataset_statistics import StatisticsConfig, compute
+from slimzoo.commands.eval_image_classifier import EvaluationConfig, evaluate
+from slimzoo.commands.train_image_classifier import train
 from training.checkpoints import trained_model
-from training.checkpoints.run_directory import ModelDescription
+from training.checkpoints.description import ModelDescription
+from training.dataset_preparation import counting
 from training.dataset_preparation.pixel_statistics import load_statistics
-from training.training_loop import train
 
 SIZE = 16
 
@@ -57,8 +57,8 @@ def check(config, pixels):
     covariance = np.cov(values.T, bias=True)
     np.testing.assert_allclose(statistics.covariance_rgb, covariance, rtol=1e-9)
     components, deviations = (
-        np.array(statistics.colour_components),
-        np.array(statistics.colour_deviations),
+        np.array(statistics.color_components),
+        np.array(statistics.color_deviations),
     )
     np.testing.assert_allclose(
         components @ np.diag(deviations**2) @ components.T, covariance, rtol=1e-8
@@ -68,18 +68,18 @@ def check(config, pixels):
 
 
 def test_they_are_those_of_numpy(config, pictures, capsys):
-    compute_statistics(config)
+    compute(config)
     check(config, pictures[1])
     assert not os.path.exists(os.path.join(config.output_dir, "sums.npz"))
     capsys.readouterr()
-    compute_statistics(config)
+    compute(config)
     assert "complete already" in capsys.readouterr().out
 
 
 def test_an_interrupted_pass_goes_on_and_gives_the_same_digits(
     config, pictures, monkeypatch, capsys
 ):
-    read = compute_dataset_statistics.read_squares
+    read = counting.read_squares
 
     def interrupted(*arguments, **options):
         for number, row in enumerate(read(*arguments, **options)):
@@ -87,11 +87,11 @@ def test_an_interrupted_pass_goes_on_and_gives_the_same_digits(
                 os.kill(os.getpid(), signal.SIGINT)
             yield row
 
-    monkeypatch.setattr(compute_dataset_statistics, "read_squares", interrupted)
+    monkeypatch.setattr(counting, "read_squares", interrupted)
     with pytest.raises(KeyboardInterrupt, match="saved after 10 images"):
-        compute_statistics(config)
-    monkeypatch.setattr(compute_dataset_statistics, "read_squares", read)
-    compute_statistics(config)
+        compute(config)
+    monkeypatch.setattr(counting, "read_squares", read)
+    compute(config)
     assert "Going on after 10 images" in capsys.readouterr().out
     check(config, pictures[1])
 
@@ -102,8 +102,8 @@ def test_an_image_that_cannot_be_decoded_stops_it_and_keeps_what_is_done(config,
     with open(broken, "wb") as file:
         file.write(b"no picture")
     with pytest.raises(ValueError, match=r"cannot be decoded: .*01\.png.*--skip_corrupt_images"):
-        compute_statistics(config)
-    compute_statistics(dataclasses.replace(config, skip_corrupt_images=True))
+        compute(config)
+    compute(dataclasses.replace(config, skip_corrupt_images=True))
     assert "Left out" in capsys.readouterr().out
     check(config, np.delete(pixels, 1, axis=0))
 
@@ -118,9 +118,9 @@ def test_an_image_that_cannot_be_decoded_stops_it_and_keeps_what_is_done(config,
     ],
 )
 def test_mistakes_end_in_a_message(config, changes, message):
-    compute_statistics(config)
+    compute(config)
     with pytest.raises(ValueError, match=message):
-        compute_statistics(dataclasses.replace(config, **changes))
+        compute(dataclasses.replace(config, **changes))
 
 
 # ------------------------------------------------------- training with them
@@ -132,7 +132,7 @@ def statistics(photos, tmp_path):
     folders = {}
     for size in (256, 37):
         folders[size] = str(tmp_path / f"of_{size}")
-        compute_statistics(
+        compute(
             StatisticsConfig(
                 dataset_name="folder", dataset_dir=photos, image_size=size, output_dir=folders[size]
             )
@@ -142,7 +142,7 @@ def statistics(photos, tmp_path):
 
 @pytest.fixture
 def training(photos, tmp_path):
-    from slimzoo.configuration import TrainingConfig
+    from slimzoo.training_flags import TrainingConfig
 
     return TrainingConfig(
         dataset_name="folder",
@@ -159,7 +159,7 @@ def test_a_preprocessing_takes_what_it_has_options_for(training, statistics):
     model = trained_model.load_trained_model(training.train_dir)
     found = load_statistics(statistics[256])
     assert model.preprocessing.mean_rgb == found.mean_rgb
-    assert model.preprocessing.colour_components == found.colour_components
+    assert model.preprocessing.color_components == found.color_components
     with pytest.raises(ValueError, match="takes none of mean_rgb"):
         train(
             dataclasses.replace(
@@ -191,11 +191,11 @@ def test_the_mean_image_goes_with_the_run(training, statistics, tmp_path):
     train(config)
     description = json.loads((tmp_path / "run" / "model.json").read_text())
     assert description["preprocessing_options"]["mean_image"] == "mean_image.npy"
-    before = evaluation.evaluate(EvaluationConfig(checkpoint_path=config.train_dir))
+    before = evaluate(EvaluationConfig(checkpoint_path=config.train_dir))
     moved = str(tmp_path / "moved")
     os.rename(config.train_dir, moved)
     os.rename(statistics[37], f"{statistics[37]}_gone")
-    assert evaluation.evaluate(EvaluationConfig(checkpoint_path=moved)) == before
+    assert evaluate(EvaluationConfig(checkpoint_path=moved)) == before
     mean = np.load(os.path.join(moved, "mean_image.npy"))
     model = trained_model.load_trained_model(os.path.join(moved, "best"))
     pixels = np.zeros((1, 32, 32, 3), np.uint8)
@@ -207,29 +207,33 @@ def test_the_mean_image_goes_with_the_run(training, statistics, tmp_path):
 
 
 def test_the_command_that_comes_next_has_the_split(config, capsys):
-    compute_statistics(dataclasses.replace(config, dataset_split_name="train[:50%]"))
+    compute(dataclasses.replace(config, dataset_split_name="train[:50%]"))
     assert "--dataset_split_name='train[:50%]' --dataset_statistics=" in capsys.readouterr().out
 
 
 def test_statistics_of_one_folder_do_not_answer_for_another(config, pictures, tmp_path):
-    compute_statistics(config)
+    compute(config)
     other = shutil.copytree(pictures[0], tmp_path / "other")
     with pytest.raises(ValueError, match=r"other statistics.*\n.*dataset_dir: .*pictures there"):
-        compute_statistics(dataclasses.replace(config, dataset_dir=str(other)))
+        compute(dataclasses.replace(config, dataset_dir=str(other)))
 
 
-def test_a_killed_pass_has_saved_its_sums(config, pictures, monkeypatch):
-    monkeypatch.setattr(compute_dataset_statistics, "_SAVE_EVERY", 10)
-    write, saved = compute_dataset_statistics._write_progress, []
+def test_a_killed_pass_has_saved_its_sums(config, pictures, tmp_path):
+    """Every 10 images: of a process that is killed at the 23rd, 20 are kept."""
+    dataset = get_dataset("folder", "train", config.dataset_dir)
+    plan = {"split": "train", "image_size": SIZE}
+    saved = []
 
-    def write_and_note(*arguments):
-        saved.append(arguments[-1])
-        write(*arguments)
+    def note_what_is_saved():
+        if os.path.exists(tmp_path / "sums.npz"):
+            with np.load(tmp_path / "sums.npz") as arrays:
+                saved.append(int(arrays["position"]))
+        return False
 
-    monkeypatch.setattr(compute_dataset_statistics, "_write_progress", write_and_note)
-    compute_statistics(config)
-    assert saved[:2] == [10, 20]
-    check(config, pictures[1])
+    counting.compute_statistics(
+        dataset, str(tmp_path), plan, stop_requested=note_what_is_saved, save_every=10
+    )
+    assert saved == [10] * 10 + [20] * 5
 
 
 def test_a_fine_tuned_run_is_fed_as_the_one_it_starts_from(training, statistics, tmp_path):
@@ -251,7 +255,7 @@ def test_a_fine_tuned_run_is_fed_as_the_one_it_starts_from(training, statistics,
     np.testing.assert_array_equal(*means)
     # What flags say wins, and a mean colour replaces the image that would be subtracted instead.
     third = dataclasses.replace(second, preprocessing_options=["mean_rgb=(1.0,2.0,3.0)"])
-    pipeline = run_setup.choose_run_pipeline(third)
+    pipeline = run_folder.choose_run_pipeline(third)
     assert pipeline.options["mean_rgb"] == (1.0, 2.0, 3.0)
     assert "mean_image" not in pipeline.options
 
@@ -295,7 +299,7 @@ def test_a_run_that_never_began_takes_the_mean_image_it_is_given_next(training, 
     # And one that goes on must have the same.
     changed = os.path.join(statistics[37], "mean_image.npy")
     np.save(changed, given + 1)
-    with pytest.raises(ValueError, match="holds a run with another mean image"):
+    with pytest.raises(ValueError, match=r"holds a run with another mean_image\.npy"):
         train(dataclasses.replace(config, dataset_statistics=statistics[37], max_number_of_steps=4))
 
 

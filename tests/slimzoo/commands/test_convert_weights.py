@@ -12,14 +12,13 @@ import tensorflow as tf
 
 from nets import nets_factory
 from nets.nets_factory import get_network_fn
-from slimzoo.commands import run_setup
-from slimzoo.commands.convert_weights import convert
-from slimzoo.configuration import EvaluationConfig, ExportConfig, TrainingConfig
-from slimzoo.tool_configuration import ConversionConfig
-from training import evaluation
+from slimzoo import run_folder
+from slimzoo.commands.convert_weights import ConversionConfig, convert
+from slimzoo.commands.eval_image_classifier import EvaluationConfig, evaluate, split_paths
+from slimzoo.commands.export_saved_model import ExportConfig, export
+from slimzoo.training_flags import TrainingConfig
 from training.checkpoints import trained_model
-from training.checkpoints.run_directory import restore_network
-from training.export import export
+from training.checkpoints.restoring import restore_network
 
 
 @pytest.fixture
@@ -316,7 +315,7 @@ def test_reversed_weights_are_fed_rgb_ever_after(conversion, register, tmp_path)
         logits.append(model.network_fn(model.preprocessing(pixels, 32, 32)[None])[0].numpy())
     np.testing.assert_allclose(*logits, rtol=1e-4, atol=1e-5 * logits[0].std())
     tuned = TrainingConfig(model_name="from_caffe", checkpoint_path=folder)
-    assert run_setup.choose_run_pipeline(tuned).options["channel_order"] == "rgb"
+    assert run_folder.choose_run_pipeline(tuned).options["channel_order"] == "rgb"
 
 
 def test_a_checkpoint_of_tensorflow_1_below_a_run_is_none_of_the_runs(conversion, tmp_path):
@@ -353,15 +352,15 @@ def test_bare_weights_are_evaluated_as_the_network_that_is_named(
     )
     convert(dataclasses.replace(conversion, dataset_name="cifar10", dataset_dir=real_data_dir))
     converted = EvaluationConfig(checkpoint_path=conversion.output_dir, **arguments)
-    assert evaluation.evaluate(bare) == evaluation.evaluate(converted)
+    assert evaluate(bare) == evaluate(converted)
     with pytest.raises(ValueError, match="does not say of what network: give --model_name"):
-        evaluation.evaluate(dataclasses.replace(bare, model_name=[]))
+        evaluate(dataclasses.replace(bare, model_name=[]))
     with pytest.raises(ValueError, match="does not say what it was trained on"):
-        evaluation.evaluate(dataclasses.replace(bare, dataset_name=None))
+        evaluate(dataclasses.replace(bare, dataset_name=None))
     with pytest.raises(ValueError, match="2 names, and --checkpoint_path 1;"):
-        evaluation.evaluate(dataclasses.replace(bare, model_name=["cifarnet_18pct", "alexnet"]))
+        evaluate(dataclasses.replace(bare, model_name=["cifarnet_18pct", "alexnet"]))
     with pytest.raises(ValueError, match="holds a run of cifarnet_18pct"):
-        evaluation.evaluate(dataclasses.replace(converted, model_name=["alexnet"]))
+        evaluate(dataclasses.replace(converted, model_name=["alexnet"]))
 
 
 def test_a_weight_file_in_a_runs_folder_is_none_of_the_runs(weight_file, conversion):
@@ -397,7 +396,7 @@ def test_several_networks_answer_with_the_mean_of_their_softmax_outputs(
         path = str(tmp_path / f"{number}.weights.h5")
         network_fn.model.save_weights(path)
         paths.append(path)
-        evaluation.evaluate(
+        evaluate(
             EvaluationConfig(
                 checkpoint_path=path,
                 model_name=[name],
@@ -406,7 +405,7 @@ def test_several_networks_answer_with_the_mean_of_their_softmax_outputs(
             )
         )
         probabilities.append(read_probabilities(tmp_path / str(number)))
-    result = evaluation.evaluate(
+    result = evaluate(
         EvaluationConfig(
             checkpoint_path=",".join(paths),
             model_name=names,
@@ -458,11 +457,11 @@ def test_a_comma_in_the_path_of_a_checkpoint_is_no_separator(conversion, tmp_pat
     folder = str(tmp_path / "lr,0.1")
     convert(dataclasses.replace(conversion, output_dir=folder))
     prefix = f"{folder}/model.ckpt-0"
-    assert evaluation._split_paths(prefix) == [prefix]
-    assert evaluation._split_paths(folder) == [prefix]
+    assert split_paths(prefix) == [prefix]
+    assert split_paths(folder) == [prefix]
     convert(conversion)
     other = f"{conversion.output_dir}/model.ckpt-0"
-    assert evaluation._split_paths(f"{other}, {other}") == [other, other]
+    assert split_paths(f"{other}, {other}") == [other, other]
 
 
 def test_reversed_channels_are_said_to_be(conversion, capsys):

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from training.training_loop import train
+from slimzoo.commands.train_image_classifier import train
 
 ROOT = pathlib.Path(__file__).parents[3]
 
 WORKER = """
 import importlib.util, json, sys
-from slimzoo.configuration import TrainingConfig
-from training.training_loop import train
+from slimzoo.training_flags import TrainingConfig
+from slimzoo.commands.train_image_classifier import train
 spec = importlib.util.spec_from_file_location("tiny_network", sys.argv[2])
 tiny_network = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(tiny_network)

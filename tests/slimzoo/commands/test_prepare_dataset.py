@@ -13,13 +13,12 @@ import tensorflow_datasets as tfds
 
 from image_datasets.dataset_factory import get_dataset
 from slimzoo.commands import prepare_dataset
-from slimzoo.configuration import EvaluationConfig
-from slimzoo.tool_configuration import PreparationConfig
-from training import evaluation
-from training.dataset_preparation import records
+from slimzoo.commands.eval_image_classifier import EvaluationConfig, evaluate
+from slimzoo.commands.prepare_dataset import PreparationConfig
+from slimzoo.commands.train_image_classifier import train
+from training.dataset_preparation import records, writing
 from training.dataset_preparation.directory import PreparedDirectory
 from training.dataset_preparation.pixel_statistics import dataset_of_statistics, load_statistics
-from training.training_loop import train
 
 NUM_TRAIN, NUM_VALIDATION = 30, 21
 SIZE = 36
@@ -136,7 +135,7 @@ def test_interrupted_and_resumed_it_is_the_same_directory(
     prepared, tmp_path, monkeypatch, capsys, encoding, interrupted_at
 ):
     whole = files_of(prepared(encoding=encoding))
-    serialize, calls = records._serialized, []
+    serialize, calls = records.serialized_example, []
 
     def interrupt(*arguments):
         calls.append(arguments)
@@ -145,7 +144,7 @@ def test_interrupted_and_resumed_it_is_the_same_directory(
         return serialize(*arguments)
 
     again = {"encoding": encoding, "output_dir": str(tmp_path / "again")}
-    monkeypatch.setattr(records, "_serialized", interrupt)
+    monkeypatch.setattr(records, "serialized_example", interrupt)
     with pytest.raises(KeyboardInterrupt):
         prepared(**again)
     assert not (tmp_path / "again/photos_test/1.0.0").exists()
@@ -162,7 +161,7 @@ def test_interrupted_and_resumed_it_is_the_same_directory(
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_stops_between_two_images(prepared, monkeypatch, capsys, number):
-    serialize, calls = records._serialized, []
+    serialize, calls = records.serialized_example, []
 
     def signalled(*arguments):
         calls.append(arguments)
@@ -171,7 +170,7 @@ def test_a_signal_stops_between_two_images(prepared, monkeypatch, capsys, number
         return serialize(*arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(records, "_serialized", signalled)
+        patch.setattr(records, "serialized_example", signalled)
         with pytest.raises(KeyboardInterrupt, match="The same command goes on"):
             prepared()
     assert len(calls) == 10
@@ -183,13 +182,13 @@ def test_a_signal_stops_between_two_images(prepared, monkeypatch, capsys, number
 def test_interrupted_at_its_end_it_is_the_same_directory(prepared, tmp_path, monkeypatch, step):
     whole = files_of(prepared())
     with monkeypatch.context() as patch:
-        original = getattr(prepare_dataset, step)
+        original = getattr(writing, step)
 
         def interrupt(*arguments, **options):
             original(*arguments, **options)
             raise KeyboardInterrupt
 
-        patch.setattr(prepare_dataset, step, interrupt)
+        patch.setattr(writing, step, interrupt)
         with pytest.raises(KeyboardInterrupt):
             prepared(output_dir=str(tmp_path / "again"))
     assert files_of(prepared(output_dir=str(tmp_path / "again"))) == whole
@@ -240,7 +239,7 @@ def test_training_on_an_unfinished_directory_says_how_to_finish_it(preparation_c
 def test_a_complete_directory_is_left_as_it_is(prepared, monkeypatch, capsys):
     folder = prepared()
     times = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
-    monkeypatch.setattr(prepare_dataset, "_read_images", None)
+    monkeypatch.setattr(prepare_dataset, "write_dataset", None)
     capsys.readouterr()
     prepared()
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == times
@@ -280,7 +279,7 @@ def test_a_folder_of_someone_else_is_not_touched(prepared, tmp_path):
 
 
 def test_two_at_a_time_do_not_write_into_each_other(preparation_config):
-    plan, _ = prepare_dataset._make_plan(preparation_config, "photos_test")
+    plan, _ = prepare_dataset.make_plan(preparation_config, "photos_test")
     directory = PreparedDirectory(str(preparation_config.output_dir), plan)
     with (
         directory.being_written(),
@@ -294,7 +293,7 @@ def test_the_drivers_train_and_evaluate_on_it(prepared, replaced, photos, encodi
     folder = prepared(encoding=encoding)
     config = replaced(dataset_name="photos_test", dataset_dir=str(folder.parents[1]))
     train(config)
-    result = evaluation.evaluate(EvaluationConfig(checkpoint_path=config.train_dir, batch_size=5))
+    result = evaluate(EvaluationConfig(checkpoint_path=config.train_dir, batch_size=5))
     assert result.num_examples == NUM_VALIDATION
     assert result.top_1 > 0.5
 
@@ -412,7 +411,7 @@ def test_the_default_name_says_what_it_is(preparation_config):
         config = dataclasses.replace(
             preparation_config, dataset_name=name, encoding=encoding, dataset_dir="/x/My photos/"
         )
-        assert prepare_dataset._default_name(config) == expected
+        assert prepare_dataset.default_name(config) == expected
 
 
 @pytest.mark.parametrize(
@@ -430,7 +429,7 @@ def test_the_default_name_says_what_it_is(preparation_config):
         ({"image_size": 0}, "--image_size is 0; it must be a number greater than 0"),
         ({"examples_per_shard": -1}, "--examples_per_shard is -1"),
         ({"jpeg_quality": 101}, "--jpeg_quality is 101; it must be 1 to 100"),
-        ({"encoding": "jpg"}, "Unknown encoding 'jpg'. Did you mean 'jpeg'"),
+        ({"encoding": "jpg"}, "Unknown --encoding 'jpg'. Did you mean 'jpeg'"),
     ],
 )
 def test_what_cannot_be_prepared_is_said(prepared, tmp_path, values, message):
@@ -448,7 +447,7 @@ def test_a_file_in_place_of_the_output(prepared, tmp_path):
 
 def test_raw_pixels_that_do_not_fit_are_refused_before_they_are_written(prepared, monkeypatch):
     usage = shutil.disk_usage("/")._replace(free=1000)
-    monkeypatch.setattr("slimzoo.commands.prepare_dataset.shutil.disk_usage", lambda path: usage)
+    monkeypatch.setattr(writing.shutil, "disk_usage", lambda path: usage)
     with pytest.raises(OSError, match=r"51 raw images take .* GB are free .*--encoding=jpeg"):
         prepared()
 

@@ -39,9 +39,9 @@ def test_the_statistics_are_those_of_numpy(images, tmp_path):
     np.testing.assert_allclose(statistics.mean_rgb, pixels.mean(axis=0), rtol=1e-15)
     covariance = np.cov(pixels, rowvar=False, bias=True)
     np.testing.assert_allclose(statistics.covariance_rgb, covariance, rtol=1e-13)
-    deviations = np.array(statistics.colour_deviations)
+    deviations = np.array(statistics.color_deviations)
     assert list(deviations) == sorted(deviations, reverse=True)
-    components = np.array(statistics.colour_components)
+    components = np.array(statistics.color_components)
     np.testing.assert_allclose(components.T @ components, np.eye(3), atol=1e-12)
     np.testing.assert_allclose(components * deviations**2 @ components.T, covariance, rtol=1e-10)
     # What a deviation is: that of the pixels along its component.
@@ -76,7 +76,7 @@ def test_sums_of_more_images_than_64_bits_can_square():
     statistics = DatasetStatistics.from_sums(sums)
     assert statistics.mean_rgb == [127.5] * 3
     assert statistics.covariance_rgb == [[127.5**2] * 3] * 3
-    assert statistics.colour_deviations == pytest.approx([127.5 * 3**0.5, 0, 0], abs=1e-5)
+    assert statistics.color_deviations == pytest.approx([127.5 * 3**0.5, 0, 0], abs=1e-5)
 
 
 def test_parts_that_were_kept_and_merged_are_the_whole(images):

@@ -1,0 +1,208 @@
+"""Measures the accuracy of checkpoints on a dataset, and writes what was answered."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+
+from image_datasets import dataset_factory
+from image_datasets.image_dataset import ImageDataset
+from slimzoo import program
+from slimzoo.configuration import PRECISIONS, InputConfig
+from slimzoo.flags import check_positive, flag, required_flag
+from slimzoo.output_folders import made_folder
+from training import devices
+from training.checkpoints.description import ModelDescription
+from training.checkpoints.finding import exists, find_checkpoint
+from training.checkpoints.trained_model import check_classes, load_trained_model
+from training.evaluation import EvaluationResult, Evaluator, Member, Predictions, why_left_out
+from training.storage.whole_files import write_text
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class EvaluationConfig(InputConfig):
+    """What `eval_image_classifier` does."""
+
+    checkpoint_path: str = required_flag(
+        "The checkpoint, or the train_dir that holds it (its last), to evaluate, or a file of "
+        "weights as convert_weights takes it. Of several, separated by commas, the softmax outputs "
+        "are averaged."
+    )
+    model_name: list[str] = flag(
+        [],
+        "The network of weights that come without a model.json: one name, or one for each of "
+        "several in checkpoint_path.",
+    )
+    dataset_name: str | None = flag(None, "The dataset. Default: the one trained on.")
+    dataset_split_name: str | None = flag(
+        None, "The split, in TFDS syntax. Default: the one the run was validated on."
+    )
+    eval_dir: str | None = flag(
+        None,
+        "Where evaluation.json and predictions.csv go. Default: the folder `evaluation` beside "
+        "the checkpoint.",
+    )
+    eval_image_size: int | None = flag(
+        None, "Height and width given to the network, in pixels. Default: as trained."
+    )
+    eval_crops: int = flag(
+        1,
+        "Crops per image: 1 (the center), or 10 (four corners, center, and their mirror "
+        "images; the softmax outputs are averaged). With 10, a batch holds batch_size / 10 "
+        "images, rounded down, so that memory use stays about the same.",
+    )
+    use_moving_average: bool = flag(
+        True, "Evaluate the moving averages of the weights, if the run kept them."
+    )
+    mixed_precision: str = flag(
+        "float32",
+        "Number type in which the network computes. The weights are converted to it once, "
+        "after loading; the checkpoint itself is not changed.",
+        PRECISIONS,
+    )
+    max_num_batches: int | None = flag(
+        None, "Stop after so many batches of batch_size images. Default: all."
+    )
+
+    def __post_init__(self) -> None:
+        """Checks ranges."""
+        super().__post_init__()
+        check_positive(eval_image_size=self.eval_image_size, max_num_batches=self.max_num_batches)
+        if self.eval_crops not in (1, 10):
+            raise ValueError(f"--eval_crops is {self.eval_crops}; it must be 1 or 10.")
+
+
+def main() -> None:
+    """Runs the command."""
+    program.run(EvaluationConfig, evaluate)
+
+
+def evaluate(config: EvaluationConfig) -> EvaluationResult:
+    """Runs the evaluation command: evaluates a checkpoint, prints and writes what it found.
+
+    Raises:
+      ValueError: if something in the configuration does not exist or does not fit.
+    """
+    strategy = devices.make_strategy(config.distribution_strategy, config.num_replicas)
+    paths = split_paths(config.checkpoint_path)
+    dataset = _dataset(config, paths)
+    names: list[str | None] = [*config.model_name] or [None]
+    if len(names) == 1:
+        names *= len(paths)
+    if len(names) != len(paths):
+        raise ValueError(
+            f"--model_name has {len(names)} names, and --checkpoint_path {len(paths)}; give one "
+            "name for all, or one for each."
+        )
+    with strategy.scope():
+        models = [
+            load_trained_model(
+                path,
+                use_moving_average=config.use_moving_average,
+                modules=config.import_modules,
+                dtype_policy=config.mixed_precision,
+                model_name=name,
+                class_names=dataset.class_names,
+            )
+            for path, name in zip(paths, names, strict=True)
+        ]
+    for model in models:
+        check_classes(model.description.class_names, dataset, model.description.labels_offset)
+    description = models[0].description
+    if len({model.description.labels_offset for model in models}) > 1:
+        raise ValueError("The checkpoints were trained with different --labels_offset.")
+
+    folder = os.path.dirname(models[0].report.checkpoint)
+    eval_dir = os.path.expanduser(config.eval_dir or os.path.join(folder, "evaluation"))
+    batch_size, max_num_batches = config.batch_size, config.max_num_batches
+    if config.eval_crops > 1:
+        # Ten crops of one image are ten images to the network, and fill as much memory.
+        replicas = strategy.num_replicas_in_sync
+        batch_size = max(batch_size // config.eval_crops // replicas, 1) * replicas
+        if max_num_batches:
+            max_num_batches = -(-max_num_batches * config.batch_size // batch_size)
+    first, *others = (
+        Member(
+            model.network_fn,
+            model.preprocessing,
+            config.eval_image_size or model.description.image_size,
+        )
+        for model in models
+    )
+    evaluator = Evaluator(
+        first.network_fn,
+        first.preprocessing,
+        dataset,
+        strategy,
+        batch_size=batch_size,
+        image_size=first.image_size,
+        num_crops=config.eval_crops,
+        others=others,
+        labels_offset=description.labels_offset,
+        skip_corrupt_images=config.skip_corrupt_images,
+        max_num_batches=max_num_batches,
+    )
+    if not devices.is_chief(strategy):
+        return evaluator.run()
+    predictions_path = os.path.join(eval_dir, "predictions.csv")
+    replaces = os.path.exists(predictions_path)
+    made_folder("eval_dir", eval_dir)
+    with Predictions(predictions_path, dataset, description.class_names) as predictions:
+        result = evaluator.run(predictions)
+    model_names = ",".join(dict.fromkeys(model.description.model_name for model in models))
+    checkpoints = ",".join(model.report.checkpoint for model in models)
+    summary = {
+        "checkpoint": checkpoints,
+        "model_name": model_names,
+        "dataset_name": dataset.name,
+        "dataset_split_name": dataset.split,
+        "eval_crops": config.eval_crops,
+        "mixed_precision": config.mixed_precision,
+        **result.as_json(),
+    }
+    json_path = os.path.join(eval_dir, "evaluation.json")
+    write_text(json_path, json.dumps(summary, indent=2) + "\n")
+    print(f"{model_names} from {checkpoints}")
+    crops = "" if config.eval_crops == 1 else f", {config.eval_crops} crops"
+    several = "" if len(models) == 1 else f", {len(models)} networks averaged"
+    print(f"on {dataset.name}, split {dataset.split}{crops}{several}: {result}")
+    if result.num_skipped:
+        print(
+            f"{result.num_skipped:,} images were left out: "
+            f"{why_left_out(config.skip_corrupt_images)}."
+        )
+    replaced = " (in place of an earlier evaluation's; --eval_dir keeps both)" if replaces else ""
+    print(f"Written: {json_path}, {predictions_path}{replaced}")
+    return result
+
+
+def split_paths(checkpoint_path: str) -> list[str]:
+    """The checkpoints that --checkpoint_path names; a path that exists may hold a comma itself."""
+    if "," not in checkpoint_path or exists(checkpoint_path):
+        return [find_checkpoint(checkpoint_path)]
+    paths = [path.strip() for path in checkpoint_path.split(",")]
+    return [find_checkpoint(path) for path in paths if path]
+
+
+def _dataset(config: EvaluationConfig, paths: list[str]) -> ImageDataset:
+    """What to evaluate on: what the first run was validated on, unless something else is asked."""
+    description = ModelDescription.of_checkpoint(paths[0])
+    trained_on = description.dataset_name if description else None
+    dataset_name = config.dataset_name or trained_on
+    if not dataset_name:
+        raise ValueError(
+            f"{paths[0]} does not say what it was trained on: give --dataset_name, and for weights "
+            "of another framework --model_name."
+        )
+    dataset_dir, split = config.dataset_dir, config.dataset_split_name
+    if description and dataset_name == trained_on:
+        # The folder that was trained on goes with its name, and with no other dataset.
+        dataset_dir = dataset_dir or description.dataset_dir
+        split = split or description.validation_split_name
+    split = split or dataset_factory.default_validation_split(dataset_name, dataset_dir)
+    if split is None:
+        raise ValueError(
+            f"{dataset_name} has no validation or test split: give --dataset_split_name."
+        )
+    return dataset_factory.get_dataset(dataset_name, split, dataset_dir)

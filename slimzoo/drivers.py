@@ -1,0 +1,58 @@
+"""The entry of each command: a checkout's scripts and the installed commands call these.
+
+Everything that belongs to the process is done here, before TensorFlow is imported: this project's
+packages are found, and the environment is set up.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+from slimzoo import environment, own_packages
+
+
+def train_image_classifier() -> None:
+    """Trains a network on a dataset."""
+    _run("train_image_classifier")
+
+
+def eval_image_classifier() -> None:
+    """Measures the accuracy of a checkpoint on a dataset."""
+    _run("eval_image_classifier")
+
+
+def export_saved_model() -> None:
+    """Exports a checkpoint as a SavedModel that takes image files."""
+    _run("export_saved_model")
+
+
+def prepare_dataset() -> None:
+    """Writes a dataset once in the size that training crops from."""
+    _run("prepare_dataset")
+
+
+def compute_dataset_statistics() -> None:
+    """Computes the mean, the mean image and the color statistics of a dataset."""
+    _run("compute_dataset_statistics")
+
+
+def convert_weights() -> None:
+    """Turns weights of other frameworks into a checkpoint."""
+    _run("convert_weights")
+
+
+def _run(name: str) -> None:
+    try:
+        environment.set_up()
+        own_packages.load()
+        command = importlib.import_module(f"slimzoo.commands.{name}")
+    except ImportError as error:
+        print(f"\nERROR: {error}", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:  # imports take seconds
+        print("\nInterrupted.", file=sys.stderr)
+        sys.stderr.flush()
+        os._exit(130)  # half-imported libraries would print what they miss
+    command.main()

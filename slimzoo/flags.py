@@ -1,0 +1,215 @@
+"""Flags made from a dataclass: one field a flag, with its default, its help text and its choices.
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Config:
+batch_size: int = flag(128, "Images in a batch.")
+output_dir: str = required_flag("Where the output goes.")
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import sys
+import types
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+from absl import flags
+
+from slimzoo_registry import unknown_name_message
+
+C = TypeVar("C")
+T = TypeVar("T")
+_FLOAT32_MAX = 3.4e38
+
+
+def flag(
+    default: T,
+    help_text: str,
+    choices: Iterable[str] | None = None,
+    *,
+    old_name: str | None = None,
+) -> T:
+    """A field that becomes a flag.
+
+    Args:
+      default: of the flag; its type is the field's.
+      help_text: says the unit and the default.
+      choices: the values that are accepted, if not all are; `--help` lists them.
+      old_name: another name under which the flag goes on working.
+    """
+    metadata = {
+        "help": help_text,
+        "choices": None if choices is None else tuple(choices),
+        "old_name": old_name,
+        "required": False,
+    }
+    if isinstance(default, list):
+        kept: list[Any] = default
+        return dataclasses.field(default_factory=lambda: list(kept), metadata=metadata)  # type: ignore[return-value]
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def required_flag(help_text: str) -> str:
+    """A field without a default: the command refuses to start without its flag."""
+    metadata = {"help": f"{help_text} Required.", "choices": None, "old_name": None}
+    return dataclasses.field(metadata={**metadata, "required": True})
+
+
+def define_flags(config_class: type[Any], flag_values: flags.FlagValues = flags.FLAGS) -> None:
+    """Defines an absl flag for each field of a configuration class."""
+    types_of_fields = typing.get_type_hints(config_class)
+    main_module = sys.argv[0]
+    for field in dataclasses.fields(config_class):
+        choices = field.metadata["choices"]
+        accepted = f"<{'|'.join(choices)}>: " if choices else ""
+        arguments = (field.name, _default(field), accepted + field.metadata["help"])
+        annotation = types_of_fields[field.name]
+        flags.DEFINE_flag(
+            flags.BooleanFlag(*arguments)
+            if annotation is bool
+            else flags.Flag(*_parser(annotation, choices), *arguments),
+            flag_values,
+            # absl's --help lists the flags of the program that was started.
+            module_name=main_module,
+        )
+        if old_name := field.metadata["old_name"]:
+            flags.DEFINE_alias(old_name, field.name, flag_values, module_name=main_module)
+
+
+def read_flags(config_class: type[C], flag_values: flags.FlagValues = flags.FLAGS) -> C:
+    """Builds the configuration from parsed flags; raises ValueError as its constructor does."""
+    fields = dataclasses.fields(config_class)  # type: ignore[arg-type]
+    return config_class(**{field.name: flag_values[field.name].value for field in fields})
+
+
+def flag_lines(config: Any) -> str:
+    """The configuration as a flagfile: one `--name=value` a line, unset flags left out."""
+    lines = []
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        if isinstance(value, bool):
+            lines.append(f"--{'' if value else 'no'}{field.name}")
+        elif isinstance(value, list):
+            lines.append(f"--{field.name}={flags.CsvListSerializer(',').serialize(value)}")
+        elif value is not None:
+            lines.append(f"--{field.name}={value}")
+    return "\n".join(lines) + "\n"
+
+
+def settings(settings_class: type[C], config: Any) -> C:
+    """Takes from a configuration the fields that a library's settings have, by their names.
+
+    So a library never sees the configuration, and a new flag is a field here and a field there.
+    """
+    names = [field.name for field in dataclasses.fields(settings_class)]  # type: ignore[arg-type]
+    return settings_class(**{name: getattr(config, name) for name in names})
+
+
+def check_fields(config: Any) -> None:
+    """Checks what the fields say of themselves: required, and one of several choices.
+
+    Raises:
+      ValueError: naming the flag.
+    """
+    for field in dataclasses.fields(config):
+        choices, value = field.metadata["choices"], getattr(config, field.name)
+        if field.metadata["required"] and not value:
+            raise ValueError(f"--{field.name} is not given. {field.metadata['help']}")
+        if choices and value not in choices:
+            raise ValueError(unknown_name_message(f"--{field.name}", value, choices))
+
+
+def check_positive(**values: float | None) -> None:
+    """Raises ValueError if a value that is given is zero or less, naming its flag."""
+    for name, value in values.items():
+        if value is not None and not 0 < value < _FLOAT32_MAX:
+            raise ValueError(f"--{name} is {value}; it must be a number greater than 0.")
+
+
+def check_not_negative(**values: float | None) -> None:
+    """Raises ValueError if a value that is given is negative, naming its flag."""
+    for name, value in values.items():
+        if value is not None and not 0 <= value < _FLOAT32_MAX:
+            raise ValueError(f"--{name} is {value}; it must be a number, and not negative.")
+
+
+def check_fraction(**values: float | None) -> None:
+    """Raises ValueError if a value that is given is not in [0, 1), naming its flag."""
+    for name, value in values.items():
+        if value is not None and not 0 <= value < 1:
+            raise ValueError(f"--{name} is {value}; it must be at least 0 and less than 1.")
+
+
+def parse_options(
+    flag: str,
+    options: list[str],
+    defaults: Mapping[str, Any],
+    current_name: Callable[[str], str] = lambda name: name,
+) -> dict[str, Any]:
+    """Turns `["a=1", "b=x"]` into `{"a": 1, "b": "x"}`.
+
+    Args:
+      flag: what error messages call it.
+      options: what the flag was given.
+      defaults: the options that exist and their defaults, whose types values must have.
+      current_name: gives the name of an option that had another one in earlier versions.
+
+    Raises:
+      ValueError: if an entry has no `=`, is unknown or repeated, or is of another type than its
+        default.
+    """
+    parsed: dict[str, Any] = {}
+    for option in options:
+        name, equals, text = (part.strip() for part in option.partition("="))
+        if not equals:
+            raise ValueError(f"--{flag} has {option!r}; it takes name=value, separated by commas.")
+        name = current_name(name)
+        if name not in defaults:
+            raise ValueError(unknown_name_message(f"option in --{flag}", name, defaults))
+        if name in parsed:
+            raise ValueError(f"--{flag} has {name} twice; it takes one value.")
+        parsed[name] = _parse_value(text)
+        if not _is_of_type_of(parsed[name], defaults[name]):
+            raise ValueError(
+                f"--{flag} has {option!r}; {name} takes a value such as {defaults[name]!r}."
+            )
+    return parsed
+
+
+def _default(field: dataclasses.Field[Any]) -> Any:
+    if field.default_factory is not dataclasses.MISSING:
+        return field.default_factory()
+    return None if field.default is dataclasses.MISSING else field.default
+
+
+def _parser(annotation: Any, choices: tuple[str, ...] | None) -> tuple[Any, Any]:
+    if choices:
+        return flags.EnumParser(choices), flags.ArgumentSerializer()
+    arguments = set(typing.get_args(annotation)) - {types.NoneType}
+    if list in (typing.get_origin(annotation), *map(typing.get_origin, arguments)):
+        return flags.ListParser(), flags.CsvListSerializer(",")
+    kind = arguments.pop() if arguments else annotation
+    parsers = {int: flags.IntegerParser, float: flags.FloatParser, str: flags.ArgumentParser}
+    return parsers[kind](), flags.ArgumentSerializer()
+
+
+def _parse_value(text: str) -> Any:
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    try:
+        return ast.literal_eval(text)
+    except (SyntaxError, ValueError):
+        return text
+
+
+def _is_of_type_of(value: Any, default: Any) -> bool:
+    if default is None or value is None:
+        return default is None
+    if isinstance(default, bool) or isinstance(value, bool):
+        return isinstance(default, bool) and isinstance(value, bool)
+    if isinstance(default, float):
+        return isinstance(value, float | int)
+    return isinstance(value, type(default))

@@ -1,0 +1,66 @@
+import json
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+from slimzoo import environment
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def python(code, **variables):
+    """What a new process prints, with nothing of ours in its environment."""
+    inherited = {k: v for k, v in os.environ.items() if k not in environment.VARIABLES}
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=inherited | variables,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+
+def test_importing_a_library_changes_neither_environment_nor_streams():
+    finished = python(
+        "import json, os, sys\n"
+        "before = dict(os.environ), os.fstat(2), sys.stderr\n"
+        "import slimzoo, slimzoo.commands.train_image_classifier, training.export\n"
+        "from nets import nets_factory\n"
+        "after = dict(os.environ), os.fstat(2), sys.stderr\n"
+        "changed = {k: v for k, v in after[0].items() if before[0].get(k) != v}\n"
+        # TensorFlow itself sets two for its plugins.
+        "ours = {k: v for k, v in changed.items() if k.startswith(('TF_CPP', 'TF_ENABLE'))}\n"
+        "print(json.dumps([ours, before[1] == after[1], before[2] is after[2]]))\n"
+    )
+    assert json.loads(finished.stdout) == [{}, True, True]
+
+
+@pytest.mark.skipif(environment.has_gpu(), reason="TensorFlow may say why it does not use the GPU")
+def test_a_notebook_that_sets_it_up_sees_nothing_of_tensorflow():
+    """The README's snippet, on a network that is built in a moment."""
+    finished = python(
+        "from slimzoo import environment\n"
+        "environment.set_up()\n"
+        "import numpy as np\n"
+        "from nets import nets_factory\n"
+        "from preprocessing import preprocessing_factory\n"
+        "network_fn = nets_factory.get_network_fn('cifarnet_18pct', num_classes=10)\n"
+        "preprocess = preprocessing_factory.get_preprocessing(network_fn.preprocessing_name)\n"
+        "image = preprocess(np.zeros([40, 50, 3], np.uint8), 32, 32)\n"
+        "logits, end_points = network_fn(image[None])\n"
+        "print(logits.shape)\n"
+    )
+    assert finished.stdout == "(1, 10)\n"
+    assert finished.stderr == ""
+
+
+def test_what_the_user_has_set_stays(monkeypatch):
+    monkeypatch.setenv("TF_CPP_MIN_LOG_LEVEL", "0")
+    monkeypatch.delenv("TF_ENABLE_ONEDNN_OPTS", raising=False)
+    environment.set_variables()
+    assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "0"
+    assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == "1"

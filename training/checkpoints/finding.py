@@ -1,0 +1,96 @@
+"""Finds the checkpoint that a user means, by a folder's or a file's name."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+
+import tensorflow as tf
+
+from weight_formats import is_weight_file
+
+CHECKPOINT_NAME = "model.ckpt"
+BEST_FOLDER = "best"
+
+
+def find_checkpoint(path: str | None) -> str:
+    """Turns what a user gives as --checkpoint_path into the prefix of a checkpoint's files.
+
+    Args:
+      path: a folder with checkpoints (the last is taken), a checkpoint with or without the ending
+        of one of its files, or a file of weights.
+
+    Raises:
+      ValueError: if there is no checkpoint.
+    """
+    if not path:
+        raise ValueError("--checkpoint_path is not given; it takes a train_dir or a checkpoint.")
+    path = os.path.expanduser(path)
+    if os.path.basename(path) == "checkpoint" and os.path.isfile(path):
+        path = os.path.dirname(path) or "."  # TensorFlow's list of those in the folder
+    if os.path.isdir(path):
+        latest = latest_checkpoint(path) or _listed_checkpoint(path)
+        if latest:
+            return latest
+        raise ValueError(
+            f"--checkpoint_path {path} is a folder without a checkpoint. To take a file of weights "
+            "give its whole path."
+        )
+    prefix = path.removesuffix(".index").removesuffix(".meta")
+    if ".data-" in prefix:
+        prefix = prefix.rpartition(".data-")[0]
+    if os.path.exists(prefix + ".index") or os.path.isfile(prefix):  # a file: TensorFlow 1's V1
+        return prefix
+    raise ValueError(
+        f"--checkpoint_path {path} does not exist. It takes a train_dir, a checkpoint in it such "
+        f"as TRAIN_DIR/{CHECKPOINT_NAME}-1000, or a file of weights."
+    )
+
+
+def _listed_checkpoint(folder: str) -> str | None:
+    """What TensorFlow's list in a folder names, whose checkpoints need no step; None if nothing."""
+    try:
+        return tf.train.latest_checkpoint(folder)
+    except ValueError:  # the list is no text
+        return None
+
+
+def exists(path: str) -> bool:
+    """Whether there is a folder, a file or a checkpoint of this name."""
+    path = os.path.expanduser(path)
+    return os.path.exists(path) or os.path.exists(path + ".index")
+
+
+def latest_checkpoint(folder: str) -> str | None:
+    """The checkpoint of the highest step in `folder`, or None.
+
+    The files themselves are asked, not TensorFlow's list of them, so that a user can remove a
+    checkpoint, and copy one without that list.
+    """
+    steps = {}
+    for path in pathlib.Path(folder).glob("*.index"):
+        stem, dash, step = path.name.removesuffix(".index").rpartition("-")
+        if dash and step.isdecimal():
+            steps[int(step)] = os.path.join(folder, f"{stem}-{step}")
+    return steps[max(steps)] if steps else None
+
+
+def is_of_a_run(path: str) -> bool:
+    """Whether a checkpoint was written by this package, or cannot be read."""
+    if not os.path.exists(path + ".index"):
+        return False
+    try:
+        return any(name.startswith("network/") for name, _ in tf.train.list_variables(path))
+    except (tf.errors.OpError, RuntimeError, ValueError, IndexError):
+        return True  # what is wrong with it is said where it is restored
+
+
+def is_tensorflow_v1(path: str) -> bool:
+    """Whether a single file is a checkpoint that TensorFlow can read."""
+    if is_weight_file(path):
+        return False
+    try:
+        tf.train.load_checkpoint(path)
+    except (tf.errors.OpError, RuntimeError, ValueError):
+        return False
+    return True

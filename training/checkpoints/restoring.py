@@ -1,0 +1,144 @@
+"""Sets a network's variables from a checkpoint or a file of weights, by their TF-Slim names."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from nets.nets_factory import NetworkFn
+from training.checkpoints.finding import find_checkpoint
+from training.checkpoints.scopes import select_scopes
+from training.checkpoints.sources import WeightSource, damage_explained, find_key, open_source
+
+
+@dataclasses.dataclass(frozen=True)
+class RestoreReport:
+    """Which variables were set from a checkpoint: names, or names and the reason why not.
+
+    Attributes:
+      checkpoint: or file of weights.
+      restored: names of variables.
+      skipped: why the others were not.
+      unexpected: what a file of weights holds and the network has not.
+    """
+
+    checkpoint: str
+    restored: list[str]
+    skipped: dict[str, str]
+    unexpected: list[str] = dataclasses.field(default_factory=list)
+
+    def __str__(self) -> str:
+        lines = [f"Restored {len(self.restored)} variables from {self.checkpoint}."]
+        lines += [f"  left as initialised: {name} ({why})" for name, why in self.skipped.items()]
+        lines += [f"  not used: {name}" for name in self.unexpected]
+        return "\n".join(lines)
+
+
+def restore_network(
+    network_fn: NetworkFn,
+    checkpoint_path: str,
+    *,
+    exclude_scopes: Sequence[str] = (),
+    ignore_missing: bool = False,
+    skip_other_head: bool = False,
+    use_moving_average: bool = False,
+    bgr_to_rgb: bool = False,
+) -> RestoreReport:
+    """Sets a network's variables from a checkpoint, by their TF-Slim names.
+
+    Takes checkpoints of this package, those of TF-Slim, which have the same names, and the files
+    of other frameworks that `weight_formats` reads. Either all variables that are to be restored
+    are, or none is.
+
+    Args:
+      network_fn: the network.
+      checkpoint_path: as `find_checkpoint` takes it.
+      exclude_scopes: names or scopes (`alexnet_v2/fc8`) that keep their values.
+      ignore_missing: whether variables that the checkpoint lacks keep their values.
+      skip_other_head: whether a last layer for another number of classes keeps its values.
+      use_moving_average: whether to take moving averages where the checkpoint has them.
+      bgr_to_rgb: whether to reverse the input channels of the first layer of a weight file.
+
+    Returns:
+      What was restored and what was not.
+
+    Raises:
+      ValueError: if there is no checkpoint, it cannot be read, lacks variables, or has them in
+        other shapes; or if a scope excludes nothing.
+    """
+    prefix = find_checkpoint(checkpoint_path)
+    variables = network_fn.variables
+    source = open_source(prefix, network_fn, bgr_to_rgb)
+    shapes = source.shapes
+    excluded = select_scopes("checkpoint_exclude_scopes", variables, exclude_scopes)
+    head = _scope_of_logits(network_fn)
+    keys, skipped, wrong = {}, {}, {}
+    for name, variable in variables.items():
+        key = find_key(name, shapes, use_moving_average)
+        if name in excluded:
+            skipped[name] = "excluded"
+        elif key is None:
+            if not ignore_missing:
+                wrong[name] = "is not in it"
+            skipped[name] = "not in the checkpoint"
+        elif list(shapes[key]) != list(variable.shape):
+            why = f"{shapes[key]} there, {list(variable.shape)} here"
+            is_other_head = (
+                skip_other_head
+                and name.startswith(head)
+                and shapes[key][:-1] == list(variable.shape[:-1])
+            )
+            if not is_other_head:
+                wrong[name] = f"has another shape: {why}"
+            skipped[name] = f"for another number of classes: {why}"
+        else:
+            keys[name] = key
+    if wrong:
+        raise ValueError(_mismatch(prefix, network_fn, source, wrong, any_fits=bool(keys)))
+    with damage_explained(prefix):
+        values = {name: source.read(key) for name, key in keys.items()}
+    broken = [name for name, value in values.items() if not np.isfinite(value).all()]
+    if broken:
+        raise ValueError(f"The checkpoint {prefix} holds NaNs or infinities in {broken[0]}.")
+    for name, value in values.items():
+        variables[name].assign(value)
+    return RestoreReport(prefix, list(values), skipped, source.unexpected)
+
+
+def _scope_of_logits(network_fn: NetworkFn) -> str:
+    """What the names of the last layer's variables begin with, such as `alexnet_v2/fc8/`."""
+    return next(reversed(network_fn.variables), "").rpartition("/")[0] + "/"
+
+
+def _mismatch(
+    prefix: str,
+    network_fn: NetworkFn,
+    source: WeightSource,
+    wrong: Mapping[str, str],
+    any_fits: bool,
+) -> str:
+    """Says what is wrong with which variables, and what to do about it."""
+    network, head = network_fn.name, _scope_of_logits(network_fn)
+    lines = [f"{name} {why}" for name, why in wrong.items()]
+    lines += [f"{name} is in it, and {network} has no such" for name in source.unexpected]
+    limit = 20 if any_fits else 4  # the rest would only say again that it is something else
+    shown = "\n".join(f"  {line}" for line in lines[:limit])
+    more = f"\n  and {len(lines) - limit} more" if len(lines) > limit else ""
+    biases = find_key(f"{head}biases", source.shapes, use_moving_average=False)
+    outputs = list(source.shapes[biases])[-1:] if biases else []
+    only_the_head = all(name.startswith(head) for name in wrong) and not source.unexpected
+    if only_the_head and outputs and outputs != [network_fn.num_classes]:
+        advice = (
+            f"It answers with {outputs[0]} classes, and {network_fn.num_classes} are asked for: "
+            "--dataset_name says whose they are."
+        )
+    else:
+        holds = f"It holds variables of: {', '.join(source.scopes[:6])}. " if source.scopes else ""
+        another = "" if any_fits else "Nothing in it fits. "
+        advice = (
+            f"{another}{holds}Give the network that it was trained with. train_image_classifier "
+            "and convert_weights can also exclude scopes, and ignore what is missing."
+        )
+    return f"The checkpoint {prefix} does not fit {network}:\n{shown}{more}\n{advice}"

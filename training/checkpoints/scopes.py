@@ -1,0 +1,29 @@
+"""Which variables a user means by TF-Slim's scopes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from slimzoo_registry import unknown_name_message
+
+
+def select_scopes(flag: str, variables: Mapping[str, Any], scopes: Iterable[str]) -> list[str]:
+    """Returns the names of the variables in `scopes`, such as `alexnet_v2/fc8`.
+
+    Args:
+      flag: what error messages call the list of scopes.
+      variables: by their TF-Slim names.
+      scopes: names of variables, or what their names begin with up to a slash.
+
+    Raises:
+      ValueError: if a scope holds no variable.
+    """
+    selected: list[str] = []
+    for scope in scopes:
+        inside = [name for name in variables if f"{name}/".startswith(scope.rstrip("/") + "/")]
+        if not inside:
+            known = dict.fromkeys(name.rpartition("/")[0] for name in variables)
+            raise ValueError(f"--{flag}: " + unknown_name_message("scope", scope, known))
+        selected += inside
+    return selected

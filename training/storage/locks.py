@@ -1,0 +1,34 @@
+"""Locks that keep two processes from writing into the same folder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def locked(folder: pathlib.Path) -> Iterator[None]:
+    """Holds a lock on a folder, which ends with the process whatever ends that.
+
+    Raises:
+      ValueError: if another process holds it.
+    """
+    try:
+        import fcntl
+    except ImportError:  # not a Unix system; two processes at once are then the user's affair
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise ValueError(f"Another process is writing {folder}.") from error
+    except OSError:
+        pass  # a file system without locks
+    try:
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,146 @@
+"""What training changes: a network's weights, its optimizer, the step, and averages of the weights.
+
+state = make_training_state(
+lambda: nets_factory.get_network_fn("alexnet_v2", num_classes=10), OptimizerSettings()
+)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from nets.nets_factory import NetworkFn
+from training.checkpoints.scopes import select_scopes
+from training.optimizers import OptimizerSettings, is_weight, make_optimizer
+from training.variable_factors import VariableFactors
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingState:
+    """A network and all that goes with its weights from step to step. Made once, then updated.
+
+    Attributes:
+      network_fn: the network.
+      trainable: those of its variables that are trained, by TF-Slim's names.
+      optimizer: built for them.
+      step: int64 [], steps taken so far.
+      averages: moving averages of every variable, by TF-Slim's names; empty if none are kept.
+      rate_factors: by which each trainable variable's rate is multiplied, by epochs.
+      rate_factors_now: float32 [variables], those of the current epoch; None if there are none.
+    """
+
+    network_fn: NetworkFn
+    trainable: Mapping[str, keras.Variable]
+    optimizer: keras.optimizers.Optimizer
+    step: tf.Variable
+    averages: Mapping[str, tf.Variable]
+    rate_factors: VariableFactors
+    rate_factors_now: tf.Variable | None
+
+    def set_epoch(self, epoch: float) -> None:
+        """Gives each variable the rate factor of an epoch, which counts passes over the data."""
+        if self.rate_factors_now is not None:
+            self.rate_factors_now.assign(self.rate_factors.at(epoch))
+
+    def start_averages(self) -> None:
+        """Sets the moving averages to the weights, as they are before the first step."""
+        for name, average in self.averages.items():
+            average.assign(self.network_fn.variables[name].value)
+
+    @contextlib.contextmanager
+    def averages_in_place(self) -> Iterator[None]:
+        """Lets the network run with the moving averages of its weights, if they are kept."""
+        variables = self.network_fn.variables
+        trained = {name: variables[name].numpy() for name in self.averages}
+        try:
+            for name, average in self.averages.items():
+                variables[name].assign(average)
+            yield
+        finally:
+            for name, value in trained.items():
+                variables[name].assign(value)
+
+    def is_finite(self) -> bool:
+        """Whether no weight is a NaN or an infinity."""
+        return all(
+            np.isfinite(keras.ops.convert_to_numpy(variable)).all()
+            for variable in self.network_fn.variables.values()
+        )
+
+    def num_trainable_parameters(self) -> int:
+        """How many numbers are trained."""
+        return sum(int(np.prod(variable.shape)) for variable in self.trainable.values())
+
+
+def make_training_state(
+    build_network: Callable[[], NetworkFn],
+    settings: OptimizerSettings,
+    strategy: tf.distribute.Strategy | None = None,
+    *,
+    trainable_scopes: Sequence[str] = (),
+    keep_averages: bool = False,
+) -> TrainingState:
+    """Builds a network and what training it needs, on the devices of a strategy.
+
+    Args:
+      build_network: called in the scope of `strategy`.
+      settings: of the optimizer. A network of float16 activations has its loss scaled.
+      strategy: None is TensorFlow's current one.
+      trainable_scopes: TF-Slim names, for example `alexnet_v2/fc8`; empty trains all.
+      keep_averages: whether to keep moving averages of the weights.
+
+    Raises:
+      ValueError: if a name does not exist, or the network gives more than one row of logits.
+    """
+    strategy = strategy or tf.distribute.get_strategy()
+    with strategy.scope():
+        network_fn = build_network()
+        _check_one_row_an_image(network_fn)
+        variables = network_fn.variables
+        names = select_scopes("trainable_scopes", variables, trainable_scopes) or list(variables)
+        trainable = {name: variables[name] for name in names if variables[name].trainable}
+        rate_factors = VariableFactors(
+            "learning_rate_factors", settings.learning_rate_factors, trainable, variables
+        )
+        decaying = [name for name, variable in variables.items() if is_weight(variable.value)]
+        decay_factors = VariableFactors(
+            "weight_decay_factors", settings.weight_decay_factors, trainable, decaying, False
+        )
+        # On the devices, because they can change while the step does not.
+        rate_factors_now = (
+            tf.Variable(rate_factors.at(0), trainable=False, dtype=tf.float32)
+            if rate_factors
+            else None
+        )
+        optimizer = make_optimizer(
+            settings,
+            decay_factors=decay_factors.at(0),
+            rate_factors=rate_factors_now,
+            scale_loss=network_fn.model.compute_dtype == "float16",
+        )
+        optimizer.build(list(trainable.values()))
+        averages = {
+            name: tf.Variable(variable.value, trainable=False)
+            for name, variable in variables.items()
+            if keep_averages
+        }
+    with tf.device("CPU:0"):
+        step = tf.Variable(0, dtype=tf.int64, name="step")
+    return TrainingState(
+        network_fn, trainable, optimizer, step, averages, rate_factors, rate_factors_now
+    )
+
+
+def _check_one_row_an_image(network_fn: NetworkFn) -> None:
+    if len(network_fn.model.output_shape) != 2:
+        raise ValueError(
+            f"{network_fn.name} gives a map of logits with these --network_options, and a "
+            "classifier needs one row an image: leave out spatial_squeeze=False, or add "
+            "global_pool=True for images that are larger than the network's own."
+        )
