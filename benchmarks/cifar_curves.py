@@ -29,7 +29,7 @@ from absl import flags, logging
 from error_curves import Curve, Points, best_rate, epochs_to, plot
 from reports import finish, format_table, run
 from slimzoo.commands.train_image_classifier import train
-from slimzoo.training_flags import TrainingConfig
+from slimzoo.configuration import TrainingConfig
 
 
 @dataclasses.dataclass(frozen=True)

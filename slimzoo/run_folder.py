@@ -11,9 +11,9 @@ from image_datasets.image_dataset import ImageDataset
 from nets import nets_factory
 from preprocessing import preprocessing_factory
 from slimzoo.chosen_preprocessing import Pipeline, choose_pipeline
+from slimzoo.configuration import TrainingConfig
 from slimzoo.flags import flag_lines, parse_options
 from slimzoo.output_folders import absolute, made_folder
-from slimzoo.training_flags import TrainingConfig
 from training.checkpoints.description import ModelDescription
 from training.checkpoints.finding import find_checkpoint, latest_checkpoint
 from training.checkpoints.trained_model import check_classes

@@ -9,8 +9,8 @@ from absl import flags
 from nets.nets_factory import get_network_fn, networks
 from preprocessing import preprocessing_factory
 from slimzoo.commands.train_image_classifier import check_names
+from slimzoo.configuration import TrainingConfig
 from slimzoo.flags import define_flags, parse_options, read_flags, settings
-from slimzoo.training_flags import TrainingConfig
 from training.learning_rates import LearningRate, LearningRateSettings
 from training.variable_factors import VariableFactors
 

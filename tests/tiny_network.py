@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from nets import layers, nets_factory
-from slimzoo.training_flags import TrainingConfig
+from slimzoo.configuration import TrainingConfig
 
 CLASSES = ("blue", "green", "red")
 NUM_TRAIN = 30

@@ -14,9 +14,9 @@ from image_datasets.image_dataset import ImageDataset
 from nets import nets_factory
 from preprocessing import preprocessing_factory
 from slimzoo import program, run_folder
+from slimzoo.configuration import TrainingConfig
 from slimzoo.flags import flag_lines, settings
 from slimzoo.interruption import signals_noted
-from slimzoo.training_flags import TrainingConfig
 from slimzoo_registry import import_modules
 from training import devices, evaluation, input_pipeline
 from training.checkpoints.description import ModelDescription

@@ -8,8 +8,8 @@ from slimzoo.commands.convert_weights import ConversionConfig
 from slimzoo.commands.eval_image_classifier import EvaluationConfig
 from slimzoo.commands.export_saved_model import ExportConfig
 from slimzoo.commands.prepare_dataset import PreparationConfig
+from slimzoo.configuration import TrainingConfig
 from slimzoo.flags import define_flags, flag, flag_lines, parse_options, read_flags, settings
-from slimzoo.training_flags import TrainingConfig
 from training.learning_rates import LearningRateSettings, decay_types
 from training.optimizers import OptimizerSettings, optimizers
 from training.training_loop import LoopSettings

@@ -16,7 +16,7 @@ from preprocessing.preprocessing_factory import get_preprocessing
 from slimzoo.commands.eval_image_classifier import EvaluationConfig, evaluate
 from slimzoo.commands.export_saved_model import ExportConfig, export
 from slimzoo.commands.train_image_classifier import train
-from slimzoo.training_flags import TrainingConfig
+from slimzoo.configuration import TrainingConfig
 from training.export import ServableClassifier
 
 # A new process that knows TensorFlow and nothing of this project.

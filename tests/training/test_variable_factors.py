@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from nets import nets_factory
 from slimzoo.commands.train_image_classifier import train
-from slimzoo.training_flags import TrainingConfig
+from slimzoo.configuration import TrainingConfig
 from training.checkpoints.finding import latest_checkpoint
 from training.optimizers import OptimizerSettings, make_optimizer
 from training.variable_factors import VariableFactors

@@ -142,7 +142,7 @@ def statistics(photos, tmp_path):
 
 @pytest.fixture
 def training(photos, tmp_path):
-    from slimzoo.training_flags import TrainingConfig
+    from slimzoo.configuration import TrainingConfig
 
     return TrainingConfig(
         dataset_name="folder",

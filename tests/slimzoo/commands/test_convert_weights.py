@@ -16,7 +16,7 @@ from slimzoo import run_folder
 from slimzoo.commands.convert_weights import ConversionConfig, convert
 from slimzoo.commands.eval_image_classifier import EvaluationConfig, evaluate, split_paths
 from slimzoo.commands.export_saved_model import ExportConfig, export
-from slimzoo.training_flags import TrainingConfig
+from slimzoo.configuration import TrainingConfig
 from training.checkpoints import trained_model
 from training.checkpoints.restoring import restore_network
 

@@ -15,7 +15,7 @@ ROOT = pathlib.Path(__file__).parents[3]
 
 WORKER = """
 import importlib.util, json, sys
-from slimzoo.training_flags import TrainingConfig
+from slimzoo.configuration import TrainingConfig
 from slimzoo.commands.train_image_classifier import train
 spec = importlib.util.spec_from_file_location("tiny_network", sys.argv[2])
 tiny_network = importlib.util.module_from_spec(spec)
