@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import enum
 from numbers import Integral
 from typing import Any
 
@@ -28,7 +29,20 @@ from nets import (  # noqa: F401 (families register themselves when they are imp
 from nets.registry import Network, networks, register_network
 from slimzoo_registry import unknown_name_message
 
-__all__ = ["NetworkFn", "get_network_fn", "networks", "parameter_counts", "register_network"]
+__all__ = [
+    "NetworkFn",
+    "NumClasses",
+    "get_network_fn",
+    "networks",
+    "parameter_counts",
+    "register_network",
+]
+
+
+class NumClasses(enum.Enum):
+    """A number of classes that is no number and not None, which asks for features."""
+
+    OWN = "the network's own"
 
 
 class NetworkFn:
@@ -57,7 +71,7 @@ class NetworkFn:
         dtype = keras.config.dtype_policy().compute_dtype
         size = network.default_image_size if network.takes_one_size else None
         images = keras.Input([size, size, 3], dtype=dtype, name="images")
-        outputs, end_points = network.build(images, num_classes, **options)
+        outputs, end_points = network.build(images, num_classes=num_classes, **options)
         self.model = keras.Model(images, outputs, name=self.name)
         self._end_point_names = list(end_points)
         # The same layers, with every end point as an output.
@@ -136,7 +150,7 @@ class NetworkFn:
 
 def get_network_fn(
     name: str,
-    num_classes: int | None = 1000,
+    num_classes: int | NumClasses | None = NumClasses.OWN,
     weight_decay: float | None = None,
     is_training: bool = False,
     dtype_policy: str | None = None,
@@ -146,7 +160,9 @@ def get_network_fn(
 
     Args:
       name: a name in `networks`.
-      num_classes: outputs of the last layer; None or 0 leaves that layer out and returns features.
+      num_classes: outputs of the last layer, by default as many as the network has by itself
+        (10 for CIFAR-10's, 1000 for ImageNet's); None or 0 leaves that layer out and returns
+        features.
       weight_decay: the factor of `regularization_loss()`, on weights and not on biases; None is
         none, as in TF-Slim.
       is_training: the mode in which calls run that do not say it themselves.
@@ -163,6 +179,8 @@ def get_network_fn(
     for option in network_options:
         if option not in network.options:
             raise ValueError(unknown_name_message(f"option of {name}", option, network.options))
+    if isinstance(num_classes, NumClasses):
+        num_classes = network.num_classes
     if num_classes is not None and (not isinstance(num_classes, Integral) or num_classes < 0):
         raise ValueError(
             f"num_classes is {num_classes!r}; it must be a positive integer, or None for features."

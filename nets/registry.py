@@ -23,7 +23,7 @@ class Network:
 
     Attributes:
       name: as in the registry, and the scope of its variables.
-      build: `build(images, num_classes, **options) -> (logits, end_points)` on Keras tensors.
+      build: `build(images, num_classes=..., **options) -> (logits, end_points)` on Keras tensors.
       default_image_size: height and width it is made for, in pixels.
       minimum_image_size: its receptive field: the least height and width it can take, in pixels.
       preprocessing_name: the pipeline of `preprocessing_factory` that feeds it.
@@ -42,10 +42,19 @@ class Network:
     takes_one_size: bool = False
 
     @property
+    def num_classes(self) -> int | None:
+        """How many classes it has where nobody says how many: what `build` has as default."""
+        return inspect.signature(self.build).parameters["num_classes"].default
+
+    @property
     def options(self) -> dict[str, Any]:
         """The keyword options that `get_network_fn` passes on, with their defaults."""
-        parameters = list(inspect.signature(self.build).parameters.values())[2:]
-        return {parameter.name: parameter.default for parameter in parameters}
+        _, *parameters = inspect.signature(self.build).parameters.values()
+        return {
+            parameter.name: parameter.default
+            for parameter in parameters
+            if parameter.name != "num_classes"
+        }
 
 
 networks: Registry[Network] = Registry("network")
@@ -72,20 +81,26 @@ def register_network(
       name: the name in the registry; None is the function's name.
 
     Raises:
-      ValueError: if the name is taken.
+      ValueError: if the name is taken, or if the function has no default for `num_classes`.
     """
 
     def decorator(build: BuildFn) -> BuildFn:
         network_name = name or build.__name__
+        num_classes = inspect.signature(build).parameters.get("num_classes")
+        if num_classes is None or num_classes.default is num_classes.empty:
+            raise ValueError(
+                f"The function of {network_name} has no default for num_classes; write there how "
+                "many classes the network has by itself, such as num_classes=1000."
+            )
         networks.register(network_name)(
             Network(
-                network_name,
-                build,
-                default_image_size,
-                minimum_image_size,
-                preprocessing,
-                dict(hyperparameters or {}),
-                takes_one_size,
+                name=network_name,
+                build=build,
+                default_image_size=default_image_size,
+                minimum_image_size=minimum_image_size,
+                preprocessing_name=preprocessing,
+                hyperparameters=dict(hyperparameters or {}),
+                takes_one_size=takes_one_size,
             )
         )
         return build

@@ -2,6 +2,7 @@
 
 import functools
 
+import keras
 import pytest
 import tensorflow as tf
 
@@ -22,6 +23,21 @@ def built_for_features():
     return functools.cache(
         lambda name: nets_factory.get_network_fn(name, num_classes=None, global_pool=True)
     )
+
+
+@pytest.fixture(scope="session")
+def outlined():
+    """`outlined(name, ...)` is `get_network_fn(name, ...)` whose variables have shapes alone.
+
+    Layers, numbers of parameters and maps are those of the network itself, in no time.
+    """
+
+    @functools.cache
+    def outline(name, *arguments, **options):
+        with keras.StatelessScope(initialize_variables=False):
+            return nets_factory.get_network_fn(name, *arguments, **options)
+
+    return outline
 
 
 @pytest.fixture(scope="session")

@@ -226,7 +226,7 @@ def test_a_duplicate_name_raises():
         default_image_size=8, minimum_image_size=8, preprocessing="cifar", name="alexnet"
     )
     with pytest.raises(ValueError, match="A network called 'alexnet' is registered already"):
-        register(lambda images, num_classes: (images, {}))
+        register(lambda images, num_classes=10: (images, {}))
 
 
 FOREIGN_NETWORK = """

@@ -1,0 +1,91 @@
+"""What a network says of itself, and what is refused when it is not true."""
+
+import functools
+import pathlib
+import re
+
+import keras
+import pytest
+
+from nets.nets_factory import get_network_fn, networks, parameter_counts, register_network
+
+README = pathlib.Path(__file__).parents[2] / "README.md"
+REGISTERED = set(networks)  # here, because other tests register networks of their own
+
+
+def rows_of_the_readme():
+    """Networks and numbers of parameters, row by row."""
+    for line in README.read_text().splitlines():
+        if line.startswith("| `"):
+            cells = line.split("|")
+            first, *others = re.findall(r"`(\w+)`", cells[1])
+            # `cifarnet_18pct`, `_13pct`, `_11pct`
+            stem = first.rpartition("_")[0]
+            names = [first, *(stem + name if name.startswith("_") else name for name in others)]
+            numbers = re.findall(r"\d[\d,]+", cells[2])
+            yield names, [int(number.replace(",", "")) for number in numbers]
+
+
+def test_networks_have_the_parameters_of_the_readme_by_default(outlined):
+    seen = set()
+    for names, numbers in rows_of_the_readme():
+        counts = {sum(parameter_counts(outlined(name)).values()) for name in names}
+        assert [min(counts), max(counts)][: len(numbers)] == numbers, names
+        assert len(counts) == 1 or len(numbers) == 2, names
+        seen.update(names)
+    assert seen == REGISTERED
+
+
+# Networks of one test
+
+
+@pytest.fixture(autouse=True)
+def _scratch_registry(scratch_registry):
+    pass
+
+
+def build(images, num_classes=7, scope="build", auxiliary=False):
+    """A linear classifier of mean colours."""
+    pooled = keras.layers.GlobalAveragePooling2D(name="pool")(images)
+    end_points = {f"{scope}/pool": pooled, "global_pool": pooled}
+    if num_classes is not None:
+        pooled = keras.layers.Dense(4, name="fc1")(pooled)
+        logits = keras.layers.Dense(num_classes, name="fc2")(pooled)
+        if auxiliary:
+            end_points["AuxLogits"] = keras.layers.Dense(num_classes, name="aux")(pooled)
+        end_points["Predictions"] = pooled = logits
+    return pooled, end_points
+
+
+def register(function=build, **changes):
+    said = {
+        "default_image_size": 8,
+        "minimum_image_size": 1,
+        "preprocessing": "cifar",
+    }
+    register_network(**{**said, **changes})(function)
+
+
+def test_the_number_of_classes_is_that_of_the_function():
+    register()
+    assert networks["build"].num_classes == 7
+    assert networks["build"].options == {"scope": "build", "auxiliary": False}
+    network_fn = get_network_fn("build")
+    assert network_fn.num_classes == 7
+    assert network_fn.model.output_shape == (None, 7)
+    assert get_network_fn("build", num_classes=3).model.output_shape == (None, 3)
+
+
+def test_a_function_may_give_features_by_default():
+    register(functools.partial(build, num_classes=None), name="features")
+    assert networks["features"].num_classes is None
+    assert networks["features"].options == {"scope": "build", "auxiliary": False}
+
+
+@pytest.mark.parametrize(
+    "function", [lambda images, num_classes: (images, {}), lambda images, n=10: (images, {})]
+)
+def test_a_function_without_a_number_of_classes_is_refused(function):
+    with pytest.raises(ValueError, match="of bare has no default for num_classes; write"):
+        register(function, name="bare")
+    assert "bare" not in networks
