@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 from numbers import Integral
 from typing import Any
 
@@ -49,7 +50,8 @@ class NetworkFn:
     """A network with its variables, to be called on images. Made by `get_network_fn`.
 
     Attributes:
-      name: the network's name and the scope of its variables.
+      name: the network's name in the registry.
+      scope: what the names of its variables begin with; often the same.
       default_image_size: in pixels.
       preprocessing_name: the pipeline that feeds it.
       num_classes: of the logits; None if it ends in features.
@@ -60,6 +62,7 @@ class NetworkFn:
         self, network: Network, num_classes: int | None, is_training: bool, **options: Any
     ):
         self.name = network.name
+        self.scope = network.scope
         self.default_image_size = network.default_image_size
         self.preprocessing_name = network.preprocessing_name
         self.num_classes = num_classes
@@ -72,6 +75,7 @@ class NetworkFn:
         size = network.default_image_size if network.takes_one_size else None
         images = keras.Input([size, size, 3], dtype=dtype, name="images")
         outputs, end_points = network.build(images, num_classes=num_classes, **options)
+        self._check_end_points(end_points)
         self.model = keras.Model(images, outputs, name=self.name)
         self._end_point_names = list(end_points)
         # The same layers, with every end point as an output.
@@ -107,7 +111,7 @@ class NetworkFn:
         """Every weight by its TF-Slim name, for example `alexnet_v2/conv1/weights`."""
         slim_names = {"kernel": "weights", "bias": "biases"}
         return {
-            f"{self.name}/{layer.name}/{slim_names.get(weight.name, weight.name)}": weight
+            f"{self.scope}/{layer.name}/{slim_names.get(weight.name, weight.name)}": weight
             for layer in self.model.layers
             for weight in layer.weights
         }
@@ -115,6 +119,15 @@ class NetworkFn:
     def regularization_loss(self) -> tf.Tensor:
         """`weight_decay / 2 * sum of squares` over the weights, biases excepted; a scalar."""
         return tf.add_n(self.model.losses) if self.model.losses else tf.zeros([])
+
+    def _check_end_points(self, names: Iterable[str]) -> None:
+        """Those with a scope must have that of the variables; ValueError if not."""
+        for name in names:
+            if "/" in name and not name.startswith(f"{self.scope}/"):
+                raise ValueError(
+                    f"{self.name} has the end point {name!r}, and its variables have the scope "
+                    f"{self.scope!r}. Give register_network the scope that the end points have."
+                )
 
     def _checked(self, images: tf.Tensor) -> tf.Tensor:
         images = tf.convert_to_tensor(images)

@@ -22,7 +22,8 @@ class Network:
     """A registered network: the function that builds it and what its users must know of it.
 
     Attributes:
-      name: as in the registry, and the scope of its variables.
+      name: as in the registry.
+      scope: what the names of its variables and end points begin with, before a "/".
       build: `build(images, num_classes=..., **options) -> (logits, end_points)` on Keras tensors.
       default_image_size: height and width it is made for, in pixels.
       minimum_image_size: its receptive field: the least height and width it can take, in pixels.
@@ -34,6 +35,7 @@ class Network:
     """
 
     name: str
+    scope: str
     build: BuildFn
     default_image_size: int
     minimum_image_size: int
@@ -68,6 +70,7 @@ def register_network(
     hyperparameters: Mapping[str, Any] | None = None,
     takes_one_size: bool = False,
     name: str | None = None,
+    scope: str | None = None,
 ) -> Callable[[BuildFn], BuildFn]:
     """Registers the decorated function as a network under its own name, or `name`.
 
@@ -79,13 +82,19 @@ def register_network(
         was trained with; None is those that the driver has for all.
       takes_one_size: whether it takes its default image size alone.
       name: the name in the registry; None is the function's name.
+      scope: what the names of its variables and end points begin with; None is the function's
+        name, or that in the registry if the function has none.
 
     Raises:
-      ValueError: if the name is taken, or if the function has no default for `num_classes`.
+      ValueError: if the name is taken or there is none, or if the function has no default for
+        `num_classes`.
     """
 
     def decorator(build: BuildFn) -> BuildFn:
-        network_name = name or build.__name__
+        function_name = getattr(build, "__name__", None)  # functools.partial gives none
+        network_name = name or function_name
+        if network_name is None:
+            raise ValueError(f"{build} has no name of its own; give register_network a name.")
         num_classes = inspect.signature(build).parameters.get("num_classes")
         if num_classes is None or num_classes.default is num_classes.empty:
             raise ValueError(
@@ -95,6 +104,7 @@ def register_network(
         networks.register(network_name)(
             Network(
                 name=network_name,
+                scope=scope or function_name or network_name,
                 build=build,
                 default_image_size=default_image_size,
                 minimum_image_size=minimum_image_size,

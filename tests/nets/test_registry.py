@@ -89,3 +89,42 @@ def test_a_function_without_a_number_of_classes_is_refused(function):
     with pytest.raises(ValueError, match="of bare has no default for num_classes; write"):
         register(function, name="bare")
     assert "bare" not in networks
+
+
+def test_a_name_without_its_own_scope_is_that_of_the_function():
+    register(name="another")
+    network_fn = get_network_fn("another")
+    assert (network_fn.name, network_fn.scope) == ("another", "build")
+    assert network_fn.model.name == networks["another"].name == "another"
+    assert networks["another"].scope == "build"
+    assert [name.split("/")[0] for name in network_fn.variables] == ["build"] * 4
+
+
+def test_a_scope_need_not_be_the_name():
+    register(functools.partial(build, scope="Build"), name="build_v3", scope="Build")
+    network_fn = get_network_fn("build_v3")
+    assert (network_fn.name, network_fn.scope) == ("build_v3", "Build")
+    assert next(iter(network_fn.variables)) == "Build/fc1/weights"
+    _, end_points = network_fn(keras.ops.ones([1, 8, 8, 3]))
+    assert list(end_points) == ["Build/pool", "global_pool", "Predictions"]
+
+
+def test_a_partial_has_the_scope_of_its_name():
+    register(functools.partial(build, scope="wide"), name="wide")
+    assert networks["wide"].scope == "wide"
+    assert next(iter(get_network_fn("wide").variables)) == "wide/fc1/weights"
+
+
+def test_a_function_without_a_name_needs_one():
+    with pytest.raises(ValueError, match="has no name of its own; give register_network a name"):
+        register(functools.partial(build))
+
+
+def test_end_points_of_another_scope_are_refused_with_both():
+    register(functools.partial(build, scope="Build"), name="build_v3")
+    message = r"build_v3 has the end point 'Build/pool', and .* the scope 'build_v3'.*scope that"
+    with pytest.raises(ValueError, match=message):
+        get_network_fn("build_v3")
+    register(name="longer")
+    with pytest.raises(ValueError, match=r"'building/pool', and .* the scope 'build'"):
+        get_network_fn("longer", scope="building")  # begins with it, but not with "build/"
