@@ -41,7 +41,13 @@ INITIALIZATIONS = {
 }
 
 
-@register_network(default_image_size=224, minimum_image_size=224, preprocessing="alexnet")
+@register_network(
+    first_layer="conv1",
+    head="fc8",
+    default_image_size=224,
+    minimum_image_size=224,
+    preprocessing="alexnet",
+)
 def alexnet(
     images: Any,
     num_classes: int | None = 1000,
@@ -114,7 +120,13 @@ def alexnet(
     return stack.net, stack.end_points
 
 
-@register_network(default_image_size=224, minimum_image_size=195, preprocessing="alexnet")
+@register_network(
+    first_layer="conv1",
+    head="fc8",
+    default_image_size=224,
+    minimum_image_size=195,
+    preprocessing="alexnet",
+)
 def alexnet_v2(
     images: Any,
     num_classes: int | None = 1000,

@@ -21,6 +21,8 @@ _HYPERPARAMETERS = {"learning_rate_factors": ["*/biases=2"]}
 
 
 @register_network(
+    first_layer="conv1",
+    head="fc8",
     default_image_size=227,
     minimum_image_size=227,
     preprocessing="caffe",
@@ -73,6 +75,8 @@ def bvlc_alexnet(
 
 
 @register_network(
+    first_layer="conv1",
+    head="fc8",
     default_image_size=227,
     minimum_image_size=227,
     preprocessing="caffe",

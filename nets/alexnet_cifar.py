@@ -15,6 +15,8 @@ from nets.stacking import Stack, convolution
 
 
 @register_network(
+    first_layer="conv1",
+    head="fc8",
     default_image_size=32,
     minimum_image_size=31,
     preprocessing="cifar",

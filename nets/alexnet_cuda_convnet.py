@@ -25,6 +25,8 @@ _spatial_norm = functools.partial(SpatialResponseNormalization, window=5, alpha=
 
 
 @register_network(
+    first_layer="conv1",
+    head="fc8",
     default_image_size=224,
     minimum_image_size=224,
     preprocessing="alexnet_2012",
@@ -102,6 +104,8 @@ def alexnet_2012(
 
 
 @register_network(
+    first_layer="conv1",
+    head="fc8",
     default_image_size=224,
     minimum_image_size=224,
     preprocessing="alexnet_2012",

@@ -13,7 +13,13 @@ from nets.registry import EndPoints, register_network
 from nets.stacking import Stack, convolution
 
 
-@register_network(default_image_size=224, minimum_image_size=215, preprocessing="alexnet")
+@register_network(
+    first_layer="conv1",
+    head="fc9",
+    default_image_size=224,
+    minimum_image_size=215,
+    preprocessing="alexnet",
+)
 def alexnet_keras(
     images: Any,
     num_classes: int | None = 1000,

@@ -18,6 +18,8 @@ from nets.stacking import Stack, convolution
 
 
 @register_network(
+    first_layer="conv1",
+    head="fc8",
     default_image_size=224,
     minimum_image_size=63,
     preprocessing="torchvision",

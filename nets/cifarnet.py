@@ -27,12 +27,14 @@ _HYPERPARAMETERS = {
     "weight_decay": 0.004,
     "learning_rate_factors": ["*/biases=2"],
 }
+_register = functools.partial(
+    register_network, first_layer="conv1", head="fc10", preprocessing="cifarnet"
+)
 
 
-@register_network(
+@_register(
     default_image_size=32,
     minimum_image_size=25,
-    preprocessing="cifarnet",
     hyperparameters={**_HYPERPARAMETERS, "weight_decay_factors": ["*/fc10/*=250"]},
 )
 def cifarnet_18pct(
@@ -82,14 +84,10 @@ def cifarnet_18pct(
     return stack.net, stack.end_points
 
 
-@register_network(
+@_register(
     default_image_size=24,
     minimum_image_size=24,
-    preprocessing="cifarnet",
-    hyperparameters={
-        **_HYPERPARAMETERS,
-        "weight_decay_factors": ["*/conv1/*=0", "*/conv2/*=0"],
-    },
+    hyperparameters={**_HYPERPARAMETERS, "weight_decay_factors": ["*/conv1/*=0", "*/conv2/*=0"]},
     takes_one_size=True,
 )
 def cifarnet_13pct(
@@ -127,10 +125,9 @@ def cifarnet_13pct(
     return stack.net, stack.end_points
 
 
-@register_network(
+@_register(
     default_image_size=24,
     minimum_image_size=24,
-    preprocessing="cifarnet",
     hyperparameters={
         **_HYPERPARAMETERS,
         "weight_decay_factors": ["*/conv1/*=0", "*/conv2/*=0", "*/fc10/*=2.5"],

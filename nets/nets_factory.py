@@ -52,6 +52,9 @@ class NetworkFn:
     Attributes:
       name: the network's name in the registry.
       scope: what the names of its variables begin with; often the same.
+      first_layer: the scope of the layer that sees the images, such as `alexnet_v2/conv1`.
+      heads: the scopes of the layers that give one number a class, such as `alexnet_v2/fc8`; none
+        if it ends in features.
       default_image_size: in pixels.
       preprocessing_name: the pipeline that feeds it.
       num_classes: of the logits; None if it ends in features.
@@ -63,6 +66,9 @@ class NetworkFn:
     ):
         self.name = network.name
         self.scope = network.scope
+        self.first_layer = f"{self.scope}/{network.first_layer}"
+        heads = () if num_classes is None else network.heads
+        self.heads = tuple(f"{self.scope}/{head}" for head in heads)
         self.default_image_size = network.default_image_size
         self.preprocessing_name = network.preprocessing_name
         self.num_classes = num_classes
@@ -80,6 +86,7 @@ class NetworkFn:
         self._end_point_names = list(end_points)
         # The same layers, with every end point as an output.
         self._model_with_end_points = keras.Model(images, [outputs, *end_points.values()])
+        self._check_layers()
 
     def __call__(
         self, images: tf.Tensor, is_training: bool | None = None, seed: tf.Tensor | None = None
@@ -107,18 +114,24 @@ class NetworkFn:
         return tf.cast(outputs, tf.float32), dict(zip(self._end_point_names, values, strict=True))
 
     @property
+    def layers(self) -> list[keras.layers.Layer]:
+        """Every layer, those of auxiliary logits included, which `model` leaves out."""
+        return self._model_with_end_points.layers
+
+    @property
     def variables(self) -> dict[str, keras.Variable]:
         """Every weight by its TF-Slim name, for example `alexnet_v2/conv1/weights`."""
         slim_names = {"kernel": "weights", "bias": "biases"}
         return {
             f"{self.scope}/{layer.name}/{slim_names.get(weight.name, weight.name)}": weight
-            for layer in self.model.layers
+            for layer in self.layers
             for weight in layer.weights
         }
 
     def regularization_loss(self) -> tf.Tensor:
         """`weight_decay / 2 * sum of squares` over the weights, biases excepted; a scalar."""
-        return tf.add_n(self.model.losses) if self.model.losses else tf.zeros([])
+        losses = self._model_with_end_points.losses
+        return tf.add_n(losses) if losses else tf.zeros([])
 
     def _check_end_points(self, names: Iterable[str]) -> None:
         """Those with a scope must have that of the variables; ValueError if not."""
@@ -127,6 +140,20 @@ class NetworkFn:
                 raise ValueError(
                     f"{self.name} has the end point {name!r}, and its variables have the scope "
                     f"{self.scope!r}. Give register_network the scope that the end points have."
+                )
+
+    def _check_layers(self) -> None:
+        """The first layer and the heads must have variables; ValueError if not."""
+        scopes = list(dict.fromkeys(name.rpartition("/")[0] for name in self.variables))
+        layers_by_role = [
+            ("first_layer", self.first_layer),
+            *(("head", head) for head in self.heads),
+        ]
+        for role, scope in layers_by_role:
+            if scope not in scopes:
+                raise ValueError(
+                    f"{self.name} is registered with {scope!r} as its {role}, which has no "
+                    f"variables. These have: {', '.join(scopes)}."
                 )
 
     def _checked(self, images: tf.Tensor) -> tf.Tensor:
@@ -208,7 +235,7 @@ def get_network_fn(
     finally:
         keras.config.set_dtype_policy(outer_policy)
     if weight_decay:
-        for layer in network_fn.model.layers:
+        for layer in network_fn.layers:
             if hasattr(layer, "kernel"):
                 # Keras' L2(c) adds c * |w|^2, whose gradient is 2cw: half of it is weight decay.
                 layer.kernel_regularizer = layer.kernel.regularizer = keras.regularizers.L2(
@@ -221,6 +248,6 @@ def parameter_counts(network_fn: NetworkFn) -> dict[str, int]:
     """The number of parameters of each layer that has any, by layer name."""
     return {
         layer.name: sum(int(np.prod(weight.shape)) for weight in layer.weights)
-        for layer in network_fn.model.layers
+        for layer in network_fn.layers
         if layer.weights
     }

@@ -25,6 +25,8 @@ class Network:
       name: as in the registry.
       scope: what the names of its variables and end points begin with, before a "/".
       build: `build(images, num_classes=..., **options) -> (logits, end_points)` on Keras tensors.
+      first_layer: the layer that sees the images, by its name below the scope.
+      heads: the layers that give one number a class, by their names below the scope.
       default_image_size: height and width it is made for, in pixels.
       minimum_image_size: its receptive field: the least height and width it can take, in pixels.
       preprocessing_name: the pipeline of `preprocessing_factory` that feeds it.
@@ -37,6 +39,8 @@ class Network:
     name: str
     scope: str
     build: BuildFn
+    first_layer: str
+    heads: tuple[str, ...]
     default_image_size: int
     minimum_image_size: int
     preprocessing_name: str
@@ -64,6 +68,8 @@ networks: Registry[Network] = Registry("network")
 
 def register_network(
     *,
+    first_layer: str,
+    head: str | tuple[str, ...],
     default_image_size: int,
     minimum_image_size: int,
     preprocessing: str,
@@ -75,6 +81,8 @@ def register_network(
     """Registers the decorated function as a network under its own name, or `name`.
 
     Args:
+      first_layer: the layer that sees the images, by its name below the scope: `conv1`.
+      head: the layer that gives one number a class: `fc8`; several, if it has auxiliary logits.
       default_image_size: height and width it is made for, in pixels.
       minimum_image_size: the least height and width it can take, in pixels.
       preprocessing: the pipeline of `preprocessing_factory` that feeds it.
@@ -106,6 +114,8 @@ def register_network(
                 name=network_name,
                 scope=scope or function_name or network_name,
                 build=build,
+                first_layer=first_layer,
+                heads=(head,) if isinstance(head, str) else tuple(head),
                 default_image_size=default_image_size,
                 minimum_image_size=minimum_image_size,
                 preprocessing_name=preprocessing,

@@ -33,7 +33,11 @@ def tiny(images, num_classes=1000, dropout_keep_prob=0.5):
 def register_tiny():
     """For one process; importing this does not, so that tests of every network do not find it."""
     nets_factory.register_network(
-        default_image_size=32, minimum_image_size=32, preprocessing="alexnet"
+        first_layer="conv1",
+        head="fc3",
+        default_image_size=32,
+        minimum_image_size=32,
+        preprocessing="alexnet",
     )(tiny)
 
 

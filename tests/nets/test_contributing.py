@@ -22,6 +22,8 @@ def test_the_network_in_contributing_works_as_written():
         network_fn(tf.zeros([1, 60, 60, 3]))
     with pytest.raises(ValueError, match="zero or negative"):
         network_fn.model.compute_output_shape([1, 60, 60, 3])
+    assert (network_fn.first_layer, network_fn.heads) == ("my_net/conv1", ("my_net/fc3",))
+    assert get_network_fn("my_net").num_classes == 1000
     pooled = get_network_fn("my_net", num_classes=7, global_pool=True, dropout_keep_prob=1)
     assert pooled(tf.zeros([1, 100, 90, 3]))[0].shape == (1, 7)
     features, _ = get_network_fn("my_net", num_classes=None)(tf.zeros([1, 64, 64, 3]))

@@ -223,7 +223,12 @@ def test_bad_arguments_are_refused_with_what_exists(name, options, message):
 
 def test_a_duplicate_name_raises():
     register = nets_factory.register_network(
-        default_image_size=8, minimum_image_size=8, preprocessing="cifar", name="alexnet"
+        first_layer="conv1",
+        head="fc8",
+        default_image_size=8,
+        minimum_image_size=8,
+        preprocessing="cifar",
+        name="alexnet",
     )
     with pytest.raises(ValueError, match="A network called 'alexnet' is registered already"):
         register(lambda images, num_classes=10: (images, {}))
@@ -235,7 +240,13 @@ import keras
 from nets.nets_factory import register_network
 
 
-@register_network(default_image_size=8, minimum_image_size=1, preprocessing="cifar")
+@register_network(
+    first_layer="logits",
+    head="logits",
+    default_image_size=8,
+    minimum_image_size=1,
+    preprocessing="cifar",
+)
 def linear_classifier(images, num_classes=1000, dropout_keep_prob=0.5):
     pooled = keras.layers.GlobalAveragePooling2D(name="pool")(images)
     dropped = keras.layers.Dropout(1 - dropout_keep_prob, name="dropout")(pooled)

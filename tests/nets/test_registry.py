@@ -5,12 +5,14 @@ import pathlib
 import re
 
 import keras
+import numpy as np
 import pytest
 
 from nets.nets_factory import get_network_fn, networks, parameter_counts, register_network
 
 README = pathlib.Path(__file__).parents[2] / "README.md"
 REGISTERED = set(networks)  # here, because other tests register networks of their own
+every_network = pytest.mark.parametrize("name", networks)
 
 
 def rows_of_the_readme():
@@ -36,6 +38,22 @@ def test_networks_have_the_parameters_of_the_readme_by_default(outlined):
     assert seen == REGISTERED
 
 
+@every_network
+def test_its_first_layer_sees_colours_and_its_heads_give_classes(name, outlined):
+    network_fn = outlined(name)
+    assert network_fn.num_classes == networks[name].num_classes
+    variables = network_fn.variables
+    assert variables[f"{network_fn.first_layer}/weights"].shape[-2] == 3
+    assert network_fn.heads
+    for head in network_fn.heads:
+        assert variables[f"{head}/weights"].shape[-1] == network_fn.num_classes
+    features = outlined(name, None)
+    assert features.first_layer == network_fn.first_layer
+    assert features.heads == ()
+    gone = {key.rpartition("/")[0] for key in set(variables) - set(features.variables)}
+    assert gone == set(network_fn.heads)
+
+
 # Networks of one test
 
 
@@ -59,6 +77,8 @@ def build(images, num_classes=7, scope="build", auxiliary=False):
 
 def register(function=build, **changes):
     said = {
+        "first_layer": "fc1",
+        "head": "fc2",
         "default_image_size": 8,
         "minimum_image_size": 1,
         "preprocessing": "cifar",
@@ -77,7 +97,7 @@ def test_the_number_of_classes_is_that_of_the_function():
 
 
 def test_a_function_may_give_features_by_default():
-    register(functools.partial(build, num_classes=None), name="features")
+    register(functools.partial(build, num_classes=None), name="features", head=())
     assert networks["features"].num_classes is None
     assert networks["features"].options == {"scope": "build", "auxiliary": False}
 
@@ -98,6 +118,8 @@ def test_a_name_without_its_own_scope_is_that_of_the_function():
     assert network_fn.model.name == networks["another"].name == "another"
     assert networks["another"].scope == "build"
     assert [name.split("/")[0] for name in network_fn.variables] == ["build"] * 4
+    assert network_fn.first_layer == "build/fc1"
+    assert network_fn.heads == ("build/fc2",)
 
 
 def test_a_scope_need_not_be_the_name():
@@ -112,7 +134,7 @@ def test_a_scope_need_not_be_the_name():
 def test_a_partial_has_the_scope_of_its_name():
     register(functools.partial(build, scope="wide"), name="wide")
     assert networks["wide"].scope == "wide"
-    assert next(iter(get_network_fn("wide").variables)) == "wide/fc1/weights"
+    assert get_network_fn("wide").first_layer == "wide/fc1"
 
 
 def test_a_function_without_a_name_needs_one():
@@ -128,3 +150,40 @@ def test_end_points_of_another_scope_are_refused_with_both():
     register(name="longer")
     with pytest.raises(ValueError, match=r"'building/pool', and .* the scope 'build'"):
         get_network_fn("longer", scope="building")  # begins with it, but not with "build/"
+
+
+def test_a_network_may_have_several_heads():
+    """Auxiliary logits are an end point alone, and their variables count like all others."""
+    register(head=("fc2", "aux"))
+    network_fn = get_network_fn("build", auxiliary=True, weight_decay=2.0)
+    assert networks["build"].heads == ("fc2", "aux")
+    assert network_fn.heads == ("build/fc2", "build/aux")
+    variables = network_fn.variables
+    assert {"build/aux/weights", "build/aux/biases"} <= set(variables)
+    assert parameter_counts(network_fn)["aux"] == 4 * 7 + 7
+    kernels = [variables[f"build/{layer}/weights"].numpy() for layer in ("fc1", "fc2", "aux")]
+    squares = sum(np.square(kernel).sum() for kernel in kernels)
+    np.testing.assert_allclose(network_fn.regularization_loss(), squares, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"first_layer": "conv1"}, "'build/conv1' as its first_layer.*have: build/fc1, build/fc2"),
+        ({"first_layer": "pool"}, "'build/pool' as its first_layer, which has no variables"),
+        ({"head": "fc8"}, "'build/fc8' as its head.*These have: build/fc1, build/fc2"),
+        ({"head": ("fc2", "aux")}, "'build/aux' as its head"),
+    ],
+)
+def test_layers_that_do_not_exist_are_refused_with_those_that_do(changes, message):
+    register(**changes)
+    with pytest.raises(ValueError, match=message):
+        get_network_fn("build")
+
+
+@pytest.mark.parametrize("missing", ["first_layer", "head"])
+def test_a_network_must_say_which_its_first_layer_and_its_head_are(missing):
+    said = {"first_layer": "fc1", "head": "fc2"}
+    del said[missing]
+    with pytest.raises(TypeError, match=missing):
+        register_network(**said, default_image_size=8, minimum_image_size=1, preprocessing="cifar")
