@@ -1,28 +1,33 @@
-"""Networks that the tests share, because building one with 61 million parameters takes seconds."""
+"""Networks that the tests share, in three forms, because 61 million parameters take seconds."""
 
 import functools
+import gc
+import random
 
 import keras
 import pytest
 import tensorflow as tf
 
-from nets import nets_factory
+from nets import layers, nets_factory
+
+
+@pytest.fixture(autouse=True)
+def _no_leftovers_of_keras():
+    """Here what a test leaves behind is collected once a file: it is little, and that is slow."""
+    yield
+    keras.utils.clear_session(free_memory=False)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _collect_leftovers():
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="session")
 def built():
-    """`built(name)` is that network for 1,000 classes with a weight decay of 5e-4, made once."""
-    return functools.cache(
-        lambda name: nets_factory.get_network_fn(name, num_classes=1000, weight_decay=5e-4)
-    )
-
-
-@pytest.fixture(scope="session")
-def built_for_features():
-    """`built_for_features(name)` ends in the mean of its features over positions, made once."""
-    return functools.cache(
-        lambda name: nets_factory.get_network_fn(name, num_classes=None, global_pool=True)
-    )
+    """`built(name)` is that network with a weight decay of 5e-4, made once."""
+    return functools.cache(lambda name: nets_factory.get_network_fn(name, weight_decay=5e-4))
 
 
 @pytest.fixture(scope="session")
@@ -41,9 +46,42 @@ def outlined():
 
 
 @pytest.fixture(scope="session")
+def narrow():
+    """`narrow(name, ...)` is `get_network_fn(name, ...)` with an eighth of the channels.
+
+    For what does not depend on the width. Its last layers are whole, and its initial values are
+    the same each time.
+    """
+
+    @functools.cache
+    def build(name, *arguments, **options):
+        heads = nets_factory.networks[name].heads
+
+        def narrowed(layer_class):
+            def make(filters, *arguments, name, **options):
+                few = filters if name in heads else max(8, filters // 8)
+                return layer_class(few, *arguments, name=name, **options)
+
+            return make
+
+        state = random.getstate()
+        random.seed(0)  # Keras' initializers draw their seeds from it
+        try:
+            with pytest.MonkeyPatch.context() as patch:
+                for kind in ("Conv2D", "LocallyConnected2D"):
+                    patch.setattr(layers, kind, narrowed(getattr(layers, kind)))
+                return nets_factory.get_network_fn(name, *arguments, **options)
+        finally:
+            random.setstate(state)
+
+    return build
+
+
+@pytest.fixture(scope="session")
 def traced_shapes():
     """Gives the shapes of logits and end points for a size of image, without computing them."""
 
+    @functools.cache
     def trace(network_fn, height, width=None):
         images = tf.TensorSpec([1, height, width or height, 3])
         logits, end_points = (

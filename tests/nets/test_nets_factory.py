@@ -26,7 +26,7 @@ def test_forward_gives_float32_logits_that_are_the_last_end_point(name, built, n
     network_fn = built(name)
     logits, end_points = network_fn(noise(2, network_fn.default_image_size))
     assert logits.dtype == tf.float32
-    assert logits.shape == (2, 1000)
+    assert logits.shape == (2, network_fn.num_classes)
     assert np.isfinite(logits).all()
     assert np.ptp(logits) > 0
     assert len(end_points) > 1
@@ -35,10 +35,8 @@ def test_forward_gives_float32_logits_that_are_the_last_end_point(name, built, n
 
 
 @every_network
-def test_without_classes_it_gives_the_features_that_the_last_layer_would_see(
-    name, built_for_features, noise
-):
-    network_fn = built_for_features(name)
+def test_without_classes_it_gives_the_features_that_the_last_layer_would_see(name, narrow, noise):
+    network_fn = narrow(name, None, global_pool=True)
     more = 0 if networks[name].takes_one_size else 40
     features, end_points = network_fn(noise(2, network_fn.default_image_size + more))
     *_, before, (last, pooled) = end_points.items()
@@ -51,8 +49,8 @@ def test_without_classes_it_gives_the_features_that_the_last_layer_would_see(
 
 
 @every_network
-def test_every_variable_has_a_finite_gradient_that_is_not_zero(name, built, noise):
-    network_fn = built(name)
+def test_every_variable_has_a_finite_gradient_that_is_not_zero(name, narrow, noise):
+    network_fn = narrow(name)
     images = noise(2, network_fn.default_image_size)
     with tf.GradientTape() as tape:
         logits, _ = network_fn(images, is_training=True, seed=tf.constant([1, 2]))
@@ -67,8 +65,8 @@ def test_every_variable_has_a_finite_gradient_that_is_not_zero(name, built, nois
 
 
 @every_network
-def test_calling_again_uses_the_same_variables(name, built, noise):
-    network_fn = built(name)
+def test_calling_again_uses_the_same_variables(name, narrow, noise):
+    network_fn = narrow(name)
     images = noise(1, network_fn.default_image_size)
     before = [id(weight) for weight in network_fn.model.weights]
     first, _ = network_fn(images)
@@ -78,8 +76,8 @@ def test_calling_again_uses_the_same_variables(name, built, noise):
 
 
 @every_network_of_any_size
-def test_unknown_spatial_dimensions_give_what_known_ones_give(name, built_for_features, noise):
-    network_fn = built_for_features(name)
+def test_unknown_spatial_dimensions_give_what_known_ones_give(name, narrow, noise):
+    network_fn = narrow(name, None, global_pool=True)
     size = network_fn.default_image_size
     dynamic = tf.function(network_fn, input_signature=[tf.TensorSpec([None, None, None, 3])])
     for images in (noise(2, size), noise(1, size + 3, size + 20)):
@@ -88,16 +86,16 @@ def test_unknown_spatial_dimensions_give_what_known_ones_give(name, built_for_fe
 
 
 @every_network
-def test_a_squeezed_network_takes_its_own_size_with_unknown_dimensions(name, built, noise):
-    network_fn = built(name)
+def test_a_squeezed_network_takes_its_own_size_with_unknown_dimensions(name, narrow, noise):
+    network_fn = narrow(name)
     images = noise(1, network_fn.default_image_size)
     dynamic = tf.function(network_fn, input_signature=[tf.TensorSpec([None, None, None, 3])])
     np.testing.assert_allclose(dynamic(images)[0], network_fn(images)[0], rtol=1e-3, atol=1e-4)
 
 
 @every_network
-def test_a_call_overrides_the_mode(name, built, noise):
-    network_fn = built(name)
+def test_a_call_overrides_the_mode(name, narrow, noise):
+    network_fn = narrow(name)
     images = noise(1, network_fn.default_image_size)
     by_default, _ = network_fn(images)
     evaluating, _ = network_fn(images, is_training=False)
@@ -110,8 +108,8 @@ def test_a_call_overrides_the_mode(name, built, noise):
 @pytest.mark.parametrize(
     "name", [name for name in networks if "dropout_keep_prob" in networks[name].options]
 )
-def test_a_seed_repeats_a_training_step_and_another_changes_it(name, built, noise):
-    network_fn = built(name)
+def test_a_seed_repeats_a_training_step_and_another_changes_it(name, narrow, noise):
+    network_fn = narrow(name)
     images = noise(1, network_fn.default_image_size)
     first, again, other = (
         network_fn(images, is_training=True, seed=tf.constant(seed))[0]
@@ -122,8 +120,8 @@ def test_a_seed_repeats_a_training_step_and_another_changes_it(name, built, nois
 
 
 @every_network
-def test_the_regularization_loss_is_half_the_decay_times_the_squares_of_the_kernels(name, built):
-    network_fn = built(name)
+def test_the_regularization_loss_is_half_the_decay_times_the_squares_of_the_kernels(name, narrow):
+    network_fn = narrow(name, weight_decay=5e-4)
     kernels = [v.numpy() for key, v in network_fn.variables.items() if key.endswith("/weights")]
     squares = sum(np.sum(np.square(kernel), dtype=np.float64) for kernel in kernels)
     loss = network_fn.regularization_loss()
@@ -132,10 +130,11 @@ def test_the_regularization_loss_is_half_the_decay_times_the_squares_of_the_kern
 
 
 @every_network
-def test_its_gradient_is_the_decay_times_the_weights_and_nothing_for_biases(name, built):
-    variables = built(name).variables
+def test_its_gradient_is_the_decay_times_the_weights_and_nothing_for_biases(name, narrow):
+    network_fn = narrow(name, weight_decay=5e-4)
+    variables = network_fn.variables
     with tf.GradientTape() as tape:
-        loss = built(name).regularization_loss()
+        loss = network_fn.regularization_loss()
     gradients = tape.gradient(loss, [variable.value for variable in variables.values()])
     for (variable_name, variable), gradient in zip(variables.items(), gradients, strict=True):
         if variable_name.endswith("/biases"):
@@ -145,8 +144,8 @@ def test_its_gradient_is_the_decay_times_the_weights_and_nothing_for_biases(name
 
 
 @every_network
-def test_variables_have_the_names_of_tf_slim(name, built):
-    network_fn = built(name)
+def test_variables_have_the_names_of_tf_slim(name, outlined):
+    network_fn = outlined(name)
     layers = nets_factory.parameter_counts(network_fn)
     expected = [f"{name}/{layer}/{kind}" for layer in layers for kind in ("weights", "biases")]
     assert list(network_fn.variables) == expected
@@ -155,27 +154,28 @@ def test_variables_have_the_names_of_tf_slim(name, built):
 
 
 @every_network
-def test_what_its_users_must_know_is_true(name, built):
-    network_fn = built(name)
+def test_what_its_users_must_know_is_true(name, outlined):
+    network_fn = outlined(name)
     network = networks[name]
     assert network_fn.name == network_fn.model.name == network.name == name
     assert network_fn.default_image_size == network.default_image_size
     assert network.minimum_image_size <= network.default_image_size
     assert network_fn.preprocessing_name in PREPROCESSINGS
-    assert network_fn.num_classes == 1000
+    assert network_fn.num_classes == network.num_classes
     lines = []
     network_fn.model.summary(print_fn=lambda line, **_: lines.append(line))
     assert all(layer in "".join(lines) for layer in nets_factory.parameter_counts(network_fn))
 
 
 @every_network_of_any_size
-def test_the_minimum_size_is_the_least_that_works(name, built):
-    network_fn = built(name)
+def test_the_minimum_size_is_the_least_that_works(name, outlined):
+    network_fn = outlined(name)
     minimum = networks[name].minimum_image_size
     with pytest.raises(ValueError, match=rf"{minimum - 1}x{minimum} pixels.*{minimum}x{minimum}"):
         network_fn(tf.zeros([1, minimum - 1, minimum, 3]))
     # The layers themselves agree.
-    assert network_fn.model.compute_output_shape([1, minimum, minimum, 3]) == (1, 1000)
+    shape = network_fn.model.compute_output_shape([1, minimum, minimum, 3])
+    assert shape == (1, network_fn.num_classes)
     with pytest.raises(ValueError, match="zero or negative"):
         network_fn.model.compute_output_shape([1, minimum - 1, minimum - 1, 3])
 
@@ -195,9 +195,9 @@ def test_the_minimum_size_is_the_least_that_works(name, built):
         (np.zeros((1, 40, 32, 3), np.float32), r"2x1 positions.*global_pool=True.*squeeze=False"),
     ],
 )
-def test_images_that_do_not_fit_are_refused_with_what_fits(images, message, built):
+def test_images_that_do_not_fit_are_refused_with_what_fits(images, message, outlined):
     with pytest.raises(ValueError, match=message):
-        built("cifarnet_18pct")(images)
+        outlined("cifarnet_18pct")(images)
 
 
 @pytest.mark.parametrize(
@@ -216,9 +216,9 @@ def test_images_that_do_not_fit_are_refused_with_what_fits(images, message, buil
         ("cifarnet_18pct", {"dtype_policy": "bf16"}, "bf16.*mixed_bfloat16"),
     ],
 )
-def test_bad_arguments_are_refused_with_what_exists(name, options, message):
+def test_bad_arguments_are_refused_with_what_exists(name, options, message, outlined):
     with pytest.raises(ValueError, match=message):
-        get_network_fn(name, **options)
+        outlined(name, **options)
 
 
 def test_a_duplicate_name_raises():
@@ -302,7 +302,7 @@ def test_a_mixed_policy_computes_in_half_and_keeps_variables_and_logits_in_float
     np.testing.assert_allclose(logits, expected, atol=0.02 * np.abs(expected).max())
 
 
-def test_a_failing_build_leaves_the_policy_as_it_was():
+def test_a_failing_build_leaves_the_policy_as_it_was(outlined):
     with pytest.raises(ValueError, match="dropout_keep_prob"):
-        get_network_fn("alexnet", dropout_keep_prob=2.0, dtype_policy="mixed_bfloat16")
+        outlined("alexnet", dropout_keep_prob=2.0, dtype_policy="mixed_bfloat16")
     assert keras.config.dtype_policy().name == "float32"
