@@ -8,8 +8,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from numbers import Integral
 from typing import Any
 
@@ -228,12 +229,8 @@ def get_network_fn(
     if weight_decay is not None and not weight_decay >= 0:  # nor NaN
         raise ValueError(f"weight_decay is {weight_decay}; it must not be negative.")
 
-    outer_policy = keras.config.dtype_policy()
-    try:
-        keras.config.set_dtype_policy(dtype_policy or outer_policy)
+    with _keras_settings(dtype_policy):
         network_fn = NetworkFn(network, num_classes or None, is_training, **network_options)
-    finally:
-        keras.config.set_dtype_policy(outer_policy)
     if weight_decay:
         for layer in network_fn.layers:
             if hasattr(layer, "kernel"):
@@ -242,6 +239,19 @@ def get_network_fn(
                     weight_decay / 2
                 )
     return network_fn
+
+
+@contextlib.contextmanager
+def _keras_settings(dtype_policy: str | None) -> Iterator[None]:
+    """What Keras' layers are made with inside: a dtype policy, and channels last as ours have."""
+    outer_policy, outer_format = keras.config.dtype_policy(), keras.config.image_data_format()
+    try:
+        keras.config.set_dtype_policy(dtype_policy or outer_policy)
+        keras.config.set_image_data_format("channels_last")
+        yield
+    finally:
+        keras.config.set_dtype_policy(outer_policy)
+        keras.config.set_image_data_format(outer_format)
 
 
 def parameter_counts(network_fn: NetworkFn) -> dict[str, int]:
