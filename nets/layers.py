@@ -140,6 +140,10 @@ class LocallyConnected2D(keras.layers.Layer):
       activation: applied last.
       kernel_initializer: of weights [height, width, kernel_size^2 * channels, filters].
       bias_initializer: of biases [height, width, filters].
+      kernel_regularizer: of the weights, as `keras.layers.Conv2D` has it; so are the others.
+      bias_regularizer: of the biases.
+      kernel_constraint: of the weights.
+      bias_constraint: of the biases.
     """
 
     def __init__(
@@ -149,6 +153,10 @@ class LocallyConnected2D(keras.layers.Layer):
         activation: Any = None,
         kernel_initializer: Any = "glorot_uniform",
         bias_initializer: Any = "zeros",
+        kernel_regularizer: Any = None,
+        bias_regularizer: Any = None,
+        kernel_constraint: Any = None,
+        bias_constraint: Any = None,
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
@@ -157,6 +165,10 @@ class LocallyConnected2D(keras.layers.Layer):
         self.activation = keras.activations.get(activation)
         self.kernel_initializer = keras.initializers.get(kernel_initializer)
         self.bias_initializer = keras.initializers.get(bias_initializer)
+        self.kernel_regularizer = keras.regularizers.get(kernel_regularizer)
+        self.bias_regularizer = keras.regularizers.get(bias_regularizer)
+        self.kernel_constraint = keras.constraints.get(kernel_constraint)
+        self.bias_constraint = keras.constraints.get(bias_constraint)
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:
         """Makes the weights, of which there are as many as positions."""
@@ -170,9 +182,15 @@ class LocallyConnected2D(keras.layers.Layer):
             name="kernel",
             shape=(height, width, self.kernel_size**2 * channels, self.filters),
             initializer=self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
+            constraint=self.kernel_constraint,
         )
         self.bias = self.add_weight(
-            name="bias", shape=(height, width, self.filters), initializer=self.bias_initializer
+            name="bias",
+            shape=(height, width, self.filters),
+            initializer=self.bias_initializer,
+            regularizer=self.bias_regularizer,
+            constraint=self.bias_constraint,
         )
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
@@ -199,6 +217,10 @@ class LocallyConnected2D(keras.layers.Layer):
             "activation": keras.activations.serialize(self.activation),
             "kernel_initializer": keras.initializers.serialize(self.kernel_initializer),
             "bias_initializer": keras.initializers.serialize(self.bias_initializer),
+            "kernel_regularizer": keras.regularizers.serialize(self.kernel_regularizer),
+            "bias_regularizer": keras.regularizers.serialize(self.bias_regularizer),
+            "kernel_constraint": keras.constraints.serialize(self.kernel_constraint),
+            "bias_constraint": keras.constraints.serialize(self.bias_constraint),
         }
 
 
@@ -363,3 +385,7 @@ class SpatialSqueeze(keras.layers.Layer):
                 "(their mean) or spatial_squeeze=False (all of them)."
             )
         return (batch, channels)
+
+    def get_config(self) -> dict[str, Any]:
+        """What any layer has: without this, Keras takes no regularizer of the outputs."""
+        return super().get_config()

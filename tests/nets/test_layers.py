@@ -204,6 +204,14 @@ def test_lrn_works_on_unknown_shapes():
         np.testing.assert_allclose(dynamic(x), lrn(x), rtol=1e-6)
 
 
+def test_lrn_within_groups_is_that_of_each_group_by_itself():
+    x = uniform(2, 3, 3, 12, high=5).astype(np.float32)
+    outputs = norms.LocalResponseNormalization(2, 1.0, 0.3, 0.75, groups=2)(x)
+    towers = [numpy_lrn(part, 2, 1.0, 0.3, 0.75) for part in np.split(x.astype(np.float64), 2, -1)]
+    np.testing.assert_allclose(outputs, np.concatenate(towers, axis=-1), rtol=1e-5)
+    assert np.abs(outputs - numpy_lrn(x.astype(np.float64), 2, 1.0, 0.3, 0.75)).max() > 1e-3
+
+
 # Spatial response normalisation
 
 SPATIAL_NORMS = {  # window, alpha, bias, beta
@@ -456,15 +464,7 @@ def test_squeezing_more_than_one_position_says_what_to_ask_for():
         squeeze.compute_output_shape((None, 2, 1, 5))
 
 
-# Serialisation
-
-
-def test_lrn_within_groups_is_that_of_each_group_by_itself():
-    x = uniform(2, 3, 3, 12, high=5).astype(np.float32)
-    outputs = norms.LocalResponseNormalization(2, 1.0, 0.3, 0.75, groups=2)(x)
-    towers = [numpy_lrn(part, 2, 1.0, 0.3, 0.75) for part in np.split(x.astype(np.float64), 2, -1)]
-    np.testing.assert_allclose(outputs, np.concatenate(towers, axis=-1), rtol=1e-5)
-    assert np.abs(outputs - numpy_lrn(x.astype(np.float64), 2, 1.0, 0.3, 0.75)).max() > 1e-3
+# Weights that are not shared
 
 
 def test_a_locally_connected_layer_has_a_kernel_and_a_bias_at_each_position():
@@ -500,23 +500,3 @@ def test_a_locally_connected_layer_has_a_kernel_and_a_bias_at_each_position():
     assert (gradient * direction).sum() == pytest.approx(change, rel=1e-3)
     with pytest.raises(ValueError, match="needs to know how many"):
         layers.LocallyConnected2D(4, 3)(keras.Input([None, None, 3]))
-
-
-def test_a_saved_model_loads_with_every_layer_and_option(tmp_path):
-    images = keras.Input([None, None, 3])
-    net = layers.PadToWholeStrides(5, 3)(images)
-    net = layers.Conv2D(6, 5, 3, groups=3)(net)
-    net = norms.LocalResponseNormalization(depth_radius=1, bias=0.5, alpha=0.1, beta=0.6)(net)
-    net = norms.LocalResponseNormalization(groups=2)(net)
-    net = norms.SpatialResponseNormalization(5, alpha=0.2, bias=0.7, beta=0.9)(net)
-    net = layers.AdaptiveAveragePooling2D(2)(net)
-    net = keras.layers.GlobalAveragePooling2D(keepdims=True)(net)
-    net = layers.Dropout(0.3, rescale_in_training=False)(net)
-    model = keras.Model(images, layers.SpatialSqueeze()(net))
-    model.save(tmp_path / "model.keras")
-    loaded = keras.saving.load_model(tmp_path / "model.keras")
-    x = uniform(2, 12, 13, 3, high=5).astype(np.float32)
-    np.testing.assert_array_equal(loaded(x), model(x))
-    assert [layer.get_config() for layer in loaded.layers] == [
-        layer.get_config() for layer in model.layers
-    ]

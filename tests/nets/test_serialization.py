@@ -1,0 +1,149 @@
+"""Layers and networks are the same after they have been written down and made again."""
+
+import importlib
+import inspect
+import pkgutil
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import nets
+from nets.layers import SpatialSqueeze
+from nets.nets_factory import networks
+
+# Every class of a layer that there is, so that a new one needs no line here.
+LAYERS = {
+    kind.__name__: kind
+    for module in pkgutil.iter_modules(nets.__path__, "nets.")
+    for kind in vars(importlib.import_module(module.name)).values()
+    if inspect.isclass(kind)
+    and issubclass(kind, keras.layers.Layer)
+    and kind.__module__ == module.name
+}
+
+# A value for each argument of a constructor, and never its default if there is another.
+VALUES = {
+    "activation": "tanh",
+    "activity_regularizer": keras.regularizers.L2(0.3),
+    "alpha": 0.1,
+    "beta": 0.6,
+    "bias": 0.5,
+    "bias_constraint": keras.constraints.NonNeg(),
+    "bias_initializer": keras.initializers.RandomUniform(0.1, 1, seed=1),
+    "bias_regularizer": keras.regularizers.L1(0.2),
+    "data_format": "channels_last",
+    "depth_radius": 1,
+    "dilation_rate": (2, 2),
+    "dtype": keras.DTypePolicy("mixed_bfloat16"),
+    "filters": 4,
+    "groups": 2,
+    "keep_prob": 0.3,
+    "kernel_constraint": keras.constraints.MaxNorm(1.5),
+    "kernel_initializer": keras.initializers.RandomUniform(-1, 1, seed=2),
+    "kernel_regularizer": keras.regularizers.L2(0.1),
+    "kernel_size": 3,
+    "name": "a_layer",
+    "padding": "same",
+    "rescale_in_training": False,
+    "size": 2,
+    "strides": 2,
+    "trainable": False,
+    "use_bias": True,
+    "window": 5,
+}
+# Where one excludes another.
+EXCEPTIONS = {"Conv2D": {"strides": (1, 1)}}
+# Any layer takes maps; this one takes maps of one position.
+MAPS = {SpatialSqueeze.__name__: (1, 1, 4)}
+
+
+def arguments(kind):
+    """What the constructor of a layer takes by name, and what any layer does."""
+    _, *own = inspect.signature(kind.__init__).parameters.values()
+    names = {argument.name for argument in own if argument.kind != argument.VAR_KEYWORD}
+    # Keras writes its own `autocast` down nowhere.
+    return (names | {"activity_regularizer", "dtype", "name", "trainable"}) - {"autocast"}
+
+
+def test_every_kind_of_layer_can_be_found_by_those_who_load_it():
+    assert {"Conv2D", "Dropout", "LocallyConnected2D", "LocalResponseNormalization"} <= set(LAYERS)
+    for name, kind in LAYERS.items():
+        assert keras.saving.get_registered_object(f"slimzoo>{name}") is kind
+
+
+@pytest.fixture
+def model(request):
+    """A layer of the kind that a test is about, with every argument, in a model of its own."""
+    kind = LAYERS[request.param]
+    known = {**VALUES, **EXCEPTIONS.get(request.param, {})}
+    layer = kind(**{name: known[name] for name in arguments(kind)})
+    images = keras.Input(MAPS.get(request.param, (6, 6, 4)))
+    return keras.Model(images, layer(images))
+
+
+def from_config(model, tmp_path):
+    images = keras.Input(model.input_shape[1:])
+    layer = model.get_layer("a_layer")
+    copy = keras.Model(images, type(layer).from_config(layer.get_config())(images))
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def cloned(model, tmp_path):
+    copy = keras.models.clone_model(model)
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def saved_and_loaded(model, tmp_path):
+    model.save(tmp_path / "model.keras")
+    return keras.saving.load_model(tmp_path / "model.keras")
+
+
+@pytest.mark.parametrize("again", [from_config, cloned, saved_and_loaded])
+@pytest.mark.parametrize("model", LAYERS, indirect=True)
+def test_a_layer_that_is_made_again_is_the_same(model, again, tmp_path):
+    layer = model.get_layer("a_layer")
+    copy = again(model, tmp_path)
+    config = layer.get_config()
+    assert set(config) >= arguments(type(layer))
+    assert copy.get_layer("a_layer").get_config() == config
+    for weight, other in zip(model.weights, copy.weights, strict=True):
+        assert other.path == weight.path
+        assert describe(other) == describe(weight)
+        assert describe(weight)["regularizer"]
+        assert describe(weight)["constraint"]
+    images = np.random.default_rng(0).normal(size=(2, *model.input_shape[1:]))
+    outputs, others = (tf.cast(one(images), tf.float32) for one in (model, copy))
+    np.testing.assert_array_equal(others, outputs)
+    for one in (model, copy):
+        one.get_layer("a_layer").trainable = True  # as those of fixed weights do not count
+    # Of each weight, and of the outputs just now.
+    assert len(model.losses) == len(model.weights) + 1
+    assert values(copy.losses) == values(model.losses)
+
+
+def values(losses):
+    return [float(loss) for loss in losses]
+
+
+def describe(weight):
+    """What holds a weight, as Keras writes it down."""
+    return {
+        "regularizer": keras.regularizers.serialize(weight.regularizer),
+        "constraint": keras.constraints.serialize(weight.constraint),
+        "trainable": weight.trainable,
+        "dtype": weight.dtype,
+    }
+
+
+@pytest.mark.parametrize("again", [cloned, saved_and_loaded])
+@pytest.mark.parametrize("name", networks)
+def test_a_network_that_is_made_again_keeps_its_weight_decay(name, again, narrow, tmp_path):
+    model = narrow(name, weight_decay=5e-4).model
+    copy = again(model, tmp_path)
+    kernels = [weight for weight in model.weights if weight.name == "kernel"]
+    assert len(model.losses) == len(kernels)
+    assert values(copy.losses) == values(model.losses)
