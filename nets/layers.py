@@ -11,6 +11,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from nets.xla import fused
+
 
 @keras.saving.register_keras_serializable(package="slimzoo")
 class Conv2D(keras.layers.Conv2D):
@@ -82,7 +84,7 @@ def _bfloat16_relu(inputs: tf.Tensor):
     return outputs, lambda upstream: _where_positive(upstream, outputs)
 
 
-@tf.function(jit_compile=True, autograph=False)
+@fused
 def _where_positive(values: tf.Tensor, condition: tf.Tensor) -> tf.Tensor:
     """`values` where `condition` is positive, else 0: by the bits, the first of them the sign."""
     bits = tf.bitcast(values, tf.int16)

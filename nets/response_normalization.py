@@ -9,6 +9,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from nets.xla import fused
+
 
 @keras.saving.register_keras_serializable(package="slimzoo")
 class LocalResponseNormalization(keras.layers.Layer):
@@ -107,7 +109,6 @@ def _local_response_normalizer(
     where XLA would otherwise compute a term again for every channel that it reaches. Sums read
     from copies with zeros on both sides: a test for the edges would cost more than the sum.
     """
-    fuse = functools.partial(tf.function, jit_compile=True, autograph=False)
     # The squares of float16 would overflow.
     summed_dtype = tf.float32 if dtype == tf.float16 else dtype
 
@@ -127,22 +128,22 @@ def _local_response_normalizer(
     def pad(values: tf.Tensor) -> tf.Tensor:
         return tf.pad(values, [[0, 0], [depth_radius, depth_radius]])
 
-    @fuse
+    @fused
     def square(x: tf.Tensor) -> tf.Tensor:
         return _narrow(pad(tf.square(_wide(x))), summed_dtype)
 
-    @fuse
+    @fused
     def divide(x: tf.Tensor, squares: tf.Tensor) -> tf.Tensor:
         return _narrow(_wide(x) * _negative_power(denominator(x, squares), beta), dtype)
 
-    @fuse
+    @fused
     def weigh(x: tf.Tensor, squares: tf.Tensor, upstream: tf.Tensor) -> tf.Tensor:
         return _narrow(weighed(x, denominator(x, squares), upstream), summed_dtype)
 
     # A loop of its own: within `weigh`, the test for the edges keeps XLA from vectorising it.
-    pad_weighed = fuse(pad)
+    pad_weighed = fused(pad)
 
-    @fuse
+    @fused
     def combine(
         x: tf.Tensor, squares: tf.Tensor, upstream: tf.Tensor, padded: tf.Tensor
     ) -> tf.Tensor:
