@@ -53,7 +53,9 @@ def alexnet_torchvision(
     dropout = functools.partial(layers.Dropout, dropout_keep_prob)
     stack = Stack("alexnet_torchvision", images)
 
-    def conv(name, filters, kernel_size, stride, padding, inputs):
+    def conv(
+        name: str, filters: int, kernel_size: int, stride: int, padding: str, inputs: int
+    ) -> layers.Conv2D:
         weights = _uniform(inputs * kernel_size**2)
         bias = _uniform(inputs * kernel_size**2)
         return convolution(name, filters, kernel_size, stride, padding, 1, weights, bias)

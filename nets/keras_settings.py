@@ -56,4 +56,4 @@ def _backend_in(path: str) -> str:
             settings = json.load(file)
     except (OSError, ValueError):
         settings = {}
-    return settings.get("backend", "tensorflow")
+    return settings.get("backend", "tensorflow") if isinstance(settings, dict) else "tensorflow"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -78,7 +78,7 @@ class Conv2D(keras.layers.Conv2D):
 
 
 @tf.custom_gradient
-def _bfloat16_relu(inputs: tf.Tensor):
+def _bfloat16_relu(inputs: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
     """`tf.nn.relu`, whose own gradient takes twice the time for bfloat16 on a CPU."""
     outputs = tf.nn.relu(inputs)
     return outputs, lambda upstream: _where_positive(upstream, outputs)

@@ -153,7 +153,7 @@ def _local_response_normalizer(
         return _narrow(direct - (2.0 * alpha * beta) * through_sums, dtype)
 
     @tf.custom_gradient
-    def apply(x: tf.Tensor):
+    def apply(x: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
         squares = square(x)
 
         def gradient(upstream: tf.Tensor) -> tf.Tensor:

@@ -11,10 +11,10 @@ from typing import Any
 
 @contextlib.contextmanager
 def signals_noted() -> Iterator[list[int]]:
-    """Gives a list that grows by SIGINT and SIGTERM instead of their ending the program.
+    """Yields a list to which the first SIGINT or SIGTERM is appended; the program is not stopped.
 
-    A step that is torn apart would leave weights that no step count belongs to. A second signal
-    does what it always does.
+    So the caller can finish the step at hand and save: a step that is torn apart would leave
+    weights that no step count belongs to. A second signal has its usual effect.
     """
     received: list[int] = []
     if threading.current_thread() is not threading.main_thread():

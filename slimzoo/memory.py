@@ -13,9 +13,9 @@ _NEVER = -1
 def keep_freed_memory() -> None:
     """Keeps memory that was freed for what is allocated next, where the C library is glibc.
 
-    Of itself it returns large blocks to the system, which clears every page of the next ones: for
-    batches of images that took as long as cropping them. Blocks of 64 MiB and more, where a thread
-    other than the first asks for them, are returned all the same.
+    By default glibc returns large freed blocks to the operating system, which must then clear every
+    page of the next block. For batches of images this took as long as cropping them. Blocks of
+    64 MiB and more that a thread other than the first asks for are returned all the same.
     """
     with contextlib.suppress(OSError, AttributeError, TypeError):  # another system or C library
         mallopt = ctypes.CDLL(None).mallopt

@@ -33,7 +33,10 @@ def make_strategy(
         raise ValueError(unknown_name_message("distribution strategy", name, STRATEGIES))
     if name == "multi_worker_mirrored":
         if num_replicas:
-            raise ValueError("--num_replicas is for one host; several hosts use all their devices.")
+            raise ValueError(
+                "--num_replicas cannot be used with multi_worker_mirrored, which uses all devices "
+                "of every host."
+            )
         if not os.environ.get("TF_CONFIG"):
             raise ValueError(
                 "--distribution_strategy=multi_worker_mirrored needs the environment variable "

@@ -139,7 +139,7 @@ class TrainingLoop:
                 reporter.paused(last_save - started)
             if stops and not is_last:
                 raise KeyboardInterrupt(
-                    f"Interrupted and saved at step {step:,}. The same command goes on."
+                    f"Interrupted and saved at step {step:,}. The same command continues."
                 )
         return result
 

@@ -140,7 +140,8 @@ def make_training_state(
 def _check_one_row_an_image(network_fn: NetworkFn) -> None:
     if len(network_fn.model.output_shape) != 2:
         raise ValueError(
-            f"{network_fn.name} gives a map of logits with these --network_options, and a "
-            "classifier needs one row an image: leave out spatial_squeeze=False, or add "
-            "global_pool=True for images that are larger than the network's own."
+            f"{network_fn.name} gives a map of logits with these --network_options: "
+            f"[batch, height, width, classes]. Training needs [batch, classes]: leave out "
+            "spatial_squeeze=False, or add global_pool=True for images that are larger than the "
+            "network's own."
         )

@@ -28,8 +28,8 @@ class VariableFactors:
       flag: what error messages call it.
       entries: PATTERN=FACTOR or PATTERN@EPOCH=FACTOR; `*` in a pattern is any text.
       names: of the variables that have factors, in order.
-      known: of the variables that can have factors in any run, trained in this one or not, one of
-        which a pattern must match; None is `names`.
+      known: names of all variables that a pattern may match, also those that this run does not
+        train. A pattern that matches none of them is an error. Default: `names`.
       takes_epochs: whether factors may change.
 
     Raises:
@@ -52,8 +52,9 @@ class VariableFactors:
         for rule in self._rules:
             if not fnmatch.filter(known, rule.pattern):
                 raise ValueError(
-                    f"--{flag}: {rule.pattern!r} matches none of the variables that it is for, "
-                    f"such as {', '.join(known[:4])}; * is any text."
+                    f"--{flag}: the pattern {rule.pattern!r} matches no variable. It must match "
+                    "the whole name, and * stands for any text: */conv1/*. Variables: "
+                    f"{', '.join(known[:4])}, ..."
                 )
             if rule.epoch and not takes_epochs:
                 raise ValueError(f"--{flag}: {rule.pattern}@{rule.epoch:g}; it takes no epochs.")

@@ -150,9 +150,10 @@ def _differences(
     if config.source_model_name is None or as_itself:
         order = ", in the order BGR" if config.bgr_to_rgb else ""
         return (
-            f"Modelling difference: none if they were trained as {network_fn.name}{options}; "
-            f"preprocessing difference: none if they were fed what {pipeline} gives{order}. "
-            "--source_model_name measures both against another network."
+            f"The results are those of the original if the weights were trained with "
+            f"{network_fn.name}{options} and the preprocessing {pipeline}{order}. If they were "
+            "trained with another network, name it with --source_model_name, and the differences "
+            "are measured."
         )
     source_fn = nets_factory.get_network_fn(
         str(config.source_model_name), num_classes=network_fn.num_classes
@@ -161,14 +162,14 @@ def _differences(
         source_fn,
         path,
         exclude_scopes=[
-            scope.replace(network_fn.name, source_fn.name, 1)
+            scope.replace(network_fn.scope, source_fn.scope, 1)
             for scope in config.checkpoint_exclude_scopes
         ],
         ignore_missing=config.ignore_missing_vars,
     )
     # What keeps its initial values in both is to be the same in both.
     for name in source_report.skipped:
-        twin = network_fn.variables.get(name.replace(source_fn.name, network_fn.name, 1))
+        twin = network_fn.variables.get(name.replace(source_fn.scope, network_fn.scope, 1))
         if twin is None or twin.shape != source_fn.variables[name].shape:
             return f"Differences: not measured, because {name} has its initial values."
         source_fn.variables[name].assign(twin)

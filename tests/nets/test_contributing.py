@@ -11,7 +11,9 @@ CONTRIBUTING = pathlib.Path(__file__).parents[2] / "CONTRIBUTING.md"
 
 @pytest.mark.usefixtures("scratch_registry")
 def test_the_network_in_contributing_works_as_written():
-    (source,) = re.findall(r"```python\n(.*?)```", CONTRIBUTING.read_text(), re.DOTALL)
+    (source,) = re.findall(
+        r"```python\n(# nets/my_net\.py\n.*?)```", CONTRIBUTING.read_text(), re.DOTALL
+    )
     exec(compile(source, str(CONTRIBUTING), "exec"), {})
     network_fn = get_network_fn("my_net", num_classes=7)
     logits, end_points = network_fn(tf.zeros([2, 64, 64, 3]))

@@ -18,9 +18,13 @@ def warnings_of_tensorflow(monkeypatch):
     messages = []
     handler = logging.Handler()
     handler.emit = lambda record: messages.append(record.getMessage())
-    tf.get_logger().addHandler(handler)
+    logger = tf.get_logger()
+    level = logger.level
+    logger.setLevel("WARNING")  # the commands, and these tests, ask for errors alone
+    logger.addHandler(handler)
     yield messages
-    tf.get_logger().removeHandler(handler)
+    logger.removeHandler(handler)
+    logger.setLevel(level)
 
 
 def forward_and_gradient(function, images):

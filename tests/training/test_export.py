@@ -92,11 +92,21 @@ def test_decoded_images_get_the_answers_of_their_files(run, photos):
 
 
 def test_a_network_with_no_end_point_but_its_logits(photos):
-    def linear(images, num_classes):
-        logits = keras.layers.Dense(num_classes)(keras.layers.GlobalAveragePooling2D()(images))
+    def linear(images, num_classes=3):
+        pooled = keras.layers.GlobalAveragePooling2D()(images)
+        logits = keras.layers.Dense(num_classes, name="logits")(pooled)
         return logits, {"linear/logits": logits}
 
-    network = Network("linear", linear, 32, 1, "alexnet")
+    network = Network(
+        name="linear",
+        scope="linear",
+        build=linear,
+        first_layer="logits",
+        heads=("logits",),
+        default_image_size=32,
+        minimum_image_size=1,
+        preprocessing_name="alexnet",
+    )
     classifier = ServableClassifier(
         NetworkFn(network, 3, False), get_preprocessing("alexnet"), ["a", "b", "c"], 32
     )

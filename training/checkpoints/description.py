@@ -69,7 +69,7 @@ class ModelDescription:
     def of_checkpoint(cls, path: str) -> ModelDescription | None:
         """Reads the `model.json` of a checkpoint; None if there is none.
 
-        Other weights are none of a run's, also where they lie in its folder.
+        Weight files from elsewhere have none, even if they lie in the folder of a run.
         """
         return cls.load(os.path.dirname(path)) if is_of_a_run(path) else None
 

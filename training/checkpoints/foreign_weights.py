@@ -49,7 +49,7 @@ def converted(
     sources = _by_order(weights, network_fn) if weights.format == "keras" else _by_name(weights)
     values, unexpected = {}, []
     for source, target in sources.items():
-        name = f"{network_fn.name}/{target}"
+        name = f"{network_fn.scope}/{target}"
         if name not in shapes:
             unexpected.append(source)
             continue
@@ -58,7 +58,7 @@ def converted(
         values[name] = _laid_out(
             np.asarray(weights.tensors[source], np.float32), shapes[name], weights.format
         )
-    first = next(iter(shapes))
+    first = f"{network_fn.first_layer}/weights"
     if bgr_to_rgb and first in values and values[first].ndim == 4:
         values[first] = np.ascontiguousarray(values[first][:, :, ::-1])
     return values, unexpected
@@ -75,7 +75,10 @@ def _by_name(weights: WeightFile) -> dict[str, str]:
 
 
 def _by_order(weights: WeightFile, network_fn: NetworkFn) -> dict[str, str]:
-    """What Keras' files call layers: their class and a number that counts those of it."""
+    """Maps the tensors of a Keras file to our layers.
+
+    Keras names layers by class and a counter: conv2d, conv2d_1, dense, dense_1.
+    """
     found = list(dict.fromkeys(source.rpartition("/")[0] for source in weights.tensors))
     own = _names_in_keras_files(network_fn)
     if not set(found) <= set(own):

@@ -73,7 +73,6 @@ def restore_network(
     source = open_source(prefix, network_fn, bgr_to_rgb)
     shapes = source.shapes
     excluded = select_scopes("checkpoint_exclude_scopes", variables, exclude_scopes)
-    head = _scope_of_logits(network_fn)
     keys, skipped, wrong = {}, {}, {}
     for name, variable in variables.items():
         key = find_key(name, shapes, use_moving_average)
@@ -87,7 +86,7 @@ def restore_network(
             why = f"{shapes[key]} there, {list(variable.shape)} here"
             is_other_head = (
                 skip_other_head
-                and name.startswith(head)
+                and _is_of_a_head(name, network_fn)
                 and shapes[key][:-1] == list(variable.shape[:-1])
             )
             if not is_other_head:
@@ -107,9 +106,9 @@ def restore_network(
     return RestoreReport(prefix, list(values), skipped, source.unexpected)
 
 
-def _scope_of_logits(network_fn: NetworkFn) -> str:
-    """What the names of the last layer's variables begin with, such as `alexnet_v2/fc8/`."""
-    return next(reversed(network_fn.variables), "").rpartition("/")[0] + "/"
+def _is_of_a_head(name: str, network_fn: NetworkFn) -> bool:
+    """Whether a variable belongs to a layer that gives one number a class."""
+    return any(name.startswith(f"{head}/") for head in network_fn.heads)
 
 
 def _mismatch(
@@ -120,19 +119,19 @@ def _mismatch(
     any_fits: bool,
 ) -> str:
     """Says what is wrong with which variables, and what to do about it."""
-    network, head = network_fn.name, _scope_of_logits(network_fn)
+    network = network_fn.name
     lines = [f"{name} {why}" for name, why in wrong.items()]
     lines += [f"{name} is in it, and {network} has no such" for name in source.unexpected]
     limit = 20 if any_fits else 4  # the rest would only say again that it is something else
     shown = "\n".join(f"  {line}" for line in lines[:limit])
     more = f"\n  and {len(lines) - limit} more" if len(lines) > limit else ""
-    biases = find_key(f"{head}biases", source.shapes, use_moving_average=False)
-    outputs = list(source.shapes[biases])[-1:] if biases else []
-    only_the_head = all(name.startswith(head) for name in wrong) and not source.unexpected
-    if only_the_head and outputs and outputs != [network_fn.num_classes]:
+    keys = [find_key(f"{head}/biases", source.shapes) for head in network_fn.heads]
+    outputs = [list(source.shapes[key])[-1] for key in keys if key]
+    only_heads = all(_is_of_a_head(name, network_fn) for name in wrong) and not source.unexpected
+    if only_heads and outputs and outputs[0] != network_fn.num_classes:
         advice = (
-            f"It answers with {outputs[0]} classes, and {network_fn.num_classes} are asked for: "
-            "--dataset_name says whose they are."
+            f"The weights have {outputs[0]} outputs, but {network_fn.num_classes} classes are "
+            "asked for. Give with --dataset_name the dataset that they were trained on."
         )
     else:
         holds = f"It holds variables of: {', '.join(source.scopes[:6])}. " if source.scopes else ""

@@ -88,10 +88,10 @@ def damage_explained(prefix: str) -> Iterator[None]:
         # shape.
         if isinstance(error, AssertionError) or "incompatible tensor" in str(error):
             raise ValueError(
-                f"The checkpoint {prefix} is of a run with other settings: another --optimizer, "
-                "float16 or not, moving averages or not, other --trainable_scopes, another number "
-                "of classes. Take those up again (flags.txt has them), or give another --train_dir "
-                "and start from its weights with --checkpoint_path."
+                f"The checkpoint {prefix} is of a run with other settings: --optimizer, float16, "
+                "moving averages, --trainable_scopes or the number of classes differ. To resume, "
+                "use the flags in flags.txt. To start a new run from these weights, give another "
+                "--train_dir and this checkpoint as --checkpoint_path."
             ) from error
         raise ValueError(
             f"The checkpoint {prefix} cannot be read: it is damaged or incomplete. Give an "

@@ -44,7 +44,7 @@ def load_trained_model(
       use_moving_average: takes the weights' moving averages if the run kept them.
       modules: to import besides those that the run imported.
       dtype_policy: of Keras; `bfloat16` casts the weights once, `mixed_bfloat16` at each call.
-      model_name: what network weights without a model.json are of.
+      model_name: network of the weights, if there is no model.json.
       class_names: of its outputs, in that case.
 
     Raises:

@@ -82,7 +82,7 @@ def compute_statistics(
                 if stop_requested():
                     raise KeyboardInterrupt(
                         f"Interrupted and saved after {position:,} images. "
-                        "The same command goes on."
+                        "The same command continues."
                     )
         finally:
             _write_progress(output_dir, plan, sums, position)

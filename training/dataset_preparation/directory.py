@@ -145,9 +145,9 @@ class PreparedDirectory:
         return _read_json(self.incomplete / _PLAN_NAME).get("is_complete", False)
 
     def finish(self, skipped: dict[str, list[str]]) -> None:
-        """Removes what served the way, and gives the folder its name.
+        """Removes temporary files and renames the folder to its final name.
 
-        Everything else must have been written.
+        Call it after everything else has been written.
 
         Args:
           skipped: for each split, descriptions of the images that were left out.

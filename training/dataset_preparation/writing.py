@@ -72,7 +72,7 @@ def write_dataset(
                         bar.write(f"Left out: {describe(dataset, image.position, dataset_dir)}")
                     if stop_requested():
                         raise KeyboardInterrupt(
-                            "Interrupted. The same command goes on after the last complete file."
+                            "Interrupted. The same command continues after the last complete file."
                         )
 
     sums: dict[str, PixelSums] = {}

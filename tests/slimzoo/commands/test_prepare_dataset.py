@@ -171,7 +171,7 @@ def test_a_signal_stops_between_two_images(prepared, monkeypatch, capsys, number
 
     with monkeypatch.context() as patch:
         patch.setattr(records, "serialized_example", signalled)
-        with pytest.raises(KeyboardInterrupt, match="The same command goes on"):
+        with pytest.raises(KeyboardInterrupt, match="The same command continues"):
             prepared()
     assert len(calls) == 10
     prepared()
