@@ -51,7 +51,7 @@ class OptimizerSettings:
     opt_epsilon: float | None = None
 
 
-# name -> (settings, keyword arguments of `_PerVariable`) -> the optimizer.
+# name -> (settings, keyword arguments of `PerVariable`) -> the optimizer.
 Factory = Callable[..., keras.optimizers.Optimizer]
 optimizers: Registry[Factory] = Registry("optimizer")
 
@@ -59,7 +59,7 @@ optimizers: Registry[Factory] = Registry("optimizer")
 _NAME = "optimizer"
 
 
-class _PerVariable:
+class PerVariable:
     """Lets an optimizer of Keras treat each variable in its own way.
 
     It adds `decay * w` to the gradient of every weight, not of biases: the gradient of TF-Slim's
@@ -127,7 +127,7 @@ class _PerVariable:
         super().update_step(gradient, variable, learning_rate)  # type: ignore[misc]
 
 
-class MomentumSGD(_PerVariable, keras.optimizers.SGD):
+class MomentumSGD(PerVariable, keras.optimizers.SGD):
     """Stochastic gradient descent by the rule of the 2012 paper, section 5.
 
         v <- momentum * v - learning_rate * (gradient + decay * w);  w <- w + v
@@ -175,7 +175,7 @@ class MomentumSGD(_PerVariable, keras.optimizers.SGD):
         }
 
 
-class Adam(_PerVariable, keras.optimizers.Adam):
+class Adam(PerVariable, keras.optimizers.Adam):
     """Keras' Adam, with weight decay in the gradient and compiled into three loops a variable."""
 
     def add_optimizer_variables(self, *args: Any, **kwargs: Any) -> Any:
@@ -211,23 +211,23 @@ class Adam(_PerVariable, keras.optimizers.Adam):
         )
 
 
-class SGD(_PerVariable, keras.optimizers.SGD):
+class SGD(PerVariable, keras.optimizers.SGD):
     """Keras' SGD, with weight decay in the gradient."""
 
 
-class RMSprop(_PerVariable, keras.optimizers.RMSprop):
+class RMSprop(PerVariable, keras.optimizers.RMSprop):
     """Keras' RMSprop, with weight decay in the gradient."""
 
 
-class Adagrad(_PerVariable, keras.optimizers.Adagrad):
+class Adagrad(PerVariable, keras.optimizers.Adagrad):
     """Keras' Adagrad, with weight decay in the gradient."""
 
 
-class Adadelta(_PerVariable, keras.optimizers.Adadelta):
+class Adadelta(PerVariable, keras.optimizers.Adadelta):
     """Keras' Adadelta, with weight decay in the gradient."""
 
 
-class Ftrl(_PerVariable, keras.optimizers.Ftrl):
+class Ftrl(PerVariable, keras.optimizers.Ftrl):
     """Keras' FTRL, with weight decay in the gradient."""
 
 

@@ -1,3 +1,6 @@
+import pathlib
+import re
+
 import keras
 import numpy as np
 import pytest
@@ -130,3 +133,15 @@ def test_what_is_relied_on_of_keras(name):
     assert len(set(paths)) == len(paths)
     assert all(path.startswith("optimizer/") for path in paths)
     assert {"optimizer/iteration", "optimizer/learning_rate"} <= set(paths)
+
+
+def test_the_optimizer_in_contributing_works_as_written(monkeypatch):
+    monkeypatch.setattr(optimizers, "_entries", dict(optimizers._entries))
+    contributing = pathlib.Path(__file__).parents[2] / "CONTRIBUTING.md"
+    pattern = r"```python\n(# my_optimizer\.py\n.*?)```"
+    (source,) = re.findall(pattern, contributing.read_text(), re.DOTALL)
+    exec(compile(source, str(contributing), "exec"), {})
+    optimizer, (kernel, bias) = make(optimizer="lion", weight_decay=0.1, learning_rate=0.01)
+    optimizer.apply([tf.zeros_like(WEIGHTS), tf.ones_like(BIASES)])
+    assert (np.abs(kernel.numpy()) < np.abs(WEIGHTS)).all()  # by the decay alone
+    assert (bias.numpy() < BIASES).all()
