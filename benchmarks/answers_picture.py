@@ -45,7 +45,7 @@ def main(arguments: list[str]) -> None:
         description.dataset_name, str(description.validation_split_name), description.dataset_dir
     )
     figure, axes = plots.subplots(
-        2 * _ROWS, _COLUMNS, figsize=(10, 6), height_ratios=[4, 1] * _ROWS, dpi=110
+        2 * _ROWS, _COLUMNS, figsize=(10, 5.4), height_ratios=[4, 1] * _ROWS, dpi=80
     )
     for number, (image, label) in enumerate(_one_of_each_class(dataset)):
         row, column = divmod(number, _COLUMNS)
@@ -76,7 +76,7 @@ def _one_of_each_class(dataset: Any) -> list[tuple[bytes, int]]:
 
 def _draw_bars(axis: Any, probabilities: np.ndarray, class_names: list[str], label: int) -> None:
     best = np.argsort(probabilities)[::-1][:_BARS]
-    colors = ["#3465a4" if number == label else "#c8c8c8" for number in best]
+    colors = ["#8fb8e8" if number == label else "#c8c8c8" for number in best]
     positions = range(len(best))
     axis.barh(positions, probabilities[best], color=colors, height=0.8)
     axis.set_xlim(0, 1)
