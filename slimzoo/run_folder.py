@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import pathlib
@@ -116,9 +117,17 @@ def changed_flags(config: TrainingConfig, train_dir: str) -> str:
     path = os.path.join(train_dir, FLAGS_NAME)
     if not os.path.exists(path):
         return ""
+    text = pathlib.Path(path).read_text()
+    for field in dataclasses.fields(config):  # a flag may have had another name
+        if old_name := field.metadata["old_name"]:
+            text = text.replace(f"--{old_name}=", f"--{field.name}=")
     before, now = (
-        [line for line in text.splitlines() if not line.startswith(("--train_dir", "--checkpoint"))]
-        for text in (pathlib.Path(path).read_text(), flag_lines(config))
+        [
+            line
+            for line in lines.splitlines()
+            if not line.startswith(("--train_dir", "--checkpoint"))
+        ]
+        for lines in (text, flag_lines(config))
     )
     added = [line for line in now if line not in before]
     removed = [line for line in before if line not in now]
