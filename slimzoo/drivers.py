@@ -48,6 +48,8 @@ def _run(name: str) -> None:
         environment.set_up()
         own_packages.load()
         command = importlib.import_module(f"slimzoo.commands.{name}")
+        started = sys.modules["__main__"]
+        started.__doc__ = started.__doc__ or command.__doc__  # what absl's --help begins with
     except ImportError as error:
         print(f"\nERROR: {error}", file=sys.stderr)
         sys.exit(1)

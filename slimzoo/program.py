@@ -46,6 +46,8 @@ def run(config_class: type[C], command: Callable[[C], Any]) -> None:
 
     try:
         app.run(main)
+    except BrokenPipeError:  # --help | head
+        os._exit(0)
     except SystemExit as end:
         # absl counts a question for help among the mistakes.
         asked = {"--help", "-help", "-?", "-h", "--helpshort", "--helpfull"} & set(sys.argv[1:])
