@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -65,6 +66,15 @@ class TrainingState:
         finally:
             for name, value in trained.items():
                 variables[name].assign(value)
+
+    def variables_to_save(self) -> dict[str, Any]:
+        """What `RunCheckpoints` keeps of it, by the names of its arguments."""
+        return {
+            "step": self.step,
+            "network": self.network_fn.variables,
+            "optimizer": self.optimizer.variables,
+            "averages": self.averages,
+        }
 
     def is_finite(self) -> bool:
         """Whether no weight is a NaN or an infinity."""

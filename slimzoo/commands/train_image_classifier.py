@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import os
 import shlex
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import keras
 import tensorflow as tf
@@ -13,6 +15,7 @@ from image_datasets import dataset_factory
 from image_datasets.image_dataset import ImageDataset
 from nets import nets_factory
 from preprocessing import preprocessing_factory
+from preprocessing.base import Preprocessing
 from slimzoo import program, run_folder
 from slimzoo.configuration import TrainingConfig
 from slimzoo.flags import flag_lines, settings
@@ -24,6 +27,7 @@ from training.checkpoints.restoring import restore_network
 from training.checkpoints.saving import RunCheckpoints
 from training.dataset_preparation.pixel_statistics import dataset_of_statistics
 from training.evaluation import EvaluationResult, Evaluator
+from training.input_pipeline import Example
 from training.learning_rates import LearningRate, LearningRateSettings, decay_types
 from training.optimizers import OptimizerSettings, optimizers
 from training.reporting import Reporter
@@ -68,102 +72,59 @@ def train(config: TrainingConfig) -> str:
     pipeline = run_folder.choose_run_pipeline(config)
     description = run_folder.describe(config, pipeline, dataset, validation)
     train_dir = run_folder.prepare_train_dir(config, pipeline, description)
-    return _train(config, strategy, dataset, validation, description, train_dir)
+    return _train(config, _Run(strategy, dataset, validation, description, train_dir))
 
 
-def _train(
-    config: TrainingConfig,
-    strategy: tf.distribute.Strategy,
-    dataset: ImageDataset,
-    validation: ImageDataset | None,
-    description: ModelDescription,
-    train_dir: str,
-) -> str:
-    steps_per_epoch = dataset.num_examples / config.batch_size
+class _Run(NamedTuple):
+    """What has been looked up, checked and prepared before anything is built."""
+
+    strategy: tf.distribute.Strategy
+    dataset: ImageDataset
+    validation: ImageDataset | None
+    description: ModelDescription
+    train_dir: str
+
+    @property
+    def is_chief(self) -> bool:
+        """Whether this process writes: hosts share train_dir, all read it, one writes."""
+        return devices.is_chief(self.strategy)
+
+
+def _train(config: TrainingConfig, run: _Run) -> str:
+    """Builds what a run needs, takes up what train_dir holds, and trains to the last step."""
+    steps_per_epoch = run.dataset.num_examples / config.batch_size
     num_steps = config.max_number_of_steps or max(1, round(config.num_epochs * steps_per_epoch))
     learning_rate = LearningRate(settings(LearningRateSettings, config), steps_per_epoch, num_steps)
-    preprocessing = description.make_preprocessing(train_dir, config.augment)
-    state = make_training_state(
-        functools.partial(
-            description.build,
-            dtype_policy=DTYPE_POLICIES[config.mixed_precision],
-            is_training=True,
-        ),
-        settings(OptimizerSettings, config),
-        strategy,
-        trainable_scopes=config.trainable_scopes,
-        keep_averages=bool(config.moving_average_decay),
-    )
-    if config.learning_rate_decay_type == "plateau" and validation is None:
-        raise ValueError(
-            "--learning_rate_decay_type=plateau follows the validation error, but there is no "
-            "validation: give --validation_split_name."
-        )
-    step = TrainStep(
-        state,
-        preprocessing,
-        strategy,
-        batch_size=config.batch_size,
-        label_smoothing=config.label_smoothing,
-        moving_average_decay=config.moving_average_decay or 0.0,
-        seed=config.seed,
-    )
-    evaluator = (
-        None
-        if validation is None
-        else Evaluator(
-            state.network_fn,
-            description.make_preprocessing(train_dir, is_training=False),
-            validation,
-            strategy,
-            batch_size=config.batch_size,
-            image_size=description.image_size,
-            labels_offset=config.labels_offset,
-            skip_corrupt_images=config.skip_corrupt_images,
-        )
-    )
-    # Hosts share train_dir: all read it, one writes.
-    is_chief = devices.is_chief(strategy)
+    state = _make_state(config, run)
     checkpoints = RunCheckpoints(
-        train_dir,
-        step=state.step,
-        network=state.network_fn.variables,
-        optimizer=state.optimizer.variables,
-        averages=state.averages,
+        run.train_dir,
+        **state.variables_to_save(),
         learning_rate=learning_rate.state,
         keep=config.keep_checkpoints,
-        writes=is_chief,
+        writes=run.is_chief,
     )
     _restore(config, state, checkpoints)
-    if is_chief:
-        description.save(train_dir)
-        write_text(os.path.join(train_dir, run_folder.FLAGS_NAME), flag_lines(config))
+    if run.is_chief:
+        run.description.save(run.train_dir)
+        write_text(os.path.join(run.train_dir, run_folder.FLAGS_NAME), flag_lines(config))
     first_step = int(state.step)
     if first_step >= num_steps:
         print(f"This run has taken {first_step:,} of {num_steps:,} steps; nothing to do.")
-        return _conclude(config, checkpoints, None, 0, is_chief)
+        return _conclude(config, checkpoints, None, 0, run.is_chief)
+    print(_announcement(config, run, state, first_step, num_steps), flush=True)
 
-    print(
-        f"{_announcement(config, state, description, dataset)}\n"
-        f"steps {first_step:,} to {num_steps:,} of {config.batch_size} images on "
-        f"{_count(strategy.num_replicas_in_sync, 'replica')}; train_dir {train_dir}"
-        f"{_settings_of_the_network(config)}",
-        flush=True,
-    )
-    batches = input_pipeline.training_batches(
-        dataset,
-        preprocessing,
-        batch_size=config.batch_size,
-        image_size=description.image_size,
-        seed=config.seed,
-        start_step=first_step,
-        labels_offset=config.labels_offset,
-        shuffle_buffer_size=config.shuffle_buffer_size,
-        skip_corrupt_images=config.skip_corrupt_images,
-    )
+    preprocessing = run.description.make_preprocessing(run.train_dir, config.augment)
     loop = TrainingLoop(
         state,
-        step,
+        TrainStep(
+            state,
+            preprocessing,
+            run.strategy,
+            batch_size=config.batch_size,
+            label_smoothing=config.label_smoothing,
+            moving_average_decay=config.moving_average_decay or 0.0,
+            seed=config.seed,
+        ),
         learning_rate,
         checkpoints,
         LoopSettings(
@@ -174,25 +135,80 @@ def _train(
             save_interval_secs=config.save_interval_secs,
             log_every_n_steps=config.log_every_n_steps,
         ),
-        validate=None if evaluator is None else evaluator.run,
+        validate=_make_validation(config, run, state),
     )
-    distributed = iter(strategy.experimental_distribute_dataset(batches))
     with (
         Reporter(
-            train_dir,
+            run.train_dir,
             first_step,
             num_steps,
             steps_per_epoch,
             config.batch_size,
-            silent=not is_chief,
+            silent=not run.is_chief,
         ) as reporter,
         signals_noted() as signals,
     ):
         try:
-            result = loop.run(distributed, reporter, stop_requested=lambda: bool(signals))
+            result = loop.run(
+                _make_batches(config, run, preprocessing, first_step),
+                reporter,
+                stop_requested=lambda: bool(signals),
+            )
         except tf.errors.InvalidArgumentError as error:
-            raise evaluation.corrupt_image_error(dataset, error) from error
-    return _conclude(config, checkpoints, result, loop.left_out, is_chief)
+            raise evaluation.corrupt_image_error(run.dataset, error) from error
+    return _conclude(config, checkpoints, result, loop.left_out, run.is_chief)
+
+
+# ------------------------------------------------------------------ parts of a run
+
+
+def _make_state(config: TrainingConfig, run: _Run) -> TrainingState:
+    build = functools.partial(
+        run.description.build,
+        dtype_policy=DTYPE_POLICIES[config.mixed_precision],
+        is_training=True,
+    )
+    return make_training_state(
+        build,
+        settings(OptimizerSettings, config),
+        run.strategy,
+        trainable_scopes=config.trainable_scopes,
+        keep_averages=bool(config.moving_average_decay),
+    )
+
+
+def _make_validation(
+    config: TrainingConfig, run: _Run, state: TrainingState
+) -> Callable[[], EvaluationResult] | None:
+    if run.validation is None:
+        return None
+    return Evaluator(
+        state.network_fn,
+        run.description.make_preprocessing(run.train_dir, is_training=False),
+        run.validation,
+        run.strategy,
+        batch_size=config.batch_size,
+        image_size=run.description.image_size,
+        labels_offset=config.labels_offset,
+        skip_corrupt_images=config.skip_corrupt_images,
+    ).run
+
+
+def _make_batches(
+    config: TrainingConfig, run: _Run, preprocessing: Preprocessing, first_step: int
+) -> Iterator[Example]:
+    batches = input_pipeline.training_batches(
+        run.dataset,
+        preprocessing,
+        batch_size=config.batch_size,
+        image_size=run.description.image_size,
+        seed=config.seed,
+        start_step=first_step,
+        labels_offset=config.labels_offset,
+        shuffle_buffer_size=config.shuffle_buffer_size,
+        skip_corrupt_images=config.skip_corrupt_images,
+    )
+    return iter(run.strategy.experimental_distribute_dataset(batches))
 
 
 # ------------------------------------------------------------------- before the run
@@ -216,6 +232,11 @@ def _validation_dataset(config: TrainingConfig) -> ImageDataset | None:
         config.dataset_name, config.dataset_dir
     )
     if split is None or split == "none":
+        if config.learning_rate_decay_type == "plateau":
+            raise ValueError(
+                "--learning_rate_decay_type=plateau follows the validation error, but there is no "
+                "validation: give --validation_split_name."
+            )
         return None
     return dataset_factory.get_dataset(config.dataset_name, split, config.dataset_dir)
 
@@ -248,27 +269,28 @@ def _restore(config: TrainingConfig, state: TrainingState, checkpoints: RunCheck
 
 
 def _announcement(
-    config: TrainingConfig,
-    state: TrainingState,
-    description: ModelDescription,
-    dataset: ImageDataset,
+    config: TrainingConfig, run: _Run, state: TrainingState, first_step: int, num_steps: int
 ) -> str:
+    description = run.description
     preprocessing = description.preprocessing_name
     if config.dataset_statistics:
         preprocessing += f", statistics of {dataset_of_statistics(config.dataset_statistics)}"
     elif description.preprocessing_options and not config.preprocessing_options:
         preprocessing += " with the options of --checkpoint_path"
     validation = "no validation"
-    if description.validation_split_name:
+    if run.validation is not None:
         validation = f"validation on {description.validation_split_name}"
-    parameters = state.network_fn.model.count_params()
+    replicas = run.strategy.num_replicas_in_sync
     return (
-        f"{description.model_name}: {parameters:,} parameters "
+        f"{description.model_name}: {state.network_fn.model.count_params():,} parameters "
         f"({state.num_trainable_parameters():,} trained), "
         f"{description.image_size}x{description.image_size} pixels, "
         f"{config.mixed_precision}, preprocessing {preprocessing}\n"
-        f"{description.dataset_name}: {dataset.num_examples:,} images of "
-        f"{len(description.class_names)} classes in {dataset.split}; {validation}"
+        f"{description.dataset_name}: {run.dataset.num_examples:,} images of "
+        f"{len(description.class_names)} classes in {run.dataset.split}; {validation}\n"
+        f"steps {first_step:,} to {num_steps:,} of {config.batch_size} images on "
+        f"{replicas} replica{'' if replicas == 1 else 's'}; train_dir {run.train_dir}"
+        f"{_settings_of_the_network(config)}"
     )
 
 
@@ -310,7 +332,3 @@ def _conclude(
             command += " --dataset_split_name=SPLIT"
         print(f"  {command}")
     return last
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

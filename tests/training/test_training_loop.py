@@ -72,10 +72,7 @@ def run(photos):
         )
         checkpoints = RunCheckpoints(
             str(folder),
-            step=state.step,
-            network=state.network_fn.variables,
-            optimizer=state.optimizer.variables,
-            averages=state.averages,
+            **state.variables_to_save(),
             learning_rate=rate.state,
         )
         checkpoints.resume()
