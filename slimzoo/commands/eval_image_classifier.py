@@ -6,16 +6,23 @@ import dataclasses
 import json
 import os
 
+import tensorflow as tf
+
 from image_datasets import dataset_factory
 from image_datasets.image_dataset import ImageDataset
 from slimzoo import program
 from slimzoo.configuration import PRECISIONS, InputConfig
 from slimzoo.flags import check_positive, flag, required_flag
 from slimzoo.output_folders import made_folder
+from slimzoo_registry import import_modules
 from training import devices
 from training.checkpoints.description import ModelDescription
 from training.checkpoints.finding import exists, find_checkpoint
-from training.checkpoints.trained_model import check_classes, load_trained_model
+from training.checkpoints.trained_model import (
+    TrainedModel,
+    check_classes,
+    load_trained_model,
+)
 from training.evaluation import EvaluationResult, Evaluator, Member, Predictions, why_left_out
 from training.storage.whole_files import write_text
 
@@ -86,7 +93,35 @@ def evaluate(config: EvaluationConfig) -> EvaluationResult:
     """
     strategy = devices.make_strategy(config.distribution_strategy, config.num_replicas)
     paths = split_paths(config.checkpoint_path)
-    dataset = _dataset(config, paths)
+    runs = [ModelDescription.of_checkpoint(path) for path in paths]
+    # What they register may be the dataset.
+    import_modules(
+        [*config.import_modules, *(m for run in runs if run for m in run.network_module)]
+    )
+    dataset = _dataset(config, paths[0], runs[0])
+    with strategy.scope():
+        models = _load_models(config, paths, dataset)
+    evaluator = _make_evaluator(config, models, dataset, strategy)
+    if not devices.is_chief(strategy):
+        return evaluator.run()
+
+    folder = os.path.dirname(models[0].report.checkpoint)
+    eval_dir = made_folder("eval_dir", config.eval_dir or os.path.join(folder, "evaluation"))
+    predictions_path = os.path.join(eval_dir, "predictions.csv")
+    replaces = os.path.exists(predictions_path)
+    class_names = models[0].description.class_names
+    with Predictions(predictions_path, dataset, class_names) as predictions:
+        result = evaluator.run(predictions)
+    json_path = _write_result(config, models, dataset, result, eval_dir)
+    replaced = " (in place of an earlier evaluation's; --eval_dir keeps both)" if replaces else ""
+    print(f"Written: {json_path}, {predictions_path}{replaced}")
+    return result
+
+
+def _load_models(
+    config: EvaluationConfig, paths: list[str], dataset: ImageDataset
+) -> list[TrainedModel]:
+    """The networks whose softmax outputs are averaged; ValueError if they do not go together."""
     names: list[str | None] = [*config.model_name] or [None]
     if len(names) == 1:
         names *= len(paths)
@@ -95,26 +130,29 @@ def evaluate(config: EvaluationConfig) -> EvaluationResult:
             f"--model_name has {len(names)} names, and --checkpoint_path {len(paths)}; give one "
             "name for all, or one for each."
         )
-    with strategy.scope():
-        models = [
-            load_trained_model(
-                path,
-                use_moving_average=config.use_moving_average,
-                modules=config.import_modules,
-                dtype_policy=config.mixed_precision,
-                model_name=name,
-                class_names=dataset.class_names,
-            )
-            for path, name in zip(paths, names, strict=True)
-        ]
+    models = [
+        load_trained_model(
+            path,
+            use_moving_average=config.use_moving_average,
+            dtype_policy=config.mixed_precision,
+            model_name=name,
+            class_names=dataset.class_names,
+        )
+        for path, name in zip(paths, names, strict=True)
+    ]
     for model in models:
         check_classes(model.description.class_names, dataset, model.description.labels_offset)
-    description = models[0].description
     if len({model.description.labels_offset for model in models}) > 1:
         raise ValueError("The checkpoints were trained with different --labels_offset.")
+    return models
 
-    folder = os.path.dirname(models[0].report.checkpoint)
-    eval_dir = os.path.expanduser(config.eval_dir or os.path.join(folder, "evaluation"))
+
+def _make_evaluator(
+    config: EvaluationConfig,
+    models: list[TrainedModel],
+    dataset: ImageDataset,
+    strategy: tf.distribute.Strategy,
+) -> Evaluator:
     batch_size, max_num_batches = config.batch_size, config.max_num_batches
     if config.eval_crops > 1:
         # Ten crops of one image are ten images to the network, and fill as much memory.
@@ -130,7 +168,7 @@ def evaluate(config: EvaluationConfig) -> EvaluationResult:
         )
         for model in models
     )
-    evaluator = Evaluator(
+    return Evaluator(
         first.network_fn,
         first.preprocessing,
         dataset,
@@ -139,17 +177,20 @@ def evaluate(config: EvaluationConfig) -> EvaluationResult:
         image_size=first.image_size,
         num_crops=config.eval_crops,
         others=others,
-        labels_offset=description.labels_offset,
+        labels_offset=models[0].description.labels_offset,
         skip_corrupt_images=config.skip_corrupt_images,
         max_num_batches=max_num_batches,
     )
-    if not devices.is_chief(strategy):
-        return evaluator.run()
-    predictions_path = os.path.join(eval_dir, "predictions.csv")
-    replaces = os.path.exists(predictions_path)
-    made_folder("eval_dir", eval_dir)
-    with Predictions(predictions_path, dataset, description.class_names) as predictions:
-        result = evaluator.run(predictions)
+
+
+def _write_result(
+    config: EvaluationConfig,
+    models: list[TrainedModel],
+    dataset: ImageDataset,
+    result: EvaluationResult,
+    eval_dir: str,
+) -> str:
+    """Writes `evaluation.json`, prints what it says, and returns its path."""
     model_names = ",".join(dict.fromkeys(model.description.model_name for model in models))
     checkpoints = ",".join(model.report.checkpoint for model in models)
     summary = {
@@ -172,9 +213,7 @@ def evaluate(config: EvaluationConfig) -> EvaluationResult:
             f"{result.num_skipped:,} images were left out: "
             f"{why_left_out(config.skip_corrupt_images)}."
         )
-    replaced = " (in place of an earlier evaluation's; --eval_dir keeps both)" if replaces else ""
-    print(f"Written: {json_path}, {predictions_path}{replaced}")
-    return result
+    return json_path
 
 
 def split_paths(checkpoint_path: str) -> list[str]:
@@ -185,15 +224,16 @@ def split_paths(checkpoint_path: str) -> list[str]:
     return [find_checkpoint(path) for path in paths if path]
 
 
-def _dataset(config: EvaluationConfig, paths: list[str]) -> ImageDataset:
+def _dataset(
+    config: EvaluationConfig, path: str, description: ModelDescription | None
+) -> ImageDataset:
     """What to evaluate on: what the first run was validated on, unless something else is asked."""
-    description = ModelDescription.of_checkpoint(paths[0])
     trained_on = description.dataset_name if description else None
     dataset_name = config.dataset_name or trained_on
     if not dataset_name:
         raise ValueError(
-            f"{paths[0]} does not say what it was trained on: give --dataset_name, and for weights "
-            "of another framework --model_name."
+            f"{path} does not say what it was trained on: give --dataset_name, and for weights "
+            "from another framework --model_name."
         )
     dataset_dir, split = config.dataset_dir, config.dataset_split_name
     if description and dataset_name == trained_on:

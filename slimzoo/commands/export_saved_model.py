@@ -11,6 +11,7 @@ from slimzoo import program
 from slimzoo.configuration import CommandConfig
 from slimzoo.flags import check_positive, flag, required_flag
 from slimzoo.output_folders import new_folder
+from slimzoo_registry import import_modules
 from training.checkpoints.trained_model import imagenet_classes_or, load_trained_model
 from training.export import ServableClassifier, write_saved_model
 
@@ -63,10 +64,10 @@ def export(config: ExportConfig) -> str:
     Raises:
       ValueError: if the checkpoint does not exist or fit, or the folder is in use.
     """
+    import_modules(config.import_modules)
     model = load_trained_model(
         config.checkpoint_path,
         use_moving_average=config.use_moving_average,
-        modules=config.import_modules,
         model_name=config.model_name,
         class_names=imagenet_classes_or(config.dataset_name, config.dataset_dir)
         if config.model_name

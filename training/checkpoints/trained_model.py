@@ -32,7 +32,6 @@ def load_trained_model(
     checkpoint_path: str | None,
     *,
     use_moving_average: bool = True,
-    modules: Sequence[str] = (),
     dtype_policy: str = "float32",
     model_name: str | None = None,
     class_names: Sequence[str] | None = None,
@@ -42,7 +41,6 @@ def load_trained_model(
     Args:
       checkpoint_path: a train_dir or a checkpoint in one.
       use_moving_average: takes the weights' moving averages if the run kept them.
-      modules: to import besides those that the run imported.
       dtype_policy: of Keras; `bfloat16` casts the weights once, `mixed_bfloat16` at each call.
       model_name: network of the weights, if there is no model.json.
       class_names: of its outputs, in that case.
@@ -53,7 +51,7 @@ def load_trained_model(
     """
     prefix = find_checkpoint(checkpoint_path)
     description = ModelDescription.of_checkpoint(prefix)
-    import_modules([*(description.network_module if description else []), *modules])
+    import_modules(description.network_module if description else [])
     if description is None:
         description = describe_weights(prefix, model_name, class_names)
     elif model_name and model_name != description.model_name:
