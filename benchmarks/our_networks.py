@@ -39,9 +39,7 @@ class Trainer:
     def __init__(self, model: str, precision: str, batch_size: int):
         self.strategy = devices.make_strategy(num_replicas=1)
         state = make_training_state(
-            lambda: nets_factory.get_network_fn(
-                model, num_classes=1000, dtype_policy=DTYPE_POLICIES[precision]
-            ),
+            lambda: nets_factory.get_network_fn(model, dtype_policy=DTYPE_POLICIES[precision]),
             OptimizerSettings(**nets_factory.networks[model].hyperparameters),
             self.strategy,
         )
