@@ -7,16 +7,18 @@ then the end of the input. `contenders.py` is the other side.
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
 import resource
 import sys
 import traceback
+from collections.abc import Iterator
 from typing import Any, TextIO
 
 from slimzoo import environment
-from workloads import LeftOutError
+from workloads import LeftOutError, Workload
 
 
 def main() -> None:
@@ -26,30 +28,46 @@ def main() -> None:
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     try:
-        _serve(answers)
+        with errors_as_reasons():
+            workload = build(**json.loads(sys.stdin.readline()))
+            _answer(answers, facts=workload.facts)
+            for line in sys.stdin:
+                _answer(answers, **timed_run(workload, **json.loads(line)))
     except LeftOutError as error:
         _answer(answers, left_out=str(error))
+
+
+@contextlib.contextmanager
+def errors_as_reasons() -> Iterator[None]:
+    """Makes any error a `LeftOutError` that names it, and prints where it came from."""
+    try:
+        yield
+    except LeftOutError:
+        raise
     except Exception as error:
         traceback.print_exc()
         message = str(error).strip().splitlines()
-        _answer(answers, left_out=f"{type(error).__name__}: {message[0] if message else ''}")
+        reason = f"{type(error).__name__}: {message[0] if message else ''}"
+        raise LeftOutError(reason) from error
 
 
-def _serve(answers: TextIO) -> None:
-    request = json.loads(sys.stdin.readline())
-    module, _, function = request["builder"].partition(":")
-    workload = getattr(importlib.import_module(module), function)(**request["arguments"])
+def build(builder: str, arguments: dict[str, Any]) -> Workload:
+    """Calls "module:function" with the arguments, and warms up what it gives."""
+    module, _, function = builder.partition(":")
+    workload: Workload = getattr(importlib.import_module(module), function)(**arguments)
     workload.warm_up()
-    _answer(answers, facts=workload.facts)
-    for line in sys.stdin:
-        amount, seconds = workload.run(json.loads(line)["least_seconds"])
-        _answer(
-            answers,
-            amount=amount,
-            seconds=seconds,
-            peak_memory_mib=_peak_memory_mib(),
-            peak_gpu_memory_mib=_peak_gpu_memory_mib(),
-        )
+    return workload
+
+
+def timed_run(workload: Workload, least_seconds: float) -> dict[str, Any]:
+    """Runs it once; returns the fields of `contenders.Run`."""
+    amount, seconds = workload.run(least_seconds)
+    return {
+        "amount": amount,
+        "seconds": seconds,
+        "peak_memory_mib": _peak_memory_mib(),
+        "peak_gpu_memory_mib": _peak_gpu_memory_mib(),
+    }
 
 
 def _answer(answers: TextIO, **content: Any) -> None:
