@@ -1,5 +1,8 @@
 """How contenders are timed, with contenders that do as they are told."""
 
+import os
+import pathlib
+
 import pytest
 
 from contenders import Contender, Run, RunningContender
@@ -46,23 +49,30 @@ def test_the_best_mode_is_the_one_with_the_highest_median():
     assert case.fastest([]) is None
 
 
-def test_contenders_run_in_processes_of_their_own_and_those_that_cannot_are_left_out():
+def test_contenders_run_in_processes_of_their_own_and_those_that_cannot_are_left_out(monkeypatch):
+    here = pathlib.Path(__file__).parent
+    monkeypatch.setenv("PYTHONPATH", f"{here}{os.pathsep}{os.environ['PYTHONPATH']}")
     case = measure(
         [
-            Contender("copy", "ceilings:memory_copy"),
-            Contender("broken", "ceilings:memory_copy", {"no_such": "argument"}),
+            Contender("large", "told_contenders:holding", {"mebibytes": 200}),
+            Contender("small", "told_contenders:holding", {"mebibytes": 1}),
+            Contender("broken", "told_contenders:holding", {"no_such": "argument"}),
             Contender("exits", "posix:_exit", {"status": 3}),
+            Contender("gives up", "told_contenders:giving_up", {"after": 1}),
         ],
         runs=3,
         least_seconds=0.01,
     )
-    assert list(case.measurements) == ["copy"]
-    assert len(case.measurements["copy"].rates) == 3
-    # Two arrays of 256 MiB were made in it.
-    assert case.measurements["copy"].runs[-1].peak_memory_mib > 512
+    assert list(case.measurements) == ["large", "small"]
+    assert [len(one.rates) for one in case.measurements.values()] == [3, 3]
+    assert case.measurements["small"].facts == {"mebibytes": 1}
+    # A peak of memory has one owner.
+    large, small = (one.runs[-1].peak_memory_mib for one in case.measurements.values())
+    assert 190 < large - small < 210
     reasons = {one.contender.name: one.reason for one in case.left_out}
     assert "TypeError" in reasons["broken"]
     assert "status 3" in reasons["exits"]
+    assert reasons["gives up"] == "RuntimeError: It has done enough."
 
 
 def test_a_repetition_lasts_as_long_as_it_was_told_and_counts_its_calls():

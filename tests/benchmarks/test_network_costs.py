@@ -79,8 +79,8 @@ def test_data_sheets_are_dense_and_in_the_right_units(name):
     assert gpu.link < gpu.memory
 
 
-def test_the_script_prints_a_plan_for_eight_gpus(run_benchmark):
-    report, table = run_benchmark(
+def test_the_script_prints_a_plan_for_eight_gpus(run_here):
+    report, table = run_here(
         "gpu_ceiling.py",
         *("--tflops=100", "--bandwidth_gbps=1000", "--link_gbps=50", "--batch_size=64"),
         *("--num_gpus=8", "--decode_rate_per_core=500"),

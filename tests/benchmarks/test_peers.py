@@ -79,3 +79,27 @@ def test_a_mode_may_be_chosen():
     assert left_out == []
     assert peers.check_selection(["keras:fit", "pytorch"])
     assert not peers.check_selection(["keras:eager"])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", ["train_throughput.py", "inference_throughput.py"])
+def test_peers_are_measured_in_the_same_rounds_and_have_as_many_parameters(
+    run_benchmark, check_figures, script
+):
+    selection = {"keras": "keras own_loop"}
+    if importlib.util.find_spec("torch"):
+        selection["pytorch:eager"] = "pytorch eager"
+    if importlib.util.find_spec("tf_slim"):
+        selection["tf_slim"] = "tf_slim graph"
+    report, _ = run_benchmark(
+        script,
+        *("--models=alexnet_v2", "--batch_size=2", f"--peers={','.join(selection)}"),
+        *("--runs=2", "--steps=1", "--seconds=0"),
+    )
+    assert {row["contender"] for row in report["results"]} == {"slimzoo", *selection.values()}
+    assert {row["parameters"] for row in report["results"]} == {PARAMETERS["alexnet_v2"]}
+    for row in report["results"]:
+        check_figures(row, "images_per_second", 2)
+    assert len(report["ratios"]) == len(selection)
+    for row in report["ratios"]:
+        assert 0 < row["smallest"] <= row["ratio"] <= row["largest"]
