@@ -6,6 +6,7 @@ environment.set_up()  # as the commands do, before TensorFlow is imported
 
 import gc
 import pathlib
+import resource
 
 import numpy as np
 import pytest
@@ -15,17 +16,39 @@ from weight_file_writers import arrays, write_caffemodel, write_safetensors  # n
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
 )
-# What has been imported stays: each of the many collections of garbage to come need not look at it.
-gc.freeze()
 # Tests compare digits, of which a GPU would otherwise give three in a product.
 tf.config.experimental.enable_tensor_float_32_execution(False)
 
 
+def pytest_collection_finish():
+    """What has been imported stays: no collection of garbage to come need look at it."""
+    gc.collect()
+    gc.freeze()
+
+
+def peak_memory():
+    """The most memory that this process ever had, in KiB."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+@pytest.fixture(scope="session")
+def memory_after_collection():
+    """What the peak was when garbage was last collected."""
+    return [peak_memory()]
+
+
 @pytest.fixture(autouse=True)
-def _no_leftovers_of_keras():
-    """Names that Keras counts up, and models that it would keep alive, end with each test."""
+def _no_leftovers_of_keras(memory_after_collection):
+    """Names that Keras counts up, and large models, end with each test.
+
+    To collect garbage after each would take a third of the time of all tests. It is done when they
+    have come to need more memory.
+    """
     yield
-    tf.keras.backend.clear_session()
+    tf.keras.backend.clear_session(free_memory=False)
+    if peak_memory() > memory_after_collection[0] + 100 * 1024:
+        gc.collect()
+        memory_after_collection[0] = peak_memory()
 
 
 @pytest.fixture(scope="session")

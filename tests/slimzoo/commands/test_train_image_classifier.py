@@ -43,7 +43,7 @@ def assert_equal_weights(one, other):
 
 
 def test_it_learns_and_leaves_all_that_it_promises(replaced, capsys):
-    config = replaced(max_number_of_steps=120, log_every_n_steps=10)
+    config = replaced(max_number_of_steps=120, log_every_n_steps=10, validation_interval_epochs=10)
     checkpoint = train(config)
     assert metrics(config, "validation")[-1]["top_1"] > 0.9
     assert metrics(config)[-1]["loss"] < metrics(config)[0]["loss"] / 2
@@ -63,7 +63,11 @@ def test_it_learns_and_leaves_all_that_it_promises(replaced, capsys):
 
 def test_interrupted_by_ctrl_c_and_resumed_it_ends_as_a_run_never_stopped(replaced, tmp_path):
     """Wherever the signal comes; what happens at a given step is the loop's test."""
-    options = {"max_number_of_steps": 40, "moving_average_decay": 0.9}
+    options = {
+        "max_number_of_steps": 40,
+        "moving_average_decay": 0.9,
+        "validation_interval_epochs": 5,
+    }
     whole = train(replaced(**options))
     config = replaced(**options, train_dir=str(tmp_path / "stopped"))
     handler = signal.getsignal(signal.SIGINT)  # ignored where tests run in the background
@@ -202,7 +206,9 @@ def test_moving_averages_are_validated_and_evaluated(replaced):
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_mixed_precision_trains_and_keeps_float32_weights(replaced, precision):
-    config = replaced(mixed_precision=precision, max_number_of_steps=30)
+    config = replaced(
+        mixed_precision=precision, max_number_of_steps=30, validation_split_name="none"
+    )
     checkpoint = train(config)
     losses = [line["loss"] for line in metrics(config)]
     assert np.mean(losses[-5:]) < np.mean(losses[:5])
