@@ -11,7 +11,13 @@ import resource
 import numpy as np
 import pytest
 import tensorflow as tf
-from weight_file_writers import arrays, write_caffemodel, write_safetensors  # noqa: F401
+from weight_file_writers import (  # noqa: F401
+    arrays,
+    layers,
+    weight_file,
+    write_caffemodel,
+    write_safetensors,
+)
 
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2

@@ -110,3 +110,46 @@ def test_the_document_says_the_same():
 @pytest.mark.parametrize("module", [name for name in MODULES if not name.endswith("__init__")])
 def test_a_module_fits_a_head(module):
     assert len(MODULES[module].read_text().splitlines()) <= 500
+
+
+# Modules whose tests are elsewhere, and where.
+TESTED_IN = {
+    "nets.alexnet_caffe": "nets/test_alexnet_family.py",
+    "nets.alexnet_cifar": "nets/test_alexnet_family.py",
+    "nets.alexnet_cuda_convnet": "nets/test_alexnet_family.py",
+    "nets.alexnet_keras": "nets/test_alexnet_family.py",
+    "nets.alexnet_parts": "nets/test_alexnet_family.py",
+    "nets.alexnet_torchvision": "nets/test_alexnet_family.py",
+    "nets.response_normalization": "nets/test_layers.py",
+    "nets.stacking": "nets/test_contributing.py",
+    "preprocessing.caffe_preprocessing": "preprocessing/test_other_pipelines.py",
+    "preprocessing.cifarnet_preprocessing": "preprocessing/test_other_pipelines.py",
+    "preprocessing.mean_images": "preprocessing/test_other_pipelines.py",
+    "preprocessing.torchvision_preprocessing": "preprocessing/test_other_pipelines.py",
+    "slimzoo.configuration": "slimzoo/test_flags.py",
+    "slimzoo.drivers": "slimzoo/test_program.py",
+    "training.checkpoints.sources": "training/checkpoints/test_restoring.py",
+    "training.checkpoints.trained_model": "slimzoo/commands/test_convert_weights.py",
+    "training.dataset_preparation.directory": "slimzoo/commands/test_prepare_dataset.py",
+    "training.dataset_preparation.squares": "slimzoo/commands/test_prepare_dataset.py",
+    "training.dataset_preparation.writing": "slimzoo/commands/test_prepare_dataset.py",
+    "training.reporting": "training/test_training_loop.py",
+    "weight_formats.caffemodel": "weight_formats/test_weight_file.py",
+    "weight_formats.keras_file": "weight_formats/test_weight_file.py",
+    "weight_formats.numpy_file": "weight_formats/test_weight_file.py",
+    "weight_formats.restricted_pickle": "weight_formats/test_torch_file.py",
+    "weight_formats.safetensors_file": "weight_formats/test_weight_file.py",
+}
+
+
+@pytest.mark.parametrize(
+    "module", [name for name, path in MODULES.items() if path.name != "__init__.py"]
+)
+def test_a_reader_finds_the_tests_of_a_module_by_its_name(module):
+    folder, _, name = module.replace(".", "/").rpartition("/")
+    mirrored = ROOT / "tests" / folder / f"test_{name}.py"
+    if module in TESTED_IN:
+        assert not mirrored.exists()
+        assert (ROOT / "tests" / TESTED_IN[module]).exists()
+    else:
+        assert mirrored.exists()

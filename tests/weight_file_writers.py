@@ -78,3 +78,26 @@ def arrays():
         name: [generator.normal(size=shape).astype(np.float32) for shape in pair]
         for name, pair in shapes.items()
     }
+
+
+@pytest.fixture
+def layers():
+    """Weights of cifarnet_18pct as Caffe keeps them: [out, in, height, width] and [out, in]."""
+    generator = np.random.default_rng(0)
+    shapes = {"conv1": (32, 3, 5, 5), "conv2": (32, 32, 5, 5), "conv3": (64, 32, 5, 5)}
+    kernels = {
+        name: generator.normal(size=shape, scale=(2 / np.prod(shape[1:])) ** 0.5)
+        for name, shape in shapes.items()
+    }
+    kernels["fc10"] = generator.normal(size=(10, 64 * 16), scale=0.05)
+    return {
+        name: [kernel.astype(np.float32), generator.normal(size=len(kernel)).astype(np.float32)]
+        for name, kernel in kernels.items()
+    }
+
+
+@pytest.fixture
+def weight_file(layers, write_caffemodel, tmp_path):
+    path = tmp_path / "cifar.caffemodel"
+    path.write_bytes(write_caffemodel(layers))
+    return str(path)

@@ -21,138 +21,8 @@ from training.checkpoints import trained_model
 from training.checkpoints.restoring import restore_network
 
 
-@pytest.fixture
-def layers():
-    """Weights of cifarnet_18pct as Caffe keeps them: [out, in, height, width] and [out, in]."""
-    generator = np.random.default_rng(0)
-    shapes = {"conv1": (32, 3, 5, 5), "conv2": (32, 32, 5, 5), "conv3": (64, 32, 5, 5)}
-    kernels = {
-        name: generator.normal(size=shape, scale=(2 / np.prod(shape[1:])) ** 0.5)
-        for name, shape in shapes.items()
-    }
-    kernels["fc10"] = generator.normal(size=(10, 64 * 16), scale=0.05)
-    return {
-        name: [kernel.astype(np.float32), generator.normal(size=len(kernel)).astype(np.float32)]
-        for name, kernel in kernels.items()
-    }
-
-
-@pytest.fixture
-def weight_file(layers, write_caffemodel, tmp_path):
-    path = tmp_path / "cifar.caffemodel"
-    path.write_bytes(write_caffemodel(layers))
-    return str(path)
-
-
 def values_of(network_fn):
     return {name: variable.numpy() for name, variable in network_fn.variables.items()}
-
-
-def test_layouts_become_those_of_tensorflow(weight_file, layers):
-    network_fn = get_network_fn("cifarnet_18pct", 10)
-    report = restore_network(network_fn, weight_file)
-    assert len(report.restored) == 8
-    values = values_of(network_fn)
-    kernel, bias = layers["conv2"]
-    np.testing.assert_array_equal(
-        values["cifarnet_18pct/conv2/weights"], kernel.transpose(2, 3, 1, 0)
-    )
-    np.testing.assert_array_equal(values["cifarnet_18pct/conv2/biases"], bias)
-    fc10 = layers["fc10"][0].reshape(10, 64, 4, 4)  # channels, rows, columns
-    assert values["cifarnet_18pct/fc10/weights"][1, 2, 3, 4] == fc10[4, 3, 1, 2]
-
-
-def test_bgr_to_rgb_reverses_the_first_layers_inputs_alone(weight_file):
-    network_fn = get_network_fn("cifarnet_18pct", 10)
-    restore_network(network_fn, weight_file)
-    before = values_of(network_fn)
-    restore_network(network_fn, weight_file, bgr_to_rgb=True)
-    after = values_of(network_fn)
-    first = "cifarnet_18pct/conv1/weights"
-    np.testing.assert_array_equal(after.pop(first), before.pop(first)[:, :, ::-1])
-    for name, value in after.items():
-        np.testing.assert_array_equal(value, before[name])
-
-
-def test_what_is_missing_unexpected_or_of_another_shape_is_listed_and_nothing_is_loaded(
-    layers, write_caffemodel, tmp_path
-):
-    layers["conv4"] = layers.pop("conv3")
-    layers["fc10"] = [np.zeros((10, 64 * 9), np.float32), np.zeros(10, np.float32)]
-    path = tmp_path / "other.caffemodel"
-    path.write_bytes(write_caffemodel(layers))
-    network_fn = get_network_fn("cifarnet_18pct", 10)
-    before = values_of(network_fn)
-    with pytest.raises(ValueError, match="does not fit cifarnet_18pct") as error:
-        restore_network(network_fn, str(path))
-    message = str(error.value)
-    assert "cifarnet_18pct/conv3/weights is not in it" in message
-    assert "cifarnet_18pct/conv3/biases is not in it" in message
-    assert "conv4/weights [64, 32, 5, 5] is in it, and cifarnet_18pct has no such" in message
-    assert "fc10/weights has another shape: [10, 576] there, [4, 4, 64, 10] here" in message
-    for name, value in values_of(network_fn).items():
-        np.testing.assert_array_equal(value, before[name])
-
-
-def test_missing_ones_can_be_ignored_and_scopes_excluded(layers, write_caffemodel, tmp_path):
-    del layers["conv3"]
-    layers["extra"] = [np.zeros((2, 2), np.float32)]
-    path = tmp_path / "part.caffemodel"
-    path.write_bytes(write_caffemodel(layers))
-    network_fn = get_network_fn("cifarnet_18pct", 10)
-    report = restore_network(
-        network_fn, str(path), ignore_missing=True, exclude_scopes=["cifarnet_18pct/fc10"]
-    )
-    assert len(report.restored) == 4
-    assert report.skipped["cifarnet_18pct/fc10/weights"] == "excluded"
-    assert report.skipped["cifarnet_18pct/conv3/weights"] == "not in the checkpoint"
-    assert report.unexpected == ["extra/weights [2, 2]"]
-    assert "not used: extra/weights [2, 2]" in str(report)
-
-
-def test_a_copied_keras_alexnet_loads_by_the_order_of_its_layers(noise, tmp_path):
-    keras.utils.set_random_seed(0)
-    lively = {"kernel_initializer": "he_normal", "bias_initializer": "normal"}
-    conv = lambda *arguments: keras.layers.Conv2D(*arguments, activation="relu", **lively)  # noqa: E731
-    dense = lambda units: keras.layers.Dense(units, activation="relu", **lively)  # noqa: E731
-    model = keras.Sequential(
-        [
-            keras.Input([224, 224, 3]),
-            *(conv(96, 11, 4), keras.layers.MaxPooling2D(2, 2)),
-            *(conv(256, 11), keras.layers.MaxPooling2D(2, 2)),
-            *(conv(384, 3), conv(384, 3), conv(256, 3), keras.layers.MaxPooling2D(2, 2)),
-            keras.layers.Flatten(),
-            *(dense(4096), keras.layers.Dropout(0.4), dense(4096), keras.layers.Dropout(0.4)),
-            *(dense(1000), keras.layers.Dropout(0.4), keras.layers.Dense(17, **lively)),
-        ]
-    )
-    path = str(tmp_path / "copied.weights.h5")
-    model.save_weights(path)
-    network_fn = get_network_fn("alexnet_keras", 17)
-    assert network_fn.model.count_params() == model.count_params()
-    report = restore_network(network_fn, path)
-    assert len(report.restored) == 18
-    assert not report.unexpected
-    images = noise(2, 224) / 64
-    expected = model(images).numpy()
-    np.testing.assert_allclose(network_fn(images)[0], expected, atol=1e-4 * np.ptp(expected))
-
-
-def test_a_networks_own_keras_weights_load(noise, tmp_path):
-    network_fn = get_network_fn("cifarnet_18pct", 10)
-    path = str(tmp_path / "own.weights.h5")
-    network_fn.model.save_weights(path)
-    other = get_network_fn("cifarnet_18pct", 10)
-    restore_network(other, path)
-    for name, value in values_of(network_fn).items():
-        np.testing.assert_array_equal(values_of(other)[name], value)
-
-
-def test_a_file_that_is_no_checkpoint_says_what_is_taken(tmp_path):
-    path = tmp_path / "notes.txt"
-    path.write_text("no weights at all, only a text of some length")
-    with pytest.raises(ValueError, match=r"notes\.txt is not known.*Caffe's \.caffemodel"):
-        restore_network(get_network_fn("cifarnet_18pct", 10), str(path))
 
 
 # ------------------------------------------------------------------ the driver
@@ -433,32 +303,6 @@ def read_probabilities(folder):
     return np.array([[float(value) for value in line.split(",")[-10:]] for line in lines[1:]])
 
 
-def test_a_tensorflow_checkpoint_with_nans_is_refused_and_what_is_left_over_listed(tmp_path):
-    network_fn = get_network_fn("cifarnet_18pct", 10)
-
-    def write(values, name):
-        path = str(tmp_path / name)
-        with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-            for key, value in values.items():
-                tf.compat.v1.get_variable(key, initializer=tf.constant(value))
-            session.run(tf.compat.v1.global_variables_initializer())
-            tf.compat.v1.train.Saver().save(session, path)
-        return path
-
-    values = values_of(network_fn)
-    extra = {"cifarnet_18pct/aux/weights": np.zeros(3, np.float32), "global_step": np.int64(7)}
-    report = restore_network(network_fn, write({**values, **extra}, "extra.ckpt"))
-    assert report.unexpected == ["cifarnet_18pct/aux/weights [3]"]
-    broken = {**values, "cifarnet_18pct/conv2/biases": np.full(32, np.nan, np.float32)}
-    path = write(broken, "broken.ckpt")
-    with pytest.raises(ValueError, match="NaNs or infinities in cifarnet_18pct/conv2/biases"):
-        restore_network(network_fn, path)
-    for name, value in values_of(network_fn).items():
-        np.testing.assert_array_equal(value, values[name])
-    with pytest.raises(ValueError, match="--bgr_to_rgb is for files of other frameworks"):
-        restore_network(network_fn, path, bgr_to_rgb=True)
-
-
 def test_a_comma_in_the_path_of_a_checkpoint_is_no_separator(conversion, tmp_path):
     folder = str(tmp_path / "lr,0.1")
     convert(dataclasses.replace(conversion, output_dir=folder))
@@ -489,18 +333,3 @@ def test_bare_weights_can_be_exported(weight_file, tmp_path, noise):
     assert loaded.class_names.numpy()[1] == b"circle"
     with pytest.raises(ValueError, match="does not say of what network: give --model_name"):
         export(dataclasses.replace(config, model_name=None, export_dir=str(tmp_path / "other")))
-
-
-def test_two_tensors_that_are_one_variable_are_refused(layers, write_safetensors, tmp_path):
-    kernel = layers["conv2"][0]
-    path = tmp_path / "twice.safetensors"
-    path.write_bytes(write_safetensors({"conv2.weight": kernel, "module.conv2.weight": kernel}))
-    with pytest.raises(ValueError, match="holds cifarnet_18pct/conv2/weights twice"):
-        restore_network(get_network_fn("cifarnet_18pct", 10), str(path))
-
-
-def test_a_head_for_other_classes_keeps_its_initial_values(weight_file):
-    network_fn = get_network_fn("cifarnet_18pct", 3)
-    report = restore_network(network_fn, weight_file, skip_other_head=True)
-    assert "another number of classes" in report.skipped["cifarnet_18pct/fc10/weights"]
-    assert len(report.restored) == 6

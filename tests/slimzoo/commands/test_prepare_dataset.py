@@ -387,21 +387,6 @@ def test_images_that_are_all_corrupt(prepared, tmp_path):
         prepared(dataset_dir=str(tmp_path / "bad"), skip_corrupt_images=True)
 
 
-def test_images_without_a_label_keep_the_label_minus_one(tmp_path):
-    folder = tmp_path / "unlabelled" / "1.0.0"
-    folder.mkdir(parents=True)
-    path = folder / "unlabelled-test.tfrecord-00000-of-00001"
-    shard = records.Shard(path, folder / "sums" / "test-00000.npz", 0, 1)
-    image = np.zeros((4, 4, 3), np.uint8)
-    one = records.PreparedImage(0, image, np.zeros((3, 3), int), image.tobytes(), -1)
-    assert list(shard.write([one], 4)) == [one]
-    assert shard.is_complete()
-    features = records.make_features(4, "raw", ["a", "b"])
-    records.write_metadata(folder, features, {"test": [1]}, {"test": [shard]})
-    (row,) = get_dataset("unlabelled", "test", str(tmp_path)).examples()
-    assert row["label"] == -1
-
-
 def test_the_default_name_says_what_it_is(preparation_config):
     for name, encoding, expected in (
         ("tf_flowers", "jpeg", "tf_flowers_36"),

@@ -309,14 +309,6 @@ def test_numbers_out_of_range_are_refused_before_anything_is_done(replaced, valu
         replaced(**values)
 
 
-def test_a_train_dir_that_cannot_be_written(replaced, tmp_path):
-    file = tmp_path / "file"
-    file.write_text("kept")
-    with pytest.raises(ValueError, match="cannot be written"):
-        train(replaced(train_dir=str(file)))
-    assert file.read_text() == "kept"
-
-
 def test_a_torn_checkpoint_is_named_and_the_advice_in_the_message_works(config, replaced):
     train(replaced(max_number_of_steps=3))
     checkpoint = train(config)
@@ -356,32 +348,11 @@ def test_a_checkpoint_of_other_classes_is_not_called_damaged(config, replaced, p
         train(replaced(dataset_dir=str(fewer), max_number_of_steps=9))
 
 
-def test_a_run_that_goes_on_with_other_flags_says_so(config, replaced, capsys):
-    train(config)
-    train(replaced(max_number_of_steps=9, batch_size=5))
-    printed = capsys.readouterr().out
-    assert "now --batch_size=5 --max_number_of_steps=9, before --batch_size=10" in printed
-    train(replaced(max_number_of_steps=9, batch_size=5))
-    assert "not those it ran with" not in capsys.readouterr().out
-
-
 def test_a_module_with_a_mistake_in_it_is_named(replaced, tmp_path, monkeypatch):
     (tmp_path / "with_a_mistake.py").write_text("def")
     monkeypatch.syspath_prepend(tmp_path)
     with pytest.raises(ValueError, match="with_a_mistake cannot be imported: SyntaxError"):
         train(replaced(import_modules=["with_a_mistake"]))
-
-
-def test_another_preprocessing_under_an_old_checkpoint_is_refused(config, replaced):
-    train(config)
-    with pytest.raises(ValueError, match="holds a run with preprocessing_options"):
-        train(replaced(preprocessing_options=["resize_side=40"]))
-
-
-def test_another_network_in_the_same_train_dir_is_refused(config, replaced):
-    train(config)
-    with pytest.raises(ValueError, match=r"holds a run with network_options .*another --train_dir"):
-        train(replaced(network_options=["dropout_keep_prob=0.9"]))
 
 
 def test_a_finished_run_is_not_trained_again(config, capsys):
