@@ -11,6 +11,7 @@ import resource
 import numpy as np
 import pytest
 import tensorflow as tf
+from tiny_network import photos  # noqa: F401
 from weight_file_writers import (  # noqa: F401
     arrays,
     layers,

@@ -452,7 +452,8 @@ def test_the_command_runs_by_itself_and_says_what_comes_next(photos, tmp_path):
     right = run(f"--output_dir={tmp_path / 'out'}", "--image_size=32")
     assert right.returncode == 0
     assert "train 30, validation 21 images of 32x32 (jpeg) in 2 files" in right.stdout
-    assert "train_image_classifier.py --dataset_name=photos0_32 --dataset_dir=" in right.stdout
+    name = f"{pathlib.Path(photos).name}_32"
+    assert f"train_image_classifier.py --dataset_name={name} --dataset_dir=" in right.stdout
 
 
 @pytest.mark.slow
