@@ -29,7 +29,9 @@ setuptools.setup(
     long_description=(_HERE / "README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license="Apache-2.0",
-    packages=setuptools.find_packages(include=[f"{name}*" for name in PACKAGES]),
+    packages=setuptools.find_packages(
+        include=[pattern for name in PACKAGES for pattern in (name, f"{name}.*")]
+    ),
     package_data={name: ["py.typed"] for name in PACKAGES},
     py_modules=["slimzoo_registry"],
     python_requires=">=3.11",

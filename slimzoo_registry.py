@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import os
@@ -44,6 +45,19 @@ class Registry(Mapping[str, T]):
             return entry
 
         return decorator
+
+    @contextlib.contextmanager
+    def restored(self) -> Iterator[None]:
+        """Forgets at the end what was registered inside, and knows again what was removed."""
+        entries = dict(self._entries)
+        try:
+            yield
+        finally:
+            self._entries = entries
+
+    def remove(self, name: str) -> None:
+        """Forgets an entry, so that another may have its name."""
+        del self._entries[name]
 
     def __getitem__(self, name: str) -> T:
         if name not in self._entries:

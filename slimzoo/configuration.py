@@ -155,7 +155,7 @@ class TrainingConfig(InputConfig, PreprocessingConfig):
     )
     augment: bool = flag(
         True,
-        "Random crops, flips and colours while training; --noaugment trains on the "
+        "Random crops, flips and colors while training; --noaugment trains on the "
         "evaluation's view of each image.",
     )
     train_image_size: int | None = flag(

@@ -1,9 +1,11 @@
 """Flags made from a dataclass: one field a flag, with its default, its help text and its choices.
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Config:
-batch_size: int = flag(128, "Images in a batch.")
-output_dir: str = required_flag("Where the output goes.")
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Config:
+        batch_size: int = flag(128, "Images in a batch.")
+        output_dir: str = required_flag("Where the output goes.")
+
+`define_flags(Config)` makes the flags, and `read_flags(Config)` a `Config` of what was given.
 """
 
 from __future__ import annotations

@@ -150,6 +150,12 @@ def _check_same_run(earlier: ModelDescription, now: ModelDescription, train_dir:
         # A folder may be moved, and a run validated on something else from some step on.
         if name not in ("dataset_dir", "validation_split_name") and before[name] != after[name]:
             raise ValueError(
-                f"{train_dir} holds a run with {name} {before[name]!r}; now it is {after[name]!r}. "
+                f"{train_dir} holds a run with {_flag_of(name)} {before[name]!r}; now it is "
+                f"{after[name]!r}. "
                 "Give another --train_dir, or start from its weights with --checkpoint_path."
             )
+
+
+def _flag_of(name: str) -> str:
+    """What a user calls a field of `model.json`."""
+    return {"network_module": "import_modules"}.get(name, name)

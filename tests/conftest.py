@@ -4,6 +4,7 @@ from slimzoo import environment  # isort: skip
 
 environment.set_up()  # as the commands do, before TensorFlow is imported
 
+import contextlib
 import gc
 import pathlib
 import resource
@@ -19,6 +20,11 @@ from weight_file_writers import (  # noqa: F401
     write_caffemodel,
     write_safetensors,
 )
+
+from image_datasets.registry import sources
+from nets.registry import networks
+from preprocessing.preprocessing_factory import PREPROCESSINGS
+from training.optimizers import optimizers
 
 tf.config.set_logical_device_configuration(
     tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
@@ -77,3 +83,12 @@ def noise():
         return tf.constant(values, tf.float32)
 
     return make
+
+
+@pytest.fixture
+def registries_restored():
+    """Lets a test register and remove what no other test misses or sees."""
+    with contextlib.ExitStack() as stack:
+        for registry in (networks, PREPROCESSINGS, sources, optimizers):
+            stack.enter_context(registry.restored())
+        yield

@@ -41,3 +41,13 @@ def test_an_unknown_name_is_a_value_error_with_the_nearest_and_all_that_exist(fr
 def test_nothing_is_suggested_where_nothing_is_near():
     message = unknown_name_message("fruit", "xyz", ["pear", "apple"])
     assert message == "Unknown fruit 'xyz'. Known: apple, pear."
+
+
+def test_what_is_registered_or_removed_inside_is_undone_at_the_end():
+    registry = Registry("thing")
+    registry.register("a")(1)
+    with registry.restored():
+        registry.register("b")(2)
+        registry.remove("a")
+        assert list(registry) == ["b"]
+    assert dict(registry) == {"a": 1}

@@ -2,8 +2,9 @@
 
 What is relied on of Keras, which setup.py pins: the way in which its documentation of
 `keras.optimizers.Optimizer` writes an optimizer of one's own (`build`, `update_step`,
-`add_optimizer_variables`, `_get_variable_index`), and that gradients of replicas have been added
-up when `update_step` is called. tests/training/test_optimizers.py holds it to that.
+`add_optimizer_variables`, `_get_variable_index`), SGD's `momentums`, that `iterations` rises after
+the updates, and that `update_step` gets variables of TensorFlow and gradients that have been added
+up over replicas. tests/training/test_optimizers.py and test_variable_factors.py hold it to that.
 """
 
 from __future__ import annotations
@@ -86,6 +87,15 @@ class PerVariable:
         self.decay = decay
         self.decay_factors = decay_factors
         self._rate_factors = [rate_factors]  # in a list, so that Keras does not track it
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments, but for `rate_factors`, which live with a run."""
+        factors = self.decay_factors
+        return {
+            **super().get_config(),  # type: ignore[misc]
+            "decay": self.decay,
+            "decay_factors": None if factors is None else list(factors),
+        }
 
     def update_step(
         self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor

@@ -1,7 +1,9 @@
 """The training loop: the same code for one device, several, and several hosts.
 
-loop = TrainingLoop(state, step, learning_rate, checkpoints, settings)
-loop.run(batches, reporter)
+    loop = TrainingLoop(state, step, learning_rate, checkpoints, settings)
+    loop.run(batches, reporter)
+
+What it is given decides what is trained, on what, and where; it knows no flags.
 """
 
 from __future__ import annotations

@@ -1,8 +1,10 @@
 """What training changes: a network's weights, its optimizer, the step, and averages of the weights.
 
-state = make_training_state(
-lambda: nets_factory.get_network_fn("alexnet_v2", num_classes=10), OptimizerSettings()
-)
+    state = make_training_state(
+        lambda: nets_factory.get_network_fn("alexnet_v2", num_classes=10), OptimizerSettings()
+    )
+
+`TrainStep` takes steps with it, and `RunCheckpoints` keeps it.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ import zlib
 
 import pytest
 
-from image_datasets import registry, shapes, tfds_source
+from image_datasets import shapes, tfds_source
 
 
 def _tiny_png() -> bytes:
@@ -44,12 +44,6 @@ def shapes_dir(tmp_path_factory) -> str:
         context.setattr(shapes, "NUM_VALIDATION_EXAMPLES", 50)
         tfds_source.prepared_builder("shapes", data_dir)
     return data_dir
-
-
-@pytest.fixture
-def scratch_registry(monkeypatch):
-    """Lets a test register sources that no other test sees."""
-    monkeypatch.setattr(registry.sources, "_entries", dict(registry.sources._entries))
 
 
 @pytest.fixture

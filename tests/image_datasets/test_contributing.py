@@ -9,7 +9,7 @@ CONTRIBUTING = pathlib.Path(__file__).parents[2] / "CONTRIBUTING.md"
 
 
 @pytest.fixture
-def my_images(scratch_registry, write_images):
+def my_images(registries_restored, write_images):
     """The folder of the images that CONTRIBUTING.md lists; its source is registered."""
     text = CONTRIBUTING.read_text()
     (source,) = re.findall(r"```python\n(# my_images\.py\n.*?)```", text, re.DOTALL)

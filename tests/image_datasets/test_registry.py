@@ -22,7 +22,7 @@ def test_what_the_package_brings_is_registered():
     assert list(dataset_factory.sources) == ["folder", "shapes"]
 
 
-@pytest.mark.usefixtures("scratch_registry")
+@pytest.mark.usefixtures("registries_restored")
 def test_a_registered_source_answers_to_its_name_and_others_go_on_to_tfds(tmp_path):
     assert register_source("numbers")(Numbers) is Numbers
     assert dataset_factory.split_sizes(" numbers ") == {"train": 2}
@@ -31,7 +31,7 @@ def test_a_registered_source_answers_to_its_name_and_others_go_on_to_tfds(tmp_pa
         dataset_factory.get_dataset("numbrs", "train", str(tmp_path))
 
 
-@pytest.mark.usefixtures("scratch_registry")
+@pytest.mark.usefixtures("registries_restored")
 def test_the_home_folder_is_found_for_every_source(tmp_path, monkeypatch):
     register_source("numbers")(Numbers)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -39,7 +39,7 @@ def test_the_home_folder_is_found_for_every_source(tmp_path, monkeypatch):
     assert dataset.describe(0) == f"{tmp_path}/photos/1.png"
 
 
-@pytest.mark.usefixtures("scratch_registry")
+@pytest.mark.usefixtures("registries_restored")
 def test_a_name_is_given_once_and_to_a_whole_source():
     with pytest.raises(ValueError, match="A dataset called 'folder' is registered already"):
         register_source("folder")(Numbers)

@@ -76,10 +76,3 @@ def traced_shapes():
         return tuple(logits.shape), {name: tuple(end_points[name].shape) for name in end_points}
 
     return trace
-
-
-@pytest.fixture
-def scratch_registry(monkeypatch):
-    """Lets a test register networks that no other test sees."""
-    entries = nets_factory.networks._entries
-    monkeypatch.setattr(nets_factory.networks, "_entries", dict(entries))

@@ -9,7 +9,7 @@ from nets.nets_factory import get_network_fn
 CONTRIBUTING = pathlib.Path(__file__).parents[2] / "CONTRIBUTING.md"
 
 
-@pytest.mark.usefixtures("scratch_registry")
+@pytest.mark.usefixtures("registries_restored")
 def test_the_network_in_contributing_works_as_written():
     (source,) = re.findall(
         r"```python\n(# nets/my_net\.py\n.*?)```", CONTRIBUTING.read_text(), re.DOTALL

@@ -255,7 +255,7 @@ def linear_classifier(images, num_classes=1000, dropout_keep_prob=0.5):
 """
 
 
-@pytest.mark.usefixtures("scratch_registry")
+@pytest.mark.usefixtures("registries_restored")
 def test_another_package_can_add_a_network(tmp_path, monkeypatch, noise):
     (tmp_path / "a_package_of_somebody.py").write_text(FOREIGN_NETWORK)
     monkeypatch.syspath_prepend(tmp_path)

@@ -58,7 +58,7 @@ def test_its_first_layer_sees_colours_and_its_heads_give_classes(name, outlined)
 
 
 @pytest.fixture(autouse=True)
-def _scratch_registry(scratch_registry):
+def _registries_restored(registries_restored):
     pass
 
 

@@ -77,9 +77,8 @@ def test_options_that_do_not_exist_are_not_merged():
             preprocessing_factory.merge_options("alexnet", *options)
 
 
-def test_a_pipeline_of_ones_own_can_have_options_that_are_files(monkeypatch):
-    monkeypatch.setattr(PREPROCESSINGS, "_entries", dict(PREPROCESSINGS._entries))
-
+@pytest.mark.usefixtures("registries_restored")
+def test_a_pipeline_of_ones_own_can_have_options_that_are_files():
     @preprocessing_factory.register_preprocessing("lookup")
     @dataclasses.dataclass(frozen=True)
     class Lookup(PREPROCESSINGS["cifar"]):

@@ -63,7 +63,7 @@ def test_a_preprocessing_takes_what_it_has_options_for(training, statistics):
 
 
 @pytest.fixture(autouse=True)
-def a_pipeline_without_a_mean(monkeypatch):
+def a_pipeline_without_a_mean(registries_restored):
     from preprocessing.base import PREPROCESSINGS, Preprocessing
 
     @dataclasses.dataclass(frozen=True)
@@ -74,7 +74,7 @@ def a_pipeline_without_a_mean(monkeypatch):
         def _pixels(self, source, height, width, seed, num_crops):
             return tf.zeros([height, width, 3], tf.uint8)
 
-    monkeypatch.setitem(PREPROCESSINGS._entries, "no_mean", NoMean)
+    PREPROCESSINGS.register("no_mean")(NoMean)
 
 
 def test_the_mean_image_goes_with_the_run(training, statistics, tmp_path):

@@ -1,4 +1,6 @@
 import dataclasses
+import pathlib
+import re
 
 import pytest
 from absl import flags
@@ -130,3 +132,18 @@ def test_a_list_that_is_a_default_is_nobodys_own():
 
     Config().names.append("a")
     assert Config().names == []
+
+
+def test_the_flag_in_contributing_works_as_written():
+    """With its field in the library's settings, it arrives there."""
+    contributing = (pathlib.Path(__file__).parents[2] / "CONTRIBUTING.md").read_text()
+    ((line,),) = [re.findall(r"# slimzoo/configuration\.py\n(lion_beta2: .*)\n", contributing)]
+    (field,) = re.findall(r"`(lion_beta2: float = [\d.]+)`", contributing)
+    namespace = {"dataclasses": dataclasses, "flag": flag, "Base": OptimizerSettings}
+    decorator = "@dataclasses.dataclass(frozen=True, kw_only=True)\n"
+    exec(f"{decorator}class OptimizerSettings(Base):\n    {field}\n", namespace)
+    exec(f"{decorator}class Config:\n    {line}\n", namespace)
+    config = parse(namespace["Config"], "--lion_beta2=0.5")
+    assert config.lion_beta2 == 0.5
+    assert parse(namespace["Config"]).lion_beta2 == namespace["OptimizerSettings"]().lion_beta2
+    assert namespace["Config"].__dataclass_fields__["lion_beta2"].metadata["help"].endswith(".")

@@ -135,8 +135,16 @@ def test_what_is_relied_on_of_keras(name):
     assert {"optimizer/iteration", "optimizer/learning_rate"} <= set(paths)
 
 
-def test_the_optimizer_in_contributing_works_as_written(monkeypatch):
-    monkeypatch.setattr(optimizers, "_entries", dict(optimizers._entries))
+@pytest.mark.parametrize("name", optimizers)
+def test_a_copy_by_its_configuration_decays_as_much(name):
+    optimizer = make_optimizer(
+        OptimizerSettings(optimizer=name, weight_decay=0.25), decay_factors=[2.0, 1.0]
+    )
+    copy = type(optimizer).from_config(optimizer.get_config())
+    assert (copy.decay, copy.decay_factors) == (0.25, [2.0, 1.0])
+
+
+def test_the_optimizer_in_contributing_works_as_written(registries_restored):
     contributing = pathlib.Path(__file__).parents[2] / "CONTRIBUTING.md"
     pattern = r"```python\n(# my_optimizer\.py\n.*?)```"
     (source,) = re.findall(pattern, contributing.read_text(), re.DOTALL)

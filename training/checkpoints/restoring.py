@@ -31,7 +31,7 @@ class RestoreReport:
 
     def __str__(self) -> str:
         lines = [f"Restored {len(self.restored)} variables from {self.checkpoint}."]
-        lines += [f"  left as initialised: {name} ({why})" for name, why in self.skipped.items()]
+        lines += [f"  left as initialized: {name} ({why})" for name, why in self.skipped.items()]
         lines += [f"  not used: {name}" for name in self.unexpected]
         return "\n".join(lines)
 

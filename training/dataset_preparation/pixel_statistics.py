@@ -162,7 +162,7 @@ class DatasetStatistics:
     def __str__(self) -> str:
         mean = ", ".join(f"{value:.3f}" for value in self.mean_rgb)
         deviations = ", ".join(f"{value:.3f}" for value in self.color_deviations)
-        return f"mean RGB {mean}; colour deviations {deviations}"
+        return f"mean RGB {mean}; color deviations {deviations}"
 
 
 def mean_image(sums: PixelSums) -> npt.NDArray[np.float32]:

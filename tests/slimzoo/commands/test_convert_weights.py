@@ -47,7 +47,7 @@ def register():
 
     yield register
     for name in names:
-        del nets_factory.networks._entries[name]
+        nets_factory.networks.remove(name)
 
 
 @pytest.fixture

@@ -51,30 +51,23 @@ def own_optimizer(settings, **options):
 
 
 @pytest.fixture
-def own_module(tmp_path, monkeypatch):
+def own_module(tmp_path, monkeypatch, registries_restored):
     """The name of a module that is not imported yet, and what it registers only in this test."""
     (tmp_path / "own_module.py").write_text(MODULE)
     monkeypatch.syspath_prepend(str(tmp_path))
-    for registry in (nets_factory.networks, dataset_factory.sources, optimizers):
-        monkeypatch.setattr(registry, "_entries", dict(registry._entries))
     yield "own_module"
     sys.modules.pop("own_module", None)
 
 
-def forget(monkeypatch, names):
+def forget():
     """As in a new process: nothing is registered, and the module is not imported."""
-    for registry, name in zip(
-        (nets_factory.networks, dataset_factory.sources, optimizers), names, strict=True
-    ):
-        entries = {key: value for key, value in registry._entries.items() if key != name}
-        monkeypatch.setattr(registry, "_entries", entries)
+    nets_factory.networks.remove("own_net")
+    dataset_factory.sources.remove("own_images")
+    optimizers.remove("own_optimizer")
     sys.modules.pop("own_module", None)
 
 
-def test_every_command_knows_what_a_module_of_the_users_own_registers(
-    own_module, photos, tmp_path, monkeypatch
-):
-    names = ("own_net", "own_images", "own_optimizer")
+def test_every_command_knows_what_a_module_of_the_users_own_registers(own_module, photos, tmp_path):
     train_dir = str(tmp_path / "run")
     train(
         TrainingConfig(
@@ -88,14 +81,14 @@ def test_every_command_knows_what_a_module_of_the_users_own_registers(
             max_number_of_steps=2,
         )
     )
-    forget(monkeypatch, names)
+    forget()
     # The run remembers which modules it needs.
     result = evaluate(EvaluationConfig(checkpoint_path=train_dir))
     assert result.num_examples == 21
-    forget(monkeypatch, names)
+    forget()
     exported = tf.saved_model.load(export(ExportConfig(checkpoint_path=train_dir)))
     assert [name.decode() for name in exported.class_names.numpy()] == list(CLASSES)
-    forget(monkeypatch, names)
+    forget()
     prepare(
         PreparationConfig(
             import_modules=[own_module],
