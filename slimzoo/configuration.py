@@ -9,6 +9,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from nets.nets_factory import networks
 from slimzoo.flags import (
     check_fields,
     check_fraction,
@@ -149,7 +150,7 @@ class TrainingConfig(InputConfig, PreprocessingConfig):
         "not counted, and their classes are removed. For example, 1 removes class 0 where "
         "that is a background class.",
     )
-    model_name: str = flag("alexnet_v2", "The network to train.")
+    model_name: str = flag("alexnet_v2", f"The network to train: {', '.join(networks)}.")
     network_options: list[str] = flag(
         [], "Options of the network as name=value, for example dropout_keep_prob=0.7."
     )

@@ -1,4 +1,4 @@
-"""Trains a network on a dataset: how a run is put together, started and ended."""
+"""Trains a network on a dataset."""
 
 from __future__ import annotations
 
