@@ -245,7 +245,7 @@ def _restore(config: TrainingConfig, state: TrainingState, checkpoints: RunCheck
     """Takes up the run that train_dir holds, or starts from the weights of --checkpoint_path."""
     if latest := checkpoints.resume():
         changes = run_folder.changed_flags(config, checkpoints.train_dir)
-        print(f"Resuming from {latest}. {changes}")
+        print(f"Resuming from {latest}. {changes}".rstrip())
         if config.checkpoint_path:
             print(
                 f"WARNING: --checkpoint_path {config.checkpoint_path} is NOT used, because "
