@@ -136,7 +136,14 @@ def test_what_a_network_was_trained_with_fits_its_variables(name, request):
     np.testing.assert_allclose(of_weights, expected)
 
 
-@pytest.mark.parametrize("options", [{}, {"mixed_precision": "float16"}, {"optimizer": "adam"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {},
+        pytest.param({"mixed_precision": "float16"}, marks=pytest.mark.slow),
+        pytest.param({"optimizer": "adam"}, marks=pytest.mark.slow),
+    ],
+)
 def test_two_replicas_take_the_factors_of_one(config, options, tmp_path):
     values = []
     for replicas in (1, 2):

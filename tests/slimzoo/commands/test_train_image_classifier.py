@@ -89,7 +89,10 @@ def test_interrupted_by_ctrl_c_and_resumed_it_ends_as_a_run_never_stopped(replac
     assert [line["step"] for line in metrics(config)] == list(range(1, 41))
 
 
-@pytest.mark.parametrize(("optimizer", "cache"), [("momentum", False), ("adam", True)])
+@pytest.mark.parametrize(
+    ("optimizer", "cache"),
+    [("momentum", False), pytest.param("adam", True, marks=pytest.mark.slow)],
+)
 def test_two_replicas_have_the_losses_of_one_device(replaced, tmp_path, optimizer, cache):
     options = {
         "optimizer": optimizer,
