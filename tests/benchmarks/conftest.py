@@ -52,20 +52,19 @@ def flags_apart():
     try:
         yield
     finally:
-        new = [name for name in sys.modules if name not in modules and is_benchmark(name)]
         for name in set(flags.FLAGS) - defined:
-            module = flags.FLAGS.find_module_defining_flag(name)
-            if module in new or module == sys.argv[0]:
+            # A script that is run is known by its path; an import that failed has left its flags.
+            module = pathlib.Path(flags.FLAGS.find_module_defining_flag(name)).stem
+            if (BENCHMARKS / f"{module}.py").exists():
                 delattr(flags.FLAGS, name)
-        for name in new:
-            del sys.modules[name]
+        for name in set(sys.modules) - modules:
+            if (
+                BENCHMARKS
+                in pathlib.Path(getattr(sys.modules[name], "__file__", None) or "").parents
+            ):
+                del sys.modules[name]
         if not parsed:
             flags.FLAGS.unparse_flags()
-
-
-def is_benchmark(module):
-    file = getattr(sys.modules[module], "__file__", None)
-    return bool(file) and BENCHMARKS in pathlib.Path(file).parents
 
 
 @pytest.fixture(autouse=True)

@@ -1,6 +1,40 @@
-"""What is wrong with the flags is said before anything is measured."""
+"""Every benchmark starts, and says what is wrong with its flags before anything is measured."""
+
+import importlib.util
+import pathlib
 
 import pytest
+
+BENCHMARKS = pathlib.Path(__file__).parents[2] / "benchmarks"
+MODULES = sorted(BENCHMARKS.glob("*.py"))
+SCRIPTS = [path.name for path in MODULES if path.read_text().endswith("run(main)\n")]
+PEERS = {f"peers.{path.stem}" for path in BENCHMARKS.glob("peers/[!_]*.py")}
+MISSING = {
+    module
+    for module, package in {"peers.pytorch": "torch", "peers.tf_slim_graph": "tf_slim"}.items()
+    if not importlib.util.find_spec(package)
+}
+
+
+def test_the_document_lists_every_script():
+    document = (BENCHMARKS / "README.md").read_text()
+    for script in SCRIPTS:
+        assert f"python benchmarks/{script}" in document
+    assert len(SCRIPTS) == 9
+
+
+@pytest.mark.parametrize("script", SCRIPTS)
+def test_a_script_starts_and_lists_its_flags(start_here, script):
+    status, output, _ = start_here(script, "--help")
+    assert status == 1  # absl's, for --help
+    assert f"python benchmarks/{script}" in output  # what it says of itself
+    assert "  --output:" in output  # mostly a flag of a module beside it
+
+
+def test_every_other_module_can_be_imported(benchmark_module):
+    beside = {path.stem for path in MODULES if path.name not in SCRIPTS}
+    for name in beside | PEERS - MISSING:
+        benchmark_module(name)
 
 
 @pytest.mark.parametrize(
