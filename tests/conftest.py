@@ -12,11 +12,11 @@ import resource
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny_network import photos  # noqa: F401
+from tiny_network import photos, trained  # noqa: F401
 from weight_file_writers import (  # noqa: F401
     arrays,
-    layers,
-    weight_file,
+    cifarnet_file,
+    cifarnet_layers,
     write_caffemodel,
     write_safetensors,
 )

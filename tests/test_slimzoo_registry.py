@@ -1,6 +1,8 @@
+import sys
+
 import pytest
 
-from slimzoo_registry import Registry, unknown_name_message
+from slimzoo_registry import Registry, import_modules, unknown_name_message
 
 
 @pytest.fixture
@@ -51,3 +53,25 @@ def test_what_is_registered_or_removed_inside_is_undone_at_the_end():
         registry.remove("a")
         assert list(registry) == ["b"]
     assert dict(registry) == {"a": 1}
+
+
+@pytest.mark.parametrize(
+    ("code", "why"),
+    [("def", "SyntaxError"), ("1 / 0", "ZeroDivisionError: division by zero"), (None, "No module")],
+)
+def test_a_module_with_a_mistake_in_it_is_named(code, why, tmp_path, monkeypatch):
+    if code is not None:
+        (tmp_path / "with_a_mistake.py").write_text(code)
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(ValueError, match=f"with_a_mistake cannot be imported: .*{why}"):
+        import_modules(["with_a_mistake"])
+
+
+def test_a_module_is_found_where_the_command_was_started(tmp_path, monkeypatch):
+    """As a script's folder is; and the folder hides no package."""
+    (tmp_path / "of_my_own_here.py").write_text("")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    import_modules(["of_my_own_here"])
+    assert sys.modules.pop("of_my_own_here").__file__ == str(tmp_path / "of_my_own_here.py")
+    assert sys.path[-1] == str(tmp_path)

@@ -1,6 +1,9 @@
 """A network and photos small enough that a test can train on them, and what is trained on them."""
 
 import dataclasses
+import json
+import pathlib
+import shutil
 
 import keras
 import numpy as np
@@ -8,6 +11,7 @@ import pytest
 import tensorflow as tf
 
 from nets import layers, nets_factory
+from slimzoo.commands.train_image_classifier import train
 from slimzoo.configuration import TrainingConfig
 
 CLASSES = ("blue", "green", "red")
@@ -37,8 +41,28 @@ def register_tiny():
         head="fc3",
         default_image_size=32,
         minimum_image_size=32,
-        preprocessing="alexnet",
+        preprocessing="cifarnet",
     )(tiny)
+
+
+def get_narrow_network_fn(name, *arguments, **options):
+    """`get_network_fn` with an eighth of the channels, for what does not depend on the width.
+
+    Its last layers are whole.
+    """
+    heads = nets_factory.networks[name].heads
+
+    def narrowed(layer_class):
+        def make(filters, *arguments, name, **options):
+            few = filters if name in heads else max(8, filters // 8)
+            return layer_class(few, *arguments, name=name, **options)
+
+        return make
+
+    with pytest.MonkeyPatch.context() as patch:
+        for kind in ("Conv2D", "LocallyConnected2D"):
+            patch.setattr(layers, kind, narrowed(getattr(layers, kind)))
+        return nets_factory.get_network_fn(name, *arguments, **options)
 
 
 def encode_photo(label: int, number: int) -> bytes:
@@ -71,22 +95,81 @@ def photos(tmp_path_factory):
     return str(root)
 
 
-@pytest.fixture
-def config(photos, tmp_path):
-    """Trains `tiny` for six steps; `dataclasses.replace` makes others of it."""
-    return TrainingConfig(
+def tiny_config(photos, train_dir, **values):
+    """Six steps of `tiny`, two epochs, on random crops and flips.
+
+    They are not validated: that takes as long as the training, and few tests are about it.
+    """
+    defaults = TrainingConfig(
         dataset_name="folder",
         dataset_dir=photos,
-        train_dir=str(tmp_path / "run"),
+        train_dir=str(train_dir),
+        validation_split_name="none",
         model_name="tiny",
+        preprocessing_options=["image_side=36"],
         batch_size=10,
         max_number_of_steps=6,
         log_every_n_steps=1,
         learning_rate=0.05,
     )
+    return dataclasses.replace(defaults, **values)
+
+
+@pytest.fixture
+def config(photos, tmp_path):
+    """Trains `tiny` in a folder of this test's own."""
+    return tiny_config(photos, tmp_path / "run")
 
 
 @pytest.fixture
 def replaced(config):
     """`replaced(name=value)`: the configuration with other values."""
     return lambda **values: dataclasses.replace(config, **values)
+
+
+@pytest.fixture(scope="session")
+def trained(photos, tmp_path_factory):
+    """A run of six steps, validated and saved at the third and the last. Not to be changed."""
+    if "tiny" not in nets_factory.networks:
+        register_tiny()
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    train(tiny_config(photos, folder, validation_split_name=None))
+    return folder
+
+
+@pytest.fixture
+def run(trained, config):
+    """The configuration of a run that has been trained, in a folder of this test's own."""
+    shutil.copytree(trained, config.train_dir)
+    return dataclasses.replace(config, validation_split_name=None)
+
+
+def metrics(folder, kind="train"):
+    """What a run has written of its training or its validations, one after the other."""
+    lines = pathlib.Path(folder, "metrics.jsonl").read_text().splitlines()
+    return [line for line in map(json.loads, lines) if line["kind"] == kind]
+
+
+def saved_values(checkpoint):
+    """What a checkpoint, or the last in a folder, holds, counters and optimizer included."""
+    reader = tf.train.load_checkpoint(str(checkpoint))
+    return {
+        name: reader.get_tensor(name)
+        for name in reader.get_variable_to_shape_map()
+        if not name.startswith(("save_counter", "_CHECKPOINTABLE"))
+    }
+
+
+def saved_weights(checkpoint):
+    """The weights that a checkpoint, or the last in a folder, holds, by TF-Slim's names."""
+    return {
+        name.removeprefix("network/").partition("/.ATTRIBUTES")[0].replace(".S", "/"): value
+        for name, value in saved_values(checkpoint).items()
+        if name.startswith("network/")
+    }
+
+
+def assert_equal_values(one, other):
+    assert one.keys() == other.keys()
+    for name in one:
+        np.testing.assert_array_equal(one[name], other[name], err_msg=name)

@@ -6,6 +6,8 @@ import struct
 import numpy as np
 import pytest
 
+from weight_formats import is_weight_file, read_weights
+
 
 def _varint(number):
     encoded = bytearray()
@@ -59,6 +61,34 @@ def safetensors(tensors):
     return struct.pack("<Q", len(encoded)) + encoded + data
 
 
+def flat(layers):
+    """`layers`: name -> [weights, biases], as arrays by "name/weights" and "name/biases"."""
+    return {
+        f"{name}/{kind}": array
+        for name, pair in layers.items()
+        for kind, array in zip(("weights", "biases"), pair, strict=True)
+    }
+
+
+def write_pickled(path, contents):
+    """Writes an .npy file whose pickle is these bytes."""
+    with path.open("wb") as file:
+        header = {"descr": "|O", "fortran_order": False, "shape": ()}
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(contents)
+
+
+def assert_reads_as(path, file_format, expected):
+    """That a file is known by its contents, and holds these arrays by these names."""
+    assert is_weight_file(str(path))
+    weights = read_weights(str(path))
+    assert weights.format == file_format
+    assert set(weights.tensors) == set(expected)
+    for name, array in expected.items():
+        assert weights.tensors[name].shape == array.shape
+        np.testing.assert_array_equal(weights.tensors[name], array)
+
+
 @pytest.fixture(scope="session")
 def write_caffemodel():
     return caffemodel
@@ -81,7 +111,7 @@ def arrays():
 
 
 @pytest.fixture
-def layers():
+def cifarnet_layers():
     """Weights of cifarnet_18pct as Caffe keeps them: [out, in, height, width] and [out, in]."""
     generator = np.random.default_rng(0)
     shapes = {"conv1": (32, 3, 5, 5), "conv2": (32, 32, 5, 5), "conv3": (64, 32, 5, 5)}
@@ -97,7 +127,8 @@ def layers():
 
 
 @pytest.fixture
-def weight_file(layers, write_caffemodel, tmp_path):
+def cifarnet_file(cifarnet_layers, tmp_path):
+    """The path of a .caffemodel that holds them."""
     path = tmp_path / "cifar.caffemodel"
-    path.write_bytes(write_caffemodel(layers))
+    path.write_bytes(caffemodel(cifarnet_layers))
     return str(path)

@@ -1,8 +1,6 @@
-"""What statistics and flags make of a network's preprocessing, and what a run keeps of it."""
+"""Which pipeline flags choose, by themselves and with the statistics of a dataset."""
 
-import dataclasses
 import json
-import os
 import pathlib
 import shutil
 
@@ -10,167 +8,87 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from slimzoo import run_folder
-from slimzoo.chosen_preprocessing import choose_pipeline
-from slimzoo.commands.compute_dataset_statistics import StatisticsConfig, compute
-from slimzoo.commands.eval_image_classifier import EvaluationConfig, evaluate
-from slimzoo.commands.train_image_classifier import train
-from training.checkpoints import trained_model
-from training.checkpoints.description import ModelDescription
-from training.dataset_preparation.pixel_statistics import load_statistics
+from preprocessing import preprocessing_factory
+from slimzoo.chosen_preprocessing import Pipeline, choose_pipeline
+from slimzoo.configuration import PreprocessingConfig
+from training.dataset_preparation.pixel_statistics import (
+    PixelSums,
+    load_statistics,
+    pixel_products,
+    write_statistics,
+)
 
 
-@pytest.fixture
-def statistics(photos, tmp_path):
-    """Of the photos that `tiny` trains on: a folder with 256x256 and one with 37x37 pixels."""
+@pytest.fixture(scope="module")
+def made_statistics(tmp_path_factory):
+    """Of images of 256x256 and of 37x37 pixels: a folder for each."""
+    generator = np.random.default_rng(0)
     folders = {}
     for size in (256, 37):
-        folders[size] = str(tmp_path / f"of_{size}")
-        compute(
-            StatisticsConfig(
-                dataset_name="folder", dataset_dir=photos, image_size=size, output_dir=folders[size]
-            )
-        )
+        sums = PixelSums(size)
+        for _ in range(3):
+            image = generator.integers(0, [200, 230, 256], (size, size, 3)).astype(np.uint8)
+            sums.add(image, pixel_products(image).numpy())
+        folders[size] = str(tmp_path_factory.mktemp(f"of_{size}"))
+        write_statistics(folders[size], {"train": sums}, "train", dataset_name="photos")
     return folders
 
 
 @pytest.fixture
-def training(photos, tmp_path):
-    from slimzoo.configuration import TrainingConfig
-
-    return TrainingConfig(
-        dataset_name="folder",
-        dataset_dir=photos,
-        train_dir=str(tmp_path / "run"),
-        model_name="tiny",
-        batch_size=10,
-        max_number_of_steps=2,
-    )
+def statistics(made_statistics, tmp_path):
+    """The same, in folders of this test's own."""
+    return {
+        size: str(shutil.copytree(folder, tmp_path / f"of_{size}"))
+        for size, folder in made_statistics.items()
+    }
 
 
-def test_a_preprocessing_takes_what_it_has_options_for(training, statistics):
-    train(dataclasses.replace(training, dataset_statistics=statistics[256]))
-    model = trained_model.load_trained_model(training.train_dir)
+def test_without_flags_it_is_the_networks_own():
+    assert choose_pipeline(PreprocessingConfig(), "alexnet") == Pipeline("alexnet", {})
+
+
+def test_options_of_flags_win_over_inherited_ones_of_the_same_pipeline():
+    inherited = Pipeline("alexnet", {"resize_side": 300, "mean_rgb": (1.0, 2.0, 3.0)})
+    config = PreprocessingConfig(preprocessing_options=["resize_side=288"])
+    assert choose_pipeline(config, "caffe", inherited).options == {
+        "resize_side": 288,
+        "mean_rgb": (1.0, 2.0, 3.0),
+    }
+    other = PreprocessingConfig(preprocessing_name="torchvision")
+    assert choose_pipeline(other, "caffe", inherited) == Pipeline("torchvision", {})
+
+
+def test_an_option_has_its_present_name_whatever_it_was_given_as():
+    config = PreprocessingConfig(preprocessing_options=["colour_noise_scale=0.2"])
+    assert choose_pipeline(config, "alexnet").options == {"color_noise_scale": 0.2}
+
+
+def test_a_pipeline_takes_of_statistics_what_it_has_options_for(statistics):
+    config = PreprocessingConfig(dataset_statistics=statistics[256])
+    pipeline = choose_pipeline(config, "alexnet")
     found = load_statistics(statistics[256])
-    assert model.preprocessing.mean_rgb == found.mean_rgb
-    assert model.preprocessing.color_components == found.color_components
-    with pytest.raises(ValueError, match="takes none of mean_rgb"):
-        train(
-            dataclasses.replace(
-                training, preprocessing_name="no_mean", dataset_statistics=statistics[256]
-            )
-        )
+    assert set(pipeline.options) == {"mean_rgb", "color_deviations", "color_components"}
+    # As the run's model.json gives them back.
+    options = json.loads(json.dumps(pipeline.portable_options()))
+    preprocessing = preprocessing_factory.get_preprocessing("alexnet", **options)
+    assert preprocessing.mean_rgb == found.mean_rgb
+    assert preprocessing.color_components == found.color_components
 
 
-@pytest.fixture(autouse=True)
-def a_pipeline_without_a_mean(registries_restored):
-    from preprocessing.base import PREPROCESSINGS, Preprocessing
-
-    @dataclasses.dataclass(frozen=True)
-    class NoMean(Preprocessing):
-        def device(self, batch, dtype=tf.float32):
-            return tf.cast(batch["image"], dtype)
-
-        def _pixels(self, source, height, width, seed, num_crops):
-            return tf.zeros([height, width, 3], tf.uint8)
-
-    PREPROCESSINGS.register("no_mean")(NoMean)
-
-
-def test_the_mean_image_goes_with_the_run(training, statistics, tmp_path):
+def test_a_mean_image_is_a_file_of_which_a_run_has_a_copy(statistics):
+    config = PreprocessingConfig(dataset_statistics=statistics[37])
+    pipeline = choose_pipeline(config, "alexnet_2012")
+    path = f"{statistics[37]}/mean_image.npy"
+    assert pipeline.files() == {"mean_image.npy": path}
+    assert pipeline.portable_options()["mean_image"] == "mean_image.npy"
     # The released code's pipeline crops 32x32 from 37x37.
-    config = dataclasses.replace(
-        training, preprocessing_name="alexnet_2012", dataset_statistics=statistics[37]
-    )
-    train(config)
-    description = json.loads((tmp_path / "run" / "model.json").read_text())
-    assert description["preprocessing_options"]["mean_image"] == "mean_image.npy"
-    before = evaluate(EvaluationConfig(checkpoint_path=config.train_dir))
-    moved = str(tmp_path / "moved")
-    os.rename(config.train_dir, moved)
-    os.rename(statistics[37], f"{statistics[37]}_gone")
-    assert evaluate(EvaluationConfig(checkpoint_path=moved)) == before
-    mean = np.load(os.path.join(moved, "mean_image.npy"))
-    model = trained_model.load_trained_model(os.path.join(moved, "best"))
-    pixels = np.zeros((1, 32, 32, 3), np.uint8)
-    given = model.preprocessing.device({"image": tf.constant(pixels)})
-    np.testing.assert_allclose(given[0], -mean[2:34, 2:34], rtol=1e-6)
-    os.remove(os.path.join(moved, "mean_image.npy"))
-    with pytest.raises(ValueError, match=r"has no mean_image\.npy.*copy it along"):
-        trained_model.load_trained_model(moved)
+    pipeline.try_out(32)
+    given = pipeline.make().device({"image": tf.zeros([1, 32, 32, 3], tf.uint8)})
+    np.testing.assert_allclose(given[0], -np.load(path)[2:34, 2:34], rtol=1e-6)
 
 
-def test_a_fine_tuned_run_is_fed_as_the_one_it_starts_from(training, statistics, tmp_path):
-    """The weights know the mean that they were trained with."""
-    first = dataclasses.replace(
-        training, preprocessing_name="alexnet_2012", dataset_statistics=statistics[37]
-    )
-    train(first)
-    second = dataclasses.replace(
-        training, train_dir=str(tmp_path / "second"), checkpoint_path=first.train_dir
-    )
-    train(second)
-    before, after = (
-        ModelDescription.load(run.train_dir).preprocessing_options for run in (first, second)
-    )
-    assert after == before
-    assert ModelDescription.load(second.train_dir).preprocessing_name == "alexnet_2012"
-    means = [np.load(os.path.join(run.train_dir, "mean_image.npy")) for run in (first, second)]
-    np.testing.assert_array_equal(*means)
-    # What flags say wins, and a mean colour replaces the image that would be subtracted instead.
-    third = dataclasses.replace(second, preprocessing_options=["mean_rgb=(1.0,2.0,3.0)"])
-    pipeline = run_folder.choose_run_pipeline(third)
-    assert pipeline.options["mean_rgb"] == (1.0, 2.0, 3.0)
-    assert "mean_image" not in pipeline.options
-
-
-def test_a_mean_image_is_found_in_the_home_folder(training, statistics, tmp_path, monkeypatch):
-    monkeypatch.setenv("HOME", str(tmp_path))
-    shutil.copy(os.path.join(statistics[37], "mean_image.npy"), tmp_path / "mean.npy")
-    options = ["mean_image=~/mean.npy"]
-    config = dataclasses.replace(
-        training, preprocessing_name="alexnet_2012", preprocessing_options=options
-    )
-    train(config)
-    assert os.path.exists(os.path.join(config.train_dir, "mean_image.npy"))
-
-
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"mean_rgb": None}, "does not hold dataset statistics"),
-        ({"covariance_rgb": []}, "does not hold dataset statistics"),
-        ({"covariance_rgb": [[-1, 0, 0], [0, 1, 0], [0, 0, 1]]}, "does not hold"),
-    ],
-)
-def test_statistics_that_are_none_are_refused(training, statistics, changes, message):
-    path = pathlib.Path(statistics[256], "dataset_statistics.json")
-    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
-    with pytest.raises(ValueError, match=message):
-        train(dataclasses.replace(training, dataset_statistics=statistics[256]))
-
-
-def test_a_run_that_never_began_takes_the_mean_image_it_is_given_next(training, statistics):
-    config = dataclasses.replace(training, preprocessing_name="alexnet_2012")
-    os.makedirs(config.train_dir)
-    shutil.copy(os.path.join(statistics[256], "mean_image.npy"), config.train_dir)
-    train(dataclasses.replace(config, dataset_statistics=statistics[37]))
-    kept, given = (
-        np.load(os.path.join(folder, "mean_image.npy"))
-        for folder in (config.train_dir, statistics[37])
-    )
-    np.testing.assert_array_equal(kept, given)
-    # And one that goes on must have the same.
-    changed = os.path.join(statistics[37], "mean_image.npy")
-    np.save(changed, given + 1)
-    with pytest.raises(ValueError, match=r"holds a run with another mean_image\.npy"):
-        train(dataclasses.replace(config, dataset_statistics=statistics[37], max_number_of_steps=4))
-
-
-def test_torchvisions_statistics_are_on_its_own_scale(training, statistics):
-    config = dataclasses.replace(
-        training, preprocessing_name="torchvision", dataset_statistics=statistics[256]
-    )
+def test_torchvisions_statistics_are_on_its_own_scale(statistics):
+    config = PreprocessingConfig(dataset_statistics=statistics[256])
     options = choose_pipeline(config, "torchvision").options
     found = load_statistics(statistics[256])
     np.testing.assert_allclose(options["mean_rgb"], np.array(found.mean_rgb) / 255)
@@ -179,10 +97,60 @@ def test_torchvisions_statistics_are_on_its_own_scale(training, statistics):
     assert set(options) == {"mean_rgb", "deviation_rgb"}
 
 
-def test_statistics_of_another_size_or_that_are_not_there_are_refused(training, statistics):
-    config = dataclasses.replace(training, preprocessing_name="alexnet_2012")
+def test_a_pipeline_that_takes_no_statistics_says_so(statistics, monkeypatch):
+    monkeypatch.setattr(preprocessing_factory, "get_options", lambda name: {"padding": 4})
+    config = PreprocessingConfig(dataset_statistics=statistics[256])
+    with pytest.raises(ValueError, match=r"'cifar' takes none of mean_rgb.*it has padding"):
+        choose_pipeline(config, "cifar")
+
+
+def test_statistics_of_another_size_or_that_are_not_there_are_refused(statistics):
+    config = PreprocessingConfig(dataset_statistics=statistics[256])
+    pipeline = choose_pipeline(config, "alexnet_2012")
     with pytest.raises(ValueError, match=rf"{statistics[256]}.*\[256, 256, 3\].*37x37.*=37"):
-        train(dataclasses.replace(config, dataset_statistics=statistics[256]))
-    assert not os.path.exists(config.train_dir)
+        pipeline.try_out(32)
+    config = PreprocessingConfig(dataset_statistics="nowhere")
     with pytest.raises(ValueError, match="nowhere: the file does not exist"):
-        train(dataclasses.replace(config, dataset_statistics="nowhere"))
+        choose_pipeline(config, "alexnet_2012")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"mean_rgb": None},
+        {"covariance_rgb": []},
+        {"covariance_rgb": [[-1, 0, 0], [0, 1, 0], [0, 0, 1]]},
+    ],
+)
+def test_statistics_that_are_none_are_refused(statistics, changes):
+    path = pathlib.Path(statistics[256], "dataset_statistics.json")
+    path.write_text(json.dumps({**json.loads(path.read_text()), **changes}))
+    config = PreprocessingConfig(dataset_statistics=statistics[256])
+    with pytest.raises(ValueError, match="does not hold dataset statistics"):
+        choose_pipeline(config, "alexnet")
+
+
+def test_a_mean_image_is_found_in_the_home_folder(statistics, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    shutil.copy(f"{statistics[37]}/mean_image.npy", tmp_path / "mean.npy")
+    config = PreprocessingConfig(preprocessing_options=["mean_image=~/mean.npy"])
+    pipeline = choose_pipeline(config, "alexnet_2012")
+    assert pipeline.files() == {"mean_image.npy": str(tmp_path / "mean.npy")}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["resize_sid=288"], "Did you mean 'resize_side'"),
+        (["mean_rgb=3"], "mean_rgb takes a value such as"),
+        (["resize_side=288", "resize_side=300"], "resize_side twice"),
+    ],
+)
+def test_an_option_that_does_not_exist_or_fit_is_named(options, message):
+    with pytest.raises(ValueError, match=f"preprocessing_options.*{message}"):
+        choose_pipeline(PreprocessingConfig(preprocessing_options=options), "alexnet")
+
+
+def test_it_is_shown_in_one_line():
+    pipeline = Pipeline("caffe", {"resize_side": 32, "mean_rgb": (1.0, 2.0, 3.0)})
+    assert str(pipeline) == "`caffe`, resize_side=32, mean_rgb of its own"

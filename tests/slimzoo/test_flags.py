@@ -5,21 +5,20 @@ import re
 import pytest
 from absl import flags
 
-from slimzoo.commands.compute_dataset_statistics import StatisticsConfig
-from slimzoo.commands.convert_weights import ConversionConfig
-from slimzoo.commands.eval_image_classifier import EvaluationConfig
-from slimzoo.commands.export_saved_model import ExportConfig
 from slimzoo.commands.prepare_dataset import PreparationConfig
 from slimzoo.configuration import TrainingConfig
-from slimzoo.flags import define_flags, flag, flag_lines, parse_options, read_flags, settings
-from training.learning_rates import LearningRateSettings, decay_types
-from training.optimizers import OptimizerSettings, optimizers
-from training.training_loop import LoopSettings
-
-CONFIGS = [
-    *(TrainingConfig, EvaluationConfig, ExportConfig),
-    *(PreparationConfig, StatisticsConfig, ConversionConfig),
-]
+from slimzoo.flags import (
+    check_fraction,
+    check_not_negative,
+    check_positive,
+    define_flags,
+    flag,
+    flag_lines,
+    parse_options,
+    read_flags,
+    settings,
+)
+from training.optimizers import OptimizerSettings
 
 
 def parse(config_class, *arguments):
@@ -27,28 +26,6 @@ def parse(config_class, *arguments):
     define_flags(config_class, values)
     values(["program", *arguments])
     return read_flags(config_class, values)
-
-
-@pytest.mark.parametrize("config_class", CONFIGS)
-def test_without_flags_it_is_the_default_configuration(config_class):
-    needed = {
-        field.name: "given"
-        for field in dataclasses.fields(config_class)
-        if field.metadata["required"]
-    }
-    given = [f"--{name}={value}" for name, value in needed.items()]
-    assert parse(config_class, *given) == config_class(**needed)
-    for name in needed:
-        with pytest.raises(ValueError, match=f"--{name} is not given. .* Required."):
-            config_class(**{**needed, name: None})
-        with pytest.raises(ValueError, match=f"--{name} is not given"):
-            parse(config_class, *(flag for flag in given if not flag.startswith(f"--{name}=")))
-
-
-@pytest.mark.parametrize("config_class", CONFIGS)
-def test_every_flag_has_a_help_text_of_its_own(config_class):
-    for field in dataclasses.fields(config_class):
-        assert field.metadata["help"].endswith("."), field.name
 
 
 def test_flags_of_every_kind_arrive_and_can_be_written_as_a_flagfile(tmp_path):
@@ -83,6 +60,30 @@ def test_booleans_are_understood_in_either_case():
 
 
 @pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("rate", "has 'rate'; it takes name=value"),
+        ("rat=1", "Unknown option in --x 'rat'. Did you mean 'rate'"),
+        ("rate=fast", "rate takes a value such as 0.5"),
+        ("rate=True", "rate takes a value such as 0.5"),
+        ("size=3.5", "size takes a value such as 3"),
+        ("rate=1,rate=2", "has 'rate=1,rate=2'; rate takes a value such as 0.5"),
+    ],
+)
+def test_an_option_that_does_not_fit_is_named(option, message):
+    with pytest.raises(ValueError, match=re.escape(message)) as error:
+        parse_options("x", [option], {"rate": 0.5, "size": 3})
+    assert "--x" in str(error.value)
+
+
+def test_an_option_that_is_none_by_default_takes_anything():
+    assert parse_options("x", ["mean=(1, 2)", "file=a=b"], {"mean": None, "file": None}) == {
+        "mean": (1, 2),
+        "file": "a=b",
+    }
+
+
+@pytest.mark.parametrize(
     ("config_class", "argument", "message"),
     [
         (TrainingConfig, "--bach_size=3", "Did you mean: batch_size"),
@@ -102,29 +103,6 @@ def test_choices_hold_for_those_who_build_the_dataclass_too():
         TrainingConfig(mixed_precision="int8")
 
 
-def test_a_flag_goes_on_working_under_its_old_name():
-    assert parse(TrainingConfig, "--network_module=a.b,c").import_modules == ["a.b", "c"]
-
-
-@pytest.mark.parametrize("cls", [OptimizerSettings, LearningRateSettings, LoopSettings])
-def test_flags_have_the_names_and_defaults_of_the_libraries_settings(cls):
-    flag_defaults = TrainingConfig().with_defaults({})
-    for field in dataclasses.fields(cls):
-        if field.default is dataclasses.MISSING or not hasattr(flag_defaults, field.name):
-            continue
-        value = getattr(flag_defaults, field.name)
-        assert value == (list(field.default) if isinstance(value, list) else field.default)
-    if cls is not LoopSettings:  # whose lengths come from the dataset
-        assert settings(cls, flag_defaults)
-
-
-def test_help_names_every_optimizer_and_decay_type():
-    help_of = {field.name: field.metadata["help"] for field in dataclasses.fields(TrainingConfig)}
-    assert all(name in help_of["optimizer"] for name in optimizers)
-    assert all(f"`{name}`: " in help_of["learning_rate_decay_type"] for name in decay_types)
-    assert "None" not in help_of["learning_rate_decay_type"]  # each says what it does
-
-
 def test_a_list_that_is_a_default_is_nobodys_own():
     @dataclasses.dataclass
     class Config:
@@ -132,6 +110,31 @@ def test_a_list_that_is_a_default_is_nobodys_own():
 
     Config().names.append("a")
     assert Config().names == []
+
+
+def test_settings_take_the_fields_of_their_names_and_no_others():
+    @dataclasses.dataclass
+    class Settings:
+        batch_size: int
+        momentum: float = 0.5
+
+    assert settings(Settings, TrainingConfig(batch_size=7)) == Settings(7, 0.9)
+
+
+@pytest.mark.parametrize(
+    ("check", "accepted", "refused"),
+    [
+        (check_positive, [1, 1e-9, None], [0, -1, float("inf"), float("nan"), 1e39]),
+        (check_not_negative, [0, 0.5, None], [-1e-9, float("inf"), float("nan")]),
+        (check_fraction, [0, 0.999, None], [1, -0.1, float("nan")]),
+    ],
+)
+def test_a_number_out_of_range_is_refused_by_the_name_of_its_flag(check, accepted, refused):
+    for value in accepted:
+        check(rate=value)
+    for value in refused:
+        with pytest.raises(ValueError, match=re.escape(f"--rate is {value}; it must be")):
+            check(rate=value)
 
 
 def test_the_flag_in_contributing_works_as_written():

@@ -2,14 +2,67 @@ import pathlib
 
 import keras
 import numpy as np
+import pytest
 import tensorflow as tf
 
-from nets.nets_factory import NetworkFn
+from nets.nets_factory import NetworkFn, get_network_fn
 from nets.registry import Network
 from preprocessing.preprocessing_factory import get_preprocessing
-from training.export import ServableClassifier
+from training.export import ServableClassifier, write_saved_model
 
-# A new process that knows TensorFlow and nothing of this project.
+NAMES = ["blue", "green", "red"]
+
+
+def lively(network_fn):
+    """Its weights larger than initial ones, so that answers differ."""
+    generator = np.random.default_rng(0)
+    for variable in network_fn.variables.values():
+        variable.assign(generator.normal(scale=0.7, size=variable.shape))
+    return network_fn
+
+
+@pytest.fixture
+def classifier():
+    """Fed by the pipeline of most networks."""
+    return ServableClassifier(
+        lively(get_network_fn("tiny", 3)), get_preprocessing("alexnet"), NAMES, 32, top_k=2
+    )
+
+
+def photo(photos, name):
+    return pathlib.Path(photos, "validation", name, "0.jpg").read_bytes()
+
+
+def test_it_is_written_and_read_with_the_same_answers(classifier, photos, tmp_path):
+    (tmp_path / "export").mkdir()  # an empty folder may be there
+    write_saved_model(classifier, f"{tmp_path}/export/")
+    assert [path.name for path in tmp_path.iterdir()] == ["export"]
+    model = tf.saved_model.load(str(tmp_path / "export"))
+    assert list(model.class_names.numpy()) == [name.encode() for name in NAMES]
+    encoded = tf.constant([photo(photos, name) for name in NAMES])  # of several sizes
+    answers = model.signatures["serving_bytes"](image_bytes=encoded)
+    for key, expected in classifier.serving_bytes(encoded).items():
+        if expected.dtype == tf.float32:
+            np.testing.assert_allclose(answers[key], expected, rtol=1e-4, atol=1e-6)
+        else:
+            np.testing.assert_array_equal(answers[key], expected)
+
+
+def test_decoded_images_get_the_answers_of_their_files(classifier, photos):
+    encoded = photo(photos, "red")
+    decoded = tf.image.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
+    from_bytes = classifier.serving_bytes(tf.constant([encoded]))
+    from_pixels = classifier.serving_default(decoded[tf.newaxis])
+    assert from_bytes.keys() == from_pixels.keys()
+    # The outermost columns of a JPEG window differ a little from those of the whole photo.
+    np.testing.assert_allclose(from_bytes["logits"], from_pixels["logits"], atol=0.05)
+    assert from_pixels["top_classes"].shape == (1, 2)
+    np.testing.assert_allclose(
+        from_pixels["top_probabilities"], tf.sort(from_pixels["probabilities"])[:, :0:-1][:, :2]
+    )
+    best = int(tf.argmax(from_pixels["logits"], axis=1)[0])
+    assert from_pixels["top_classes"][0, 0] == NAMES[best]
+    assert from_pixels["top_indices"][0, 0] == best
 
 
 def test_a_network_with_no_end_point_but_its_logits(photos):
@@ -29,8 +82,21 @@ def test_a_network_with_no_end_point_but_its_logits(photos):
         preprocessing_name="alexnet",
     )
     classifier = ServableClassifier(
-        NetworkFn(network, 3, False), get_preprocessing("alexnet"), ["a", "b", "c"], 32
+        NetworkFn(network, 3, False), get_preprocessing("cifar"), ["a", "b", "c"], 32
     )
-    encoded = pathlib.Path(photos, "validation", "red", "0.jpg").read_bytes()
-    answers = classifier.serving_bytes(tf.constant([encoded]))
+    answers = classifier.serving_bytes(tf.constant([photo(photos, "red")]))
     np.testing.assert_array_equal(answers["features"], answers["logits"])
+    assert answers["top_classes"].shape == (1, 3)  # of the five that it names by default
+
+
+def test_an_interrupted_export_does_not_look_like_a_finished_one(classifier, tmp_path, monkeypatch):
+    def interrupt(*arguments, **options):
+        (tmp_path / "export.incomplete").mkdir()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tf.saved_model, "save", interrupt)
+        for _ in range(2):  # what the first left is in nobody's way
+            with pytest.raises(KeyboardInterrupt):
+                write_saved_model(classifier, str(tmp_path / "export"))
+    assert not (tmp_path / "export").exists()

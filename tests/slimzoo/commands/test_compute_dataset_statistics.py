@@ -1,101 +1,60 @@
+"""The command; what it computes is the test of `counting` and `pixel_statistics`."""
+
 import dataclasses
+import json
 import os
 import shutil
 import signal
 
 import numpy as np
 import pytest
-from PIL import Image
+import tensorflow as tf
 
+from slimzoo.commands import compute_dataset_statistics
 from slimzoo.commands.compute_dataset_statistics import StatisticsConfig, compute
-from training.dataset_preparation import counting
+from slimzoo.commands.eval_image_classifier import EvaluationConfig, evaluate
+from slimzoo.commands.train_image_classifier import train
+from training.checkpoints.trained_model import load_trained_model
 from training.dataset_preparation.pixel_statistics import load_statistics
 
-SIZE = 16
-
 
 @pytest.fixture
-def pictures(tmp_path):
-    """PNGs of the size that is counted, so that NumPy sees the same pixels."""
-    generator = np.random.default_rng(0)
-    pixels = []
-    for number in range(24):
-        folder = tmp_path / "pictures" / "train" / ("cat", "dog")[number % 2]
-        folder.mkdir(parents=True, exist_ok=True)
-        base = generator.uniform(0, 160, 3)
-        image = (base + generator.uniform(0, 90, (SIZE, SIZE, 1))).astype(np.uint8)
-        Image.fromarray(image).save(folder / f"{number:02}.png")
-        pixels.append(image)
-    return str(tmp_path / "pictures"), np.array(pixels, np.float64)
-
-
-@pytest.fixture
-def config(pictures, tmp_path):
+def statistics_config(photos, tmp_path):
+    """Statistics of the 30 photos that `tiny` trains on."""
     return StatisticsConfig(
         dataset_name="folder",
-        dataset_dir=pictures[0],
-        image_size=SIZE,
+        dataset_dir=photos,
+        image_size=37,
         output_dir=str(tmp_path / "statistics"),
     )
 
 
-def check(config, pixels):
-    statistics = load_statistics(config.output_dir)
-    values = pixels.reshape(-1, 3)
-    assert statistics.num_images == len(pixels)
-    np.testing.assert_allclose(statistics.mean_rgb, values.mean(axis=0), rtol=1e-12)
-    covariance = np.cov(values.T, bias=True)
-    np.testing.assert_allclose(statistics.covariance_rgb, covariance, rtol=1e-9)
-    components, deviations = (
-        np.array(statistics.color_components),
-        np.array(statistics.color_deviations),
-    )
-    np.testing.assert_allclose(
-        components @ np.diag(deviations**2) @ components.T, covariance, rtol=1e-8
-    )
-    mean = np.load(os.path.join(config.output_dir, "mean_image.npy"))
-    np.testing.assert_allclose(mean, pixels.mean(axis=0), rtol=1e-6)
-
-
-def test_they_are_those_of_numpy(config, pictures, capsys):
-    compute(config)
-    check(config, pictures[1])
-    assert not os.path.exists(os.path.join(config.output_dir, "sums.npz"))
+def test_complete_they_are_not_computed_again(statistics_config, monkeypatch, capsys):
+    statistics = compute(statistics_config)
+    assert statistics.num_images == 30
+    assert statistics == load_statistics(statistics_config.output_dir)
+    monkeypatch.setattr(compute_dataset_statistics, "compute_statistics", None)
     capsys.readouterr()
-    compute(config)
+    assert compute(statistics_config) == statistics
     assert "complete already" in capsys.readouterr().out
 
 
-def test_an_interrupted_pass_goes_on_and_gives_the_same_digits(
-    config, pictures, monkeypatch, capsys
-):
-    read = counting.read_squares
+def test_ctrl_c_saves_and_the_same_command_goes_on(statistics_config, monkeypatch, capsys):
+    original = compute_dataset_statistics.compute_statistics
 
-    def interrupted(*arguments, **options):
-        for number, row in enumerate(read(*arguments, **options)):
-            if number == 9:
-                os.kill(os.getpid(), signal.SIGINT)
-            yield row
+    def interrupted(*arguments, stop_requested, **options):
+        def at_each_image():
+            signal.raise_signal(signal.SIGINT)
+            return stop_requested()
 
-    monkeypatch.setattr(counting, "read_squares", interrupted)
-    with pytest.raises(KeyboardInterrupt, match="saved after 10 images"):
-        compute(config)
-    monkeypatch.setattr(counting, "read_squares", read)
-    compute(config)
-    assert "Going on after 10 images" in capsys.readouterr().out
-    check(config, pictures[1])
+        return original(*arguments, stop_requested=at_each_image, **options)
 
-
-def test_an_image_that_cannot_be_decoded_stops_it_and_keeps_what_is_done(config, pictures, capsys):
-    folder, pixels = pictures
-    broken = os.path.join(folder, "train", "dog", "01.png")
-    with open(broken, "wb") as file:
-        file.write(b"no picture")
-    with pytest.raises(ValueError, match=r"cannot be decoded: .*01\.png.*--skip_corrupt_images"):
-        compute(config)
-    compute(dataclasses.replace(config, skip_corrupt_images=True))
-    assert "Left out" in capsys.readouterr().out
-    check(config, np.delete(pixels, 1, axis=0))
+    with monkeypatch.context() as patch:
+        patch.setattr(compute_dataset_statistics, "compute_statistics", interrupted)
+        with pytest.raises(KeyboardInterrupt, match="saved after 1 images"):
+            compute(statistics_config)
+    assert compute(statistics_config).num_images == 30
+    assert "Going on after 1 images" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -103,23 +62,58 @@ def test_an_image_that_cannot_be_decoded_stops_it_and_keeps_what_is_done(config,
     [
         ({"dataset_name": None}, "--dataset_name is not given"),
         ({"output_dir": None}, "--output_dir is not given"),
-        ({"image_size": 32}, "other statistics.*\n.*image_size: 16 there, 32 asked for"),
+        ({"image_size": 0}, "--image_size is 0; it must be a number greater than 0"),
+        ({"image_size": 32}, "other statistics.*\n.*image_size: 37 there, 32 asked for"),
         ({"dataset_split_name": "train[:5]"}, r"split: train there, train\[:5\] asked for"),
+        ({"dataset_split_name": "trian"}, "Did you mean 'train'"),
     ],
 )
-def test_mistakes_end_in_a_message(config, changes, message):
-    compute(config)
+def test_mistakes_end_in_a_message(statistics_config, changes, message):
+    if "other" in message or "there" in message:
+        compute(statistics_config)
     with pytest.raises(ValueError, match=message):
-        compute(dataclasses.replace(config, **changes))
+        compute(dataclasses.replace(statistics_config, **changes))
 
 
-def test_the_command_that_comes_next_has_the_split(config, capsys):
-    compute(dataclasses.replace(config, dataset_split_name="train[:50%]"))
+def test_statistics_of_one_folder_do_not_answer_for_another(statistics_config, photos, tmp_path):
+    compute(statistics_config)
+    other = shutil.copytree(photos, tmp_path / "other")
+    with pytest.raises(ValueError, match=rf"other statistics.*\n  dataset_dir: {photos} there"):
+        compute(dataclasses.replace(statistics_config, dataset_dir=str(other)))
+
+
+def test_the_command_that_comes_next_has_the_split(statistics_config, capsys):
+    compute(dataclasses.replace(statistics_config, dataset_split_name="train[:50%]"))
     assert "--dataset_split_name='train[:50%]' --dataset_statistics=" in capsys.readouterr().out
 
 
-def test_statistics_of_one_folder_do_not_answer_for_another(config, pictures, tmp_path):
-    compute(config)
-    other = shutil.copytree(pictures[0], tmp_path / "other")
-    with pytest.raises(ValueError, match=r"other statistics.*\n.*dataset_dir: .*pictures there"):
-        compute(dataclasses.replace(config, dataset_dir=str(other)))
+def test_a_run_trained_with_them_takes_its_mean_image_along(statistics_config, replaced, tmp_path):
+    compute(statistics_config)
+    # The released code's pipeline crops 32x32 from 37x37.
+    config = replaced(
+        preprocessing_name="alexnet_2012",
+        preprocessing_options=[],
+        dataset_statistics=statistics_config.output_dir,
+        max_number_of_steps=2,
+    )
+    train(config)
+    description = json.loads((tmp_path / "run" / "model.json").read_text())
+    assert description["preprocessing_options"]["mean_image"] == "mean_image.npy"
+    arguments = {"dataset_split_name": "validation", "max_num_batches": 1, "batch_size": 5}
+    before = evaluate(EvaluationConfig(checkpoint_path=config.train_dir, **arguments))
+    moved = tmp_path / "moved" / "best"
+    shutil.move(config.train_dir, moved.parent)
+    shutil.rmtree(statistics_config.output_dir)
+    assert evaluate(EvaluationConfig(checkpoint_path=str(moved.parent), **arguments)) == before
+    # It is found from the folder of the best checkpoint too, which lies below.
+    moved.mkdir()
+    for path in moved.parent.glob("model.ckpt-*"):
+        shutil.move(path, moved)
+    mean = np.load(moved.parent / "mean_image.npy")
+    model = load_trained_model(str(moved))
+    pixels = np.zeros((1, 32, 32, 3), np.uint8)
+    given = model.preprocessing.device({"image": tf.constant(pixels)})
+    np.testing.assert_allclose(given[0], -mean[2:34, 2:34], rtol=1e-6)
+    os.remove(moved.parent / "mean_image.npy")
+    with pytest.raises(ValueError, match=r"has no mean_image\.npy.*copy it along"):
+        load_trained_model(str(moved))

@@ -1,52 +1,78 @@
+"""The command; what it measures is the test of `training/evaluation.py`."""
+
 import dataclasses
 import json
 import pathlib
 import shutil
 
+import keras
+import numpy as np
 import pytest
+import tensorflow as tf
+from tiny_network import NUM_VALIDATION, metrics
 
-from slimzoo.commands.eval_image_classifier import EvaluationConfig, evaluate
-from slimzoo.commands.train_image_classifier import train
-
-NUM_VALIDATION = 21
+from nets.nets_factory import get_network_fn
+from slimzoo.commands.eval_image_classifier import EvaluationConfig, evaluate, split_paths
 
 
-def test_the_driver_repeats_what_validation_saw(config, photos, tmp_path, capsys):
-    train(config)
-    lines = pathlib.Path(config.train_dir, "metrics.jsonl").read_text().splitlines()
-    validated = [line for line in map(json.loads, lines) if line["kind"] == "validation"][-1]
-    result = evaluate(EvaluationConfig(checkpoint_path=config.train_dir, batch_size=5))
+@pytest.fixture
+def evaluation(trained, tmp_path):
+    """Evaluates the trained run on what it was validated on."""
+    return EvaluationConfig(checkpoint_path=str(trained), eval_dir=str(tmp_path / "evaluation"))
+
+
+def test_it_repeats_what_validation_saw_and_writes_it_beside_the_checkpoint(run, capsys):
+    validated = metrics(run.train_dir, "validation")[-1]
+    config = EvaluationConfig(checkpoint_path=run.train_dir, batch_size=5)
+    result = evaluate(config)
     assert result.top_1 == validated["top_1"]
     assert result.loss == pytest.approx(validated["loss"], rel=1e-5)
-    written = json.loads(pathlib.Path(config.train_dir, "evaluation/evaluation.json").read_text())
+    folder = pathlib.Path(run.train_dir, "evaluation")
+    written = json.loads((folder / "evaluation.json").read_text())
     assert written["top_1"] == result.top_1
     assert written["num_examples"] == NUM_VALIDATION
-    assert "top-1" in capsys.readouterr().out
-
-    half = EvaluationConfig(checkpoint_path=config.train_dir, mixed_precision="bfloat16")
-    half_loss = evaluate(half).loss
-    assert half_loss != result.loss
-    assert half_loss == pytest.approx(result.loss, rel=1e-2)
-
-    crops = EvaluationConfig(checkpoint_path=config.train_dir, eval_crops=10, batch_size=25)
-    capsys.readouterr()
-    assert evaluate(crops).num_examples == NUM_VALIDATION
+    assert len((folder / "predictions.csv").read_text().splitlines()) == 1 + NUM_VALIDATION
+    printed = capsys.readouterr().out
+    assert "top-1" in printed
+    assert "earlier" not in printed
+    evaluate(dataclasses.replace(config, max_num_batches=1))
     assert "in place of an earlier evaluation's" in capsys.readouterr().out
+
+
+def test_a_narrow_number_type_gives_nearly_the_same(evaluation):
+    loss = evaluate(evaluation).loss
+    half_loss = evaluate(dataclasses.replace(evaluation, mixed_precision="bfloat16")).loss
+    assert half_loss != loss
+    assert half_loss == pytest.approx(loss, rel=1e-2)
+
+
+def test_batches_count_images_also_where_each_has_ten_crops(evaluation, capsys):
+    crops = dataclasses.replace(evaluation, eval_crops=10)
+    assert evaluate(dataclasses.replace(crops, batch_size=25)).num_examples == NUM_VALIDATION
+    assert ", 10 crops: top-1" in capsys.readouterr().out
     some = dataclasses.replace(crops, batch_size=10, max_num_batches=1)
     assert evaluate(some).num_examples == 10  # not a tenth of it
-    (tmp_path / "file").write_text("")
-    with pytest.raises(ValueError, match=r"--eval_dir .*file/x cannot be written"):
-        evaluate(dataclasses.replace(crops, eval_dir=str(tmp_path / "file" / "x")))
-    with pytest.raises(ValueError, match=r"--batch_size is 5, which 2 replicas .* 4 or 6"):
-        evaluate(dataclasses.replace(crops, eval_crops=1, batch_size=5, num_replicas=2))
 
-    # Another folder with other classes is refused, not scored.
-    other = tmp_path / "other"
-    shutil.copytree(photos, other)
-    (other / "validation" / "red").rename(other / "validation" / "yellow")
-    (other / "train" / "red").rename(other / "train" / "yellow")
+
+def test_images_of_another_size_can_be_asked_for(evaluation):
+    config = dataclasses.replace(evaluation, eval_image_size=36, max_num_batches=1, batch_size=7)
+    assert evaluate(config).num_examples == 7
+
+
+def test_other_classes_are_refused_and_not_scored(evaluation, photos, tmp_path):
+    other = shutil.copytree(photos, tmp_path / "other")
+    for split in ("train", "validation"):
+        (other / split / "red").rename(other / split / "yellow")
     with pytest.raises(ValueError, match="The network answers with 3 classes"):
-        evaluate(EvaluationConfig(checkpoint_path=config.train_dir, dataset_dir=str(other)))
+        evaluate(dataclasses.replace(evaluation, dataset_dir=str(other)))
+
+
+def test_images_that_are_left_out_are_counted(evaluation, photos, tmp_path, capsys):
+    damaged = shutil.copytree(photos, tmp_path / "damaged")
+    (damaged / "validation" / "red" / "2.jpg").write_bytes(b"not an image")
+    config = dataclasses.replace(evaluation, dataset_dir=str(damaged), skip_corrupt_images=True)
+    assert evaluate(config).num_skipped == 1
+    assert "1 images were left out: they cannot be decoded, or" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -57,8 +83,93 @@ def test_the_driver_repeats_what_validation_saw(config, photos, tmp_path, capsys
         ({"eval_crops": 5}, "must be 1 or 10"),
         ({"batch_size": 0}, "--batch_size is 0; it must be a number greater than 0"),
         ({"eval_image_size": -1}, "--eval_image_size is -1"),
+        ({"dataset_split_name": "tset"}, "Unknown split of .*'tset'"),
+        ({"batch_size": 5, "num_replicas": 2}, r"--batch_size is 5, which 2 replicas .* 4 or 6"),
+        ({"model_name": ["alexnet"]}, "holds a run of tiny"),
+        ({"model_name": ["tiny", "tiny"]}, "--model_name has 2 names, and --checkpoint_path 1"),
     ],
 )
-def test_what_cannot_be_evaluated_is_said(values, message):
+def test_what_cannot_be_evaluated_is_said(evaluation, values, message):
     with pytest.raises(ValueError, match=message):
-        evaluate(EvaluationConfig(**{"checkpoint_path": "/nowhere", **values}))
+        evaluate(dataclasses.replace(evaluation, **values))
+
+
+def test_a_folder_that_cannot_be_written_is_named(evaluation, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match=r"--eval_dir .*file/x cannot be written"):
+        evaluate(dataclasses.replace(evaluation, eval_dir=str(tmp_path / "file" / "x")))
+
+
+# ------------------------------------------------- several networks, bare weights
+
+
+@pytest.fixture
+def bare(tmp_path):
+    """Weights of three networks in files of Keras, the first two of one architecture."""
+    paths = []
+    for number, name in enumerate(("tiny", "tiny", "cifarnet_18pct")):
+        keras.utils.set_random_seed(number)
+        network_fn = get_network_fn(name, 3)
+        for variable in network_fn.variables.values():
+            variable.assign(variable + 0.05 * tf.random.normal(variable.shape))
+        paths.append(str(tmp_path / f"{number}.weights.h5"))
+        network_fn.model.save_weights(paths[-1])
+    return paths
+
+
+def read_probabilities(folder):
+    lines = (pathlib.Path(folder) / "predictions.csv").read_text().splitlines()
+    return np.array([[float(value) for value in line.split(",")[-3:]] for line in lines[1:]])
+
+
+def test_several_networks_answer_with_the_mean_of_their_softmax_outputs(
+    bare, photos, tmp_path, capsys
+):
+    names = ["tiny", "tiny", "cifarnet_18pct"]
+    arguments = {"dataset_name": "folder", "dataset_dir": photos, "batch_size": 20}
+    probabilities = []
+    for number, (path, name) in enumerate(zip(bare, names, strict=True)):
+        folder = str(tmp_path / str(number))
+        evaluate(
+            EvaluationConfig(checkpoint_path=path, model_name=[name], eval_dir=folder, **arguments)
+        )
+        probabilities.append(read_probabilities(folder))
+    folder = tmp_path / "all"
+    result = evaluate(
+        EvaluationConfig(
+            checkpoint_path=",".join(bare), model_name=names, eval_dir=str(folder), **arguments
+        )
+    )
+    assert result.num_examples == NUM_VALIDATION
+    assert np.abs(probabilities[0] - probabilities[1]).max() > 0.01
+    np.testing.assert_allclose(
+        read_probabilities(folder), np.mean(probabilities, axis=0), atol=1e-6
+    )
+    summary = json.loads((folder / "evaluation.json").read_text())
+    assert summary["model_name"] == "tiny,cifarnet_18pct"
+    assert summary["checkpoint"] == ",".join(bare)
+    assert "3 networks averaged" in capsys.readouterr().out
+
+
+def test_bare_weights_are_evaluated_as_the_network_that_is_named(evaluation, bare, photos):
+    config = dataclasses.replace(
+        evaluation,
+        checkpoint_path=bare[0],
+        model_name=["tiny"],
+        dataset_name="folder",
+        dataset_dir=photos,
+    )
+    assert evaluate(config).num_examples == NUM_VALIDATION
+    with pytest.raises(ValueError, match="does not say of what network: give --model_name"):
+        evaluate(dataclasses.replace(config, model_name=[]))
+    with pytest.raises(ValueError, match="does not say what it was trained on"):
+        evaluate(dataclasses.replace(config, dataset_name=None))
+
+
+def test_a_comma_in_the_path_of_a_checkpoint_is_no_separator(trained, tmp_path):
+    folder = shutil.copytree(trained, tmp_path / "lr,0.1")
+    prefix = f"{folder}/model.ckpt-6"
+    assert split_paths(prefix) == [prefix]
+    assert split_paths(str(folder)) == [prefix]
+    other = f"{trained}/model.ckpt-3"
+    assert split_paths(f"{other}, {other},") == [other, other]

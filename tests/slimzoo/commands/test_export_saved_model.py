@@ -1,4 +1,7 @@
+"""The command, and what a process that knows nothing of this project makes of its output."""
+
 import csv
+import dataclasses
 import json
 import pathlib
 import subprocess
@@ -14,6 +17,7 @@ from slimzoo.commands.export_saved_model import ExportConfig, export
 from slimzoo.commands.train_image_classifier import train
 from slimzoo.configuration import TrainingConfig
 
+# A new process that knows TensorFlow and nothing of this project.
 SERVE = """
 import json, pathlib, sys
 import tensorflow as tf
@@ -31,15 +35,8 @@ print(json.dumps({
 """
 
 
-@pytest.fixture
-def run(replaced):
-    config = replaced(max_number_of_steps=20)
-    train(config)
-    return config.train_dir
-
-
-def read_predictions(run):
-    with open(pathlib.Path(run, "evaluation/predictions.csv")) as file:
+def read_predictions(folder):
+    with open(pathlib.Path(folder, "evaluation/predictions.csv")) as file:
         return list(csv.DictReader(file))
 
 
@@ -55,10 +52,11 @@ def serve(export_dir, paths, elsewhere):
     return json.loads(finished.stdout)
 
 
-def test_a_new_process_gives_the_evaluation_drivers_probabilities(run, tmp_path):
-    evaluate(EvaluationConfig(checkpoint_path=run, batch_size=8))
-    export_dir = export(ExportConfig(checkpoint_path=run))
-    rows = read_predictions(run)
+def test_a_new_process_gives_the_evaluation_drivers_probabilities(run, tmp_path, capsys):
+    evaluate(EvaluationConfig(checkpoint_path=run.train_dir, batch_size=8))
+    export_dir = export(ExportConfig(checkpoint_path=run.train_dir))
+    assert f"Exported to {run.train_dir}/saved_model" in capsys.readouterr().out
+    rows = read_predictions(run.train_dir)
     answers = serve(export_dir, [row["example"] for row in rows], tmp_path)
     assert answers["modules"] == []
     expected = [
@@ -70,34 +68,53 @@ def test_a_new_process_gives_the_evaluation_drivers_probabilities(run, tmp_path)
     assert answers["class_names"] == ["blue", "green", "red"]
 
 
-def test_decoded_images_get_the_answers_of_their_files(run, photos):
-    model = tf.saved_model.load(export(ExportConfig(checkpoint_path=run, top_k=2)))
-    encoded = pathlib.Path(photos, "validation", "red", "0.jpg").read_bytes()
-    decoded = tf.image.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
-    from_bytes = model.signatures["serving_bytes"](image_bytes=tf.constant([encoded]))
-    from_pixels = model.signatures["serving_default"](images=decoded[tf.newaxis])
-    assert from_bytes.keys() == from_pixels.keys()
-    # The outermost columns of a JPEG window differ a little from those of the whole photo.
-    np.testing.assert_allclose(from_bytes["logits"], from_pixels["logits"], atol=0.05)
-    assert from_pixels["top_classes"].shape == (1, 2)
-    np.testing.assert_allclose(
-        from_pixels["top_probabilities"], tf.sort(from_pixels["probabilities"])[:, :0:-1][:, :2]
-    )
-
-
-def test_nothing_is_overwritten(run, tmp_path):
+def test_nothing_is_overwritten(trained, tmp_path):
     (tmp_path / "kept").write_text("kept")
     with pytest.raises(ValueError, match="is not overwritten"):
-        export(ExportConfig(checkpoint_path=run, export_dir=str(tmp_path)))
-    assert (tmp_path / "kept").read_text() == "kept"
-    with pytest.raises(ValueError, match="--top_k is 0"):
-        ExportConfig(checkpoint_path=run, top_k=0)
+        export(ExportConfig(checkpoint_path=str(trained), export_dir=str(tmp_path)))
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("kept", "kept")]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"top_k": 0}, "--top_k is 0"),
+        ({"export_image_size": -3}, "--export_image_size is -3"),
+        ({"checkpoint_path": None}, "--checkpoint_path is not given"),
+        ({"checkpoint_path": "/nowhere"}, "/nowhere does not exist"),
+        ({"model_name": "alexnet_v2"}, "holds a run of tiny"),
+    ],
+)
+def test_what_cannot_be_exported_is_said(trained, tmp_path, values, message):
+    arguments = {"checkpoint_path": str(trained), "export_dir": str(tmp_path / "x"), **values}
+    with pytest.raises(ValueError, match=message):
+        export(ExportConfig(**arguments))
+    assert not (tmp_path / "x").exists()
 
 
 def test_a_checkpoint_without_its_description_is_explained(run):
-    pathlib.Path(run, "model.json").unlink()
+    pathlib.Path(run.train_dir, "model.json").unlink()
     with pytest.raises(ValueError, match=r"There is no model\.json beside"):
-        export(ExportConfig(checkpoint_path=run))
+        export(ExportConfig(checkpoint_path=run.train_dir))
+
+
+def test_bare_weights_can_be_exported(cifarnet_file, tmp_path):
+    folder = str(tmp_path / "saved_model")
+    config = ExportConfig(
+        checkpoint_path=cifarnet_file,
+        model_name="cifarnet_18pct",
+        dataset_name="shapes",
+        export_dir=folder,
+        top_k=2,
+    )
+    export(config)
+    loaded = tf.saved_model.load(folder)
+    assert loaded.class_names.numpy()[1] == b"circle"
+    images = tf.zeros([1, 50, 60, 3], tf.uint8)
+    answers = loaded.signatures["serving_default"](images=images)
+    assert answers["top_classes"].shape == (1, 2)
+    with pytest.raises(ValueError, match="does not say of what network: give --model_name"):
+        export(dataclasses.replace(config, model_name=None, export_dir=str(tmp_path / "other")))
 
 
 @pytest.mark.slow
@@ -109,13 +126,15 @@ def test_alexnet_answers_for_fifty_photos_as_its_evaluation_does(tmp_path, real_
         dataset_name="tf_flowers",
         dataset_dir=real_data_dir,
         dataset_split_name=split,
-        validation_split_name=split,
+        validation_split_name="none",
         train_dir=str(tmp_path / "run"),
         batch_size=25,
         max_number_of_steps=2,
     )
     train(config)
-    evaluate(EvaluationConfig(checkpoint_path=config.train_dir, batch_size=16))
+    evaluate(
+        EvaluationConfig(checkpoint_path=config.train_dir, batch_size=16, dataset_split_name=split)
+    )
     export_dir = export(ExportConfig(checkpoint_path=config.train_dir))
     paths = []
     for example in get_dataset("tf_flowers", split, real_data_dir).examples():

@@ -1,39 +1,74 @@
+"""Names and layouts of other frameworks; the files themselves are the tests of `weight_formats`."""
+
 import keras
 import numpy as np
 import pytest
 
 from nets.nets_factory import get_network_fn
-from training.checkpoints.restoring import restore_network
+from training.checkpoints.foreign_weights import converted
+from weight_formats import WeightFile, read_weights
 
 
-def values_of(network_fn):
-    return {name: variable.numpy() for name, variable in network_fn.variables.items()}
+@pytest.fixture
+def network_fn():
+    return get_network_fn("cifarnet_18pct", 10)
 
 
-def test_layouts_become_those_of_tensorflow(weight_file, layers):
-    network_fn = get_network_fn("cifarnet_18pct", 10)
-    report = restore_network(network_fn, weight_file)
-    assert len(report.restored) == 8
-    values = values_of(network_fn)
-    kernel, bias = layers["conv2"]
+def test_layouts_become_those_of_tensorflow(network_fn, cifarnet_file, cifarnet_layers):
+    values, unexpected = converted(network_fn, read_weights(cifarnet_file))
+    assert values.keys() == network_fn.variables.keys()
+    assert not unexpected
+    kernel, bias = cifarnet_layers["conv2"]
     np.testing.assert_array_equal(
         values["cifarnet_18pct/conv2/weights"], kernel.transpose(2, 3, 1, 0)
     )
     np.testing.assert_array_equal(values["cifarnet_18pct/conv2/biases"], bias)
-    fc10 = layers["fc10"][0].reshape(10, 64, 4, 4)  # channels, rows, columns
+    fc10 = cifarnet_layers["fc10"][0].reshape(10, 64, 4, 4)  # channels, rows, columns
     assert values["cifarnet_18pct/fc10/weights"][1, 2, 3, 4] == fc10[4, 3, 1, 2]
 
 
-def test_bgr_to_rgb_reverses_the_first_layers_inputs_alone(weight_file):
-    network_fn = get_network_fn("cifarnet_18pct", 10)
-    restore_network(network_fn, weight_file)
-    before = values_of(network_fn)
-    restore_network(network_fn, weight_file, bgr_to_rgb=True)
-    after = values_of(network_fn)
+def test_bgr_to_rgb_reverses_the_first_layers_inputs_alone(network_fn, cifarnet_file):
+    weights = read_weights(cifarnet_file)
+    before, _ = converted(network_fn, weights)
+    after, _ = converted(network_fn, weights, bgr_to_rgb=True)
     first = "cifarnet_18pct/conv1/weights"
     np.testing.assert_array_equal(after.pop(first), before.pop(first)[:, :, ::-1])
     for name, value in after.items():
         np.testing.assert_array_equal(value, before[name])
+
+
+def test_the_same_numbers_of_numpy_lie_position_by_position(network_fn, cifarnet_layers):
+    """A flattened map of channels-last frameworks, [rows * columns * channels, out]."""
+    matrix = cifarnet_layers["fc10"][0].T.copy()
+    weights = WeightFile("a.npz", "numpy", {"fc10/weights": matrix})
+    values, _ = converted(network_fn, weights)
+    kernel = values["cifarnet_18pct/fc10/weights"]
+    assert kernel[1, 2, 3, 4] == matrix[(1 * 4 + 2) * 64 + 3, 4]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["conv2.weight", "conv2/weights", "conv2/kernel", "module.conv2.weight", "conv2/W", "conv2/0"],
+)
+def test_a_layers_weights_are_known_by_the_names_of_each_framework(network_fn, name):
+    values, unexpected = converted(
+        network_fn, WeightFile("a", "numpy", {name: np.zeros((5, 5, 32, 32))})
+    )
+    assert list(values) == ["cifarnet_18pct/conv2/weights"]
+    assert not unexpected
+
+
+def test_what_the_network_has_not_is_named_as_the_file_calls_it(network_fn):
+    tensors = {"conv9.weight": np.zeros(2), "conv2.running_mean": np.zeros(2)}
+    values, unexpected = converted(network_fn, WeightFile("a", "torch", tensors))
+    assert (values, unexpected) == ({}, ["conv9.weight", "conv2.running_mean"])
+
+
+def test_two_tensors_that_are_one_variable_are_refused(network_fn, cifarnet_layers):
+    kernel = cifarnet_layers["conv2"][0]
+    tensors = {"conv2.weight": kernel, "module.conv2.weight": kernel}
+    with pytest.raises(ValueError, match="holds cifarnet_18pct/conv2/weights twice"):
+        converted(network_fn, WeightFile("twice", "safetensors", tensors))
 
 
 def test_a_copied_keras_alexnet_loads_by_the_order_of_its_layers(noise, tmp_path):
@@ -56,27 +91,21 @@ def test_a_copied_keras_alexnet_loads_by_the_order_of_its_layers(noise, tmp_path
     model.save_weights(path)
     network_fn = get_network_fn("alexnet_keras", 17)
     assert network_fn.model.count_params() == model.count_params()
-    report = restore_network(network_fn, path)
-    assert len(report.restored) == 18
-    assert not report.unexpected
-    images = noise(2, 224) / 64
+    values, unexpected = converted(network_fn, read_weights(path))
+    assert not unexpected
+    assert values.keys() == network_fn.variables.keys()
+    for name, value in values.items():
+        network_fn.variables[name].assign(value)
+    images = noise(1, 224) / 64
     expected = model(images).numpy()
     np.testing.assert_allclose(network_fn(images)[0], expected, atol=1e-4 * np.ptp(expected))
 
 
-def test_a_networks_own_keras_weights_load(noise, tmp_path):
-    network_fn = get_network_fn("cifarnet_18pct", 10)
+def test_a_networks_own_keras_weights_load(network_fn, tmp_path):
     path = str(tmp_path / "own.weights.h5")
     network_fn.model.save_weights(path)
-    other = get_network_fn("cifarnet_18pct", 10)
-    restore_network(other, path)
-    for name, value in values_of(network_fn).items():
-        np.testing.assert_array_equal(values_of(other)[name], value)
-
-
-def test_two_tensors_that_are_one_variable_are_refused(layers, write_safetensors, tmp_path):
-    kernel = layers["conv2"][0]
-    path = tmp_path / "twice.safetensors"
-    path.write_bytes(write_safetensors({"conv2.weight": kernel, "module.conv2.weight": kernel}))
-    with pytest.raises(ValueError, match="holds cifarnet_18pct/conv2/weights twice"):
-        restore_network(get_network_fn("cifarnet_18pct", 10), str(path))
+    values, unexpected = converted(get_network_fn("cifarnet_18pct", 10), read_weights(path))
+    assert not unexpected
+    assert values.keys() == network_fn.variables.keys()
+    for name, variable in network_fn.variables.items():
+        np.testing.assert_array_equal(values[name], variable.numpy())

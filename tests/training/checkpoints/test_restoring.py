@@ -10,14 +10,53 @@ def values_of(network_fn):
     return {name: variable.numpy() for name, variable in network_fn.variables.items()}
 
 
-def test_what_is_missing_unexpected_or_of_another_shape_is_listed_and_nothing_is_loaded(
-    layers, write_caffemodel, tmp_path
+def assert_unchanged(network_fn, before):
+    for name, value in values_of(network_fn).items():
+        np.testing.assert_array_equal(value, before[name])
+
+
+def test_every_variable_is_set_from_a_file_of_weights(network_fn, cifarnet_file, cifarnet_layers):
+    report = restore_network(network_fn, cifarnet_file)
+    assert report.restored == list(network_fn.variables)
+    assert str(report) == f"Restored 8 variables from {cifarnet_file}."
+    for layer, (_, bias) in cifarnet_layers.items():
+        variable = network_fn.variables[f"cifarnet_18pct/{layer}/biases"]
+        np.testing.assert_array_equal(variable.numpy(), bias)
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_checkpoints_of_tensorflow_1_are_read_by_their_names(
+    network_fn, write_tensorflow_1, version
 ):
-    layers["conv4"] = layers.pop("conv3")
-    layers["fc10"] = [np.zeros((10, 64 * 9), np.float32), np.zeros(10, np.float32)]
+    """As TF-Slim wrote them: `cifarnet/conv1/weights`, in one file (V1) or in several (V2)."""
+    generator = np.random.default_rng(0)
+    values = {
+        name: generator.normal(size=variable.shape).astype(np.float32)
+        for name, variable in network_fn.variables.items()
+    }
+    path = write_tensorflow_1(values, version=version)
+    assert restore_network(network_fn, path).restored == list(values)
+    assert_unchanged(network_fn, values)
+
+
+def test_a_run_gives_its_weights_or_their_moving_averages(network_fn, tmp_path):
+    constant = {name: tf.fill(v.shape, 3.0) for name, v in network_fn.variables.items()}
+    path = tf.train.Checkpoint(
+        network={name: tf.Variable(value) for name, value in constant.items()},
+        averages={name: tf.Variable(value + 1) for name, value in constant.items()},
+    ).write(str(tmp_path / "model.ckpt-5"))
+    for use_moving_average, expected in ((True, 4), (False, 3)):
+        restore_network(network_fn, path, use_moving_average=use_moving_average)
+        assert {value.flat[0] for value in values_of(network_fn).values()} == {expected}
+
+
+def test_what_is_missing_unexpected_or_of_another_shape_is_listed_and_nothing_is_loaded(
+    network_fn, cifarnet_layers, write_caffemodel, tmp_path
+):
+    cifarnet_layers["conv4"] = cifarnet_layers.pop("conv3")
+    cifarnet_layers["fc10"] = [np.zeros((10, 64 * 9), np.float32), np.zeros(10, np.float32)]
     path = tmp_path / "other.caffemodel"
-    path.write_bytes(write_caffemodel(layers))
-    network_fn = get_network_fn("cifarnet_18pct", 10)
+    path.write_bytes(write_caffemodel(cifarnet_layers))
     before = values_of(network_fn)
     with pytest.raises(ValueError, match="does not fit cifarnet_18pct") as error:
         restore_network(network_fn, str(path))
@@ -26,16 +65,16 @@ def test_what_is_missing_unexpected_or_of_another_shape_is_listed_and_nothing_is
     assert "cifarnet_18pct/conv3/biases is not in it" in message
     assert "conv4/weights [64, 32, 5, 5] is in it, and cifarnet_18pct has no such" in message
     assert "fc10/weights has another shape: [10, 576] there, [4, 4, 64, 10] here" in message
-    for name, value in values_of(network_fn).items():
-        np.testing.assert_array_equal(value, before[name])
+    assert_unchanged(network_fn, before)
 
 
-def test_missing_ones_can_be_ignored_and_scopes_excluded(layers, write_caffemodel, tmp_path):
-    del layers["conv3"]
-    layers["extra"] = [np.zeros((2, 2), np.float32)]
+def test_missing_ones_can_be_ignored_and_scopes_excluded(
+    network_fn, cifarnet_layers, write_caffemodel, tmp_path
+):
+    del cifarnet_layers["conv3"]
+    cifarnet_layers["extra"] = [np.zeros((2, 2), np.float32)]
     path = tmp_path / "part.caffemodel"
-    path.write_bytes(write_caffemodel(layers))
-    network_fn = get_network_fn("cifarnet_18pct", 10)
+    path.write_bytes(write_caffemodel(cifarnet_layers))
     report = restore_network(
         network_fn, str(path), ignore_missing=True, exclude_scopes=["cifarnet_18pct/fc10"]
     )
@@ -46,41 +85,41 @@ def test_missing_ones_can_be_ignored_and_scopes_excluded(layers, write_caffemode
     assert "not used: extra/weights [2, 2]" in str(report)
 
 
-def test_a_file_that_is_no_checkpoint_says_what_is_taken(tmp_path):
+def test_a_head_for_other_classes_keeps_its_initial_values(cifarnet_file):
+    network_fn = get_network_fn("cifarnet_18pct", 3)
+    report = restore_network(network_fn, cifarnet_file, skip_other_head=True)
+    assert "another number of classes" in report.skipped["cifarnet_18pct/fc10/weights"]
+    assert len(report.restored) == 6
+    with pytest.raises(ValueError, match="The weights have 10 outputs, but 3 classes are asked"):
+        restore_network(network_fn, cifarnet_file)
+
+
+def test_another_network_is_told_in_a_few_lines_what_the_checkpoint_holds(write_tensorflow_1):
+    path = write_tensorflow_1({f"vgg_16/conv{i}/weights": np.zeros(3) for i in range(9)})
+    with pytest.raises(ValueError, match="does not fit cifarnet_18pct") as error:
+        restore_network(get_network_fn("cifarnet_18pct", 10), path)
+    message = str(error.value)
+    assert "Nothing in it fits. It holds variables of: vgg_16." in message
+    assert "and 13 more" in message  # of 8 that are missing and 9 that are not known
+    assert len(message.splitlines()) == 7
+
+
+def test_a_checkpoint_with_nans_is_refused_and_what_is_left_over_listed(
+    network_fn, write_tensorflow_1
+):
+    values = values_of(network_fn)
+    extra = {"cifarnet_18pct/aux/weights": np.zeros(3, np.float32), "global_step": np.int64(7)}
+    report = restore_network(network_fn, write_tensorflow_1({**values, **extra}, "extra.ckpt"))
+    assert report.unexpected == ["cifarnet_18pct/aux/weights [3]"]
+    broken = {**values, "cifarnet_18pct/conv2/biases": np.full(32, np.nan, np.float32)}
+    path = write_tensorflow_1(broken, "broken.ckpt")
+    with pytest.raises(ValueError, match="NaNs or infinities in cifarnet_18pct/conv2/biases"):
+        restore_network(network_fn, path)
+    assert_unchanged(network_fn, values)
+
+
+def test_a_file_that_is_no_checkpoint_says_what_is_taken(network_fn, tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("no weights at all, only a text of some length")
     with pytest.raises(ValueError, match=r"notes\.txt is not known.*Caffe's \.caffemodel"):
-        restore_network(get_network_fn("cifarnet_18pct", 10), str(path))
-
-
-def test_a_tensorflow_checkpoint_with_nans_is_refused_and_what_is_left_over_listed(tmp_path):
-    network_fn = get_network_fn("cifarnet_18pct", 10)
-
-    def write(values, name):
-        path = str(tmp_path / name)
-        with tf.Graph().as_default(), tf.compat.v1.Session() as session:
-            for key, value in values.items():
-                tf.compat.v1.get_variable(key, initializer=tf.constant(value))
-            session.run(tf.compat.v1.global_variables_initializer())
-            tf.compat.v1.train.Saver().save(session, path)
-        return path
-
-    values = values_of(network_fn)
-    extra = {"cifarnet_18pct/aux/weights": np.zeros(3, np.float32), "global_step": np.int64(7)}
-    report = restore_network(network_fn, write({**values, **extra}, "extra.ckpt"))
-    assert report.unexpected == ["cifarnet_18pct/aux/weights [3]"]
-    broken = {**values, "cifarnet_18pct/conv2/biases": np.full(32, np.nan, np.float32)}
-    path = write(broken, "broken.ckpt")
-    with pytest.raises(ValueError, match="NaNs or infinities in cifarnet_18pct/conv2/biases"):
-        restore_network(network_fn, path)
-    for name, value in values_of(network_fn).items():
-        np.testing.assert_array_equal(value, values[name])
-    with pytest.raises(ValueError, match="--bgr_to_rgb is for files of other frameworks"):
-        restore_network(network_fn, path, bgr_to_rgb=True)
-
-
-def test_a_head_for_other_classes_keeps_its_initial_values(weight_file):
-    network_fn = get_network_fn("cifarnet_18pct", 3)
-    report = restore_network(network_fn, weight_file, skip_other_head=True)
-    assert "another number of classes" in report.skipped["cifarnet_18pct/fc10/weights"]
-    assert len(report.restored) == 6
+        restore_network(network_fn, str(path))

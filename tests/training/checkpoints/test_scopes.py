@@ -2,15 +2,23 @@ import pytest
 
 from training.checkpoints.scopes import select_scopes
 
-NAMES = dict.fromkeys(["net/fc1/weights", "net/fc1/biases", "net/fc10/weights"])
+VARIABLES = dict.fromkeys(
+    f"net/{layer}/{kind}" for layer in ("fc1", "fc10", "fc2") for kind in ("weights", "biases")
+)
 
 
-def test_a_scope_ends_at_a_slash():
-    assert select_scopes("x", NAMES, ["net/fc1"]) == ["net/fc1/weights", "net/fc1/biases"]
-    assert select_scopes("x", NAMES, ["net/fc1/", "net/fc10/weights"]) == list(NAMES)
-    assert select_scopes("x", NAMES, []) == []
+@pytest.mark.parametrize("scope", ["net/fc1", "net/fc1/"])
+def test_a_scope_is_a_whole_name_between_slashes(scope):
+    selected = select_scopes("trainable_scopes", VARIABLES, [scope])
+    assert selected == ["net/fc1/weights", "net/fc1/biases"]  # and none of fc10
 
 
-def test_a_scope_that_holds_nothing_is_an_error_that_names_the_nearest():
-    with pytest.raises(ValueError, match=r"--x: Unknown scope 'net/fc2'\. Did you mean 'net/fc1"):
-        select_scopes("x", NAMES, ["net/fc2"])
+def test_a_variable_and_a_network_are_scopes_too():
+    assert select_scopes("x", VARIABLES, ["net/fc2/biases"]) == ["net/fc2/biases"]
+    assert select_scopes("x", VARIABLES, ["net"]) == list(VARIABLES)
+    assert select_scopes("x", VARIABLES, []) == []
+
+
+def test_a_scope_without_a_variable_is_named_with_the_nearest():
+    with pytest.raises(ValueError, match=r"--x: Unknown scope 'net/fc3'. Did you mean 'net/fc"):
+        select_scopes("x", VARIABLES, ["net/fc2", "net/fc3"])
