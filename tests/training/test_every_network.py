@@ -1,8 +1,11 @@
 """Every registered network through training, evaluation, export and back."""
 
+import functools
+
 import numpy as np
 import pytest
 import tensorflow as tf
+from tiny_network import get_narrow_network_fn
 
 from image_datasets.dataset_factory import get_dataset
 from nets.nets_factory import get_network_fn, networks
@@ -15,44 +18,50 @@ from training.optimizers import OptimizerSettings
 from training.train_step import TrainStep
 from training.training_state import make_training_state
 
-# Of the networks with 60 million parameters these two; CI tries all.
-QUICK = (
-    "alexnet",
-    "alexnet_v2",
-    "alexnet_cifar",
-    *(n for n in networks if n.startswith("cifarnet")),
-)
+
+@pytest.fixture(scope="module")
+def first_batch(photos):
+    """`first_batch(preprocessing, size)`, made once for networks that are fed alike."""
+
+    @functools.cache
+    def make(preprocessing, size):
+        dataset = get_dataset("folder", "train", photos)
+        return next(iter(training_batches(dataset, preprocessing, batch_size=4, image_size=size)))
+
+    return make
 
 
 @pytest.mark.parametrize(
-    "name",
-    [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in networks],
+    "get_fn",
+    [get_narrow_network_fn, pytest.param(get_network_fn, marks=pytest.mark.slow)],
+    ids=["narrow", "whole"],
 )
-def test_it_trains_evaluates_exports_and_reloads_with_the_same_logits(name, photos, tmp_path):
+@pytest.mark.parametrize("name", networks)
+def test_it_trains_evaluates_exports_and_reloads_with_the_same_logits(
+    name, get_fn, photos, first_batch, tmp_path
+):
     network = networks[name]
     size = network.default_image_size
     strategy = devices.make_strategy()
     # Without decay, which would change weights that have no gradient.
     optimizer = OptimizerSettings(**{**network.hyperparameters, "weight_decay": 0.0})
     state = make_training_state(
-        lambda: get_network_fn(name, num_classes=3, is_training=True), optimizer, strategy
+        lambda: get_fn(name, num_classes=3, is_training=True), optimizer, strategy
     )
     network_fn = state.network_fn
     training, evaluating = (
         get_preprocessing(network.preprocessing_name, is_training) for is_training in (True, False)
     )
-    batches = training_batches(
-        get_dataset("folder", "train", photos), training, batch_size=4, image_size=size
-    )
     before = {key: variable.numpy() for key, variable in network_fn.variables.items()}
     step = TrainStep(state, training, strategy, batch_size=4)
-    outcome = step(next(iter(batches)), tf.constant(optimizer.learning_rate), tf.constant(0))
+    batch = first_batch(training, size)
+    outcome = step(batch, tf.constant(optimizer.learning_rate), tf.constant(0))
     assert np.isfinite(outcome["loss"])
     for key, variable in network_fn.variables.items():
         assert np.isfinite(variable.numpy()).all(), key
         assert np.any(variable.numpy() != before[key]), key
 
-    validation = get_dataset("folder", "validation", photos)
+    validation = get_dataset("folder", "validation[:10]", photos)
     result = Evaluator(
         network_fn, evaluating, validation, strategy, batch_size=8, image_size=size
     ).run()

@@ -104,6 +104,26 @@ def test_every_optimizer_goes_against_the_gradient(name):
     assert (bias.numpy() > BIASES).all()
 
 
+@pytest.mark.parametrize("name", ["momentum", "adam", "rmsprop", "sgd"])
+def test_an_optimizer_multiplies_rates_and_decays_of_each_variable(name):
+    def updated(rate, decay, factors=None, decay_factors=None):
+        variables = [
+            tf.keras.Variable([[1.0, -2.0], [0.5, 3.0]], name="kernel"),
+            tf.keras.Variable([0.3, -0.4], name="bias"),
+        ]
+        settings = OptimizerSettings(optimizer=name, learning_rate=rate, weight_decay=decay)
+        rate_factors = None if factors is None else tf.Variable(factors)
+        optimizer = make_optimizer(settings, decay_factors=decay_factors, rate_factors=rate_factors)
+        optimizer.build(variables)
+        for _ in range(3):
+            optimizer.apply([tf.constant([[0.1, 0.2], [0.3, 0.4]]), tf.constant([0.5, 0.6])])
+        return [variable.numpy() for variable in variables]
+
+    kernel, bias = updated(0.01, 0.1, [0.5, 3.0], [7.0, 1.0])
+    np.testing.assert_allclose(kernel, updated(0.005, 0.7)[0], rtol=1e-5)
+    np.testing.assert_allclose(bias, updated(0.03, 0.1)[1], rtol=1e-5)
+
+
 def test_float16_scales_the_loss_and_undoes_it():
     optimizer, (kernel, _) = make(scale_loss=True, weight_decay=0.0, learning_rate=0.1)
     scale = float(optimizer.scale_loss(tf.constant(1.0)))

@@ -1,21 +1,19 @@
-"""The loop by itself: interrupted, starved of input, and its moving averages."""
+"""The loop by itself: images are random here, and what a validation finds is made up."""
 
-import json
 import pathlib
 import time
 
 import numpy as np
 import pytest
 import tensorflow as tf
+from tiny_network import assert_equal_values, metrics, saved_values
 
-from image_datasets.dataset_factory import get_dataset
 from nets import nets_factory
 from preprocessing.preprocessing_factory import get_preprocessing
 from training import devices
 from training.checkpoints.finding import latest_checkpoint
 from training.checkpoints.saving import RunCheckpoints
-from training.evaluation import Evaluator
-from training.input_pipeline import training_batches
+from training.evaluation import EvaluationResult
 from training.learning_rates import LearningRate, LearningRateSettings
 from training.optimizers import OptimizerSettings
 from training.reporting import Reporter
@@ -23,110 +21,94 @@ from training.train_step import TrainStep
 from training.training_loop import LoopSettings, TrainingLoop
 from training.training_state import make_training_state
 
-BATCH_SIZE, STEPS_PER_EPOCH = 10, 3.0
+BATCH_SIZE, STEPS_PER_EPOCH = 4, 3.0
 
 
-def checkpoint_values(folder):
-    """What the last checkpoint holds, counters and optimizer included."""
-    reader = tf.train.load_checkpoint(latest_checkpoint(str(folder)))
-    return {
-        name: reader.get_tensor(name)
-        for name in reader.get_variable_to_shape_map()
-        if not name.startswith(("save_counter", "_CHECKPOINTABLE"))
-    }
+def random_batches(first_step):
+    """From a step on those that a run that never stopped would have."""
+    step = first_step
+    while True:
+        generator = np.random.default_rng(step)
+        yield {
+            "image": tf.constant(generator.integers(0, 256, (BATCH_SIZE, 32, 32, 3)), tf.uint8),
+            "label": tf.constant(generator.integers(0, 3, BATCH_SIZE), tf.int64),
+            "weight": tf.ones([BATCH_SIZE]),
+        }
+        step += 1
 
 
-def metrics(folder, kind):
-    lines = pathlib.Path(folder, "metrics.jsonl").read_text().splitlines()
-    return [line for line in map(json.loads, lines) if line["kind"] == kind]
+def found(top_1):
+    return EvaluationResult(num_examples=21, num_skipped=0, loss=1.0, top_1=top_1, top_k=1.0, k=3)
 
 
-@pytest.fixture
-def run(photos):
-    """`run(folder)` trains `tiny` there, or goes on, and returns its state."""
-
-    def train(
-        folder,
-        num_steps=6,
-        stop_requested=None,
-        validate=None,
-        batches=lambda batches: batches,
-        decay_type="cosine",
-        averages_decay=0.0,
-        step=lambda step, state: step,
-    ):
-        tf.keras.utils.set_random_seed(0)
-        strategy = devices.make_strategy()
-        state = make_training_state(
-            lambda: nets_factory.get_network_fn("tiny", num_classes=3, is_training=True),
-            OptimizerSettings(),
-            strategy,
-            keep_averages=bool(averages_decay),
-        )
-        rate = LearningRate(
-            LearningRateSettings(
-                learning_rate=0.05, learning_rate_decay_type=decay_type, plateau_patience=1
-            ),
-            STEPS_PER_EPOCH,
-            num_steps,
-        )
-        checkpoints = RunCheckpoints(
-            str(folder),
-            **state.variables_to_save(),
-            learning_rate=rate.state,
-        )
-        checkpoints.resume()
-        first_step = int(state.step)
-        preprocessing = get_preprocessing("alexnet", is_training=True)
-        evaluator = Evaluator(
-            state.network_fn,
-            get_preprocessing("alexnet"),
-            get_dataset("folder", "validation", photos),
-            strategy,
+def run(
+    folder,
+    num_steps=6,
+    stop_requested=lambda state: False,
+    validate=lambda state: found(0.5),
+    batches=lambda batches: batches,
+    decay_type="cosine",
+    learning_rate=0.05,
+    averages_decay=0.0,
+    **settings,
+):
+    """Trains `tiny` in a folder, or goes on there, and returns its state and the loop."""
+    tf.keras.utils.set_random_seed(0)
+    strategy = devices.make_strategy()
+    state = make_training_state(
+        lambda: nets_factory.get_network_fn("tiny", num_classes=3, is_training=True),
+        OptimizerSettings(),
+        strategy,
+        keep_averages=bool(averages_decay),
+    )
+    rate = LearningRate(
+        LearningRateSettings(
+            learning_rate=learning_rate, learning_rate_decay_type=decay_type, plateau_patience=1
+        ),
+        STEPS_PER_EPOCH,
+        num_steps,
+    )
+    checkpoints = RunCheckpoints(
+        str(folder), **state.variables_to_save(), learning_rate=rate.state, keep=20
+    )
+    checkpoints.resume()
+    first_step = int(state.step)
+    step = TrainStep(
+        state,
+        get_preprocessing("cifarnet"),
+        strategy,
+        batch_size=BATCH_SIZE,
+        moving_average_decay=averages_decay,
+    )
+    loop = TrainingLoop(
+        state,
+        step,
+        rate,
+        checkpoints,
+        LoopSettings(
             batch_size=BATCH_SIZE,
-            image_size=32,
+            steps_per_epoch=STEPS_PER_EPOCH,
+            num_steps=num_steps,
+            **{"log_every_n_steps": 1, **settings},
+        ),
+        validate=validate and (lambda: validate(state)),
+    )
+    pathlib.Path(folder).mkdir(exist_ok=True)
+    with Reporter(str(folder), first_step, num_steps, STEPS_PER_EPOCH, BATCH_SIZE) as reporter:
+        loop.run(
+            batches(random_batches(first_step)),
+            reporter,
+            stop_requested=lambda: stop_requested(state),
         )
-        take_step = TrainStep(
-            state,
-            preprocessing,
-            strategy,
-            batch_size=BATCH_SIZE,
-            moving_average_decay=averages_decay,
-        )
-        loop = TrainingLoop(
-            state,
-            step(take_step, state),
-            rate,
-            checkpoints,
-            LoopSettings(
-                batch_size=BATCH_SIZE,
-                steps_per_epoch=STEPS_PER_EPOCH,
-                num_steps=num_steps,
-                log_every_n_steps=1,
-            ),
-            validate=validate(evaluator.run, state) if validate else evaluator.run,
-        )
-        data = training_batches(
-            get_dataset("folder", "train", photos),
-            preprocessing,
-            batch_size=BATCH_SIZE,
-            image_size=32,
-            start_step=first_step,
-        )
-        pathlib.Path(folder).mkdir(exist_ok=True)
-        with Reporter(str(folder), first_step, num_steps, STEPS_PER_EPOCH, BATCH_SIZE) as reporter:
-            loop.run(
-                batches(iter(strategy.experimental_distribute_dataset(data))),
-                reporter,
-                stop_requested=(lambda: stop_requested(state)) if stop_requested else lambda: False,
-            )
-        return state
+    return state, loop
 
-    return train
+
+def steps_of(folder, kind="train"):
+    return [line["step"] for line in metrics(folder, kind)]
 
 
 @pytest.mark.parametrize("decay_type", ["plateau", "cosine"])
-def test_stopped_and_resumed_it_ends_as_a_run_never_stopped(run, tmp_path, decay_type):
+def test_stopped_and_resumed_it_ends_as_a_run_never_stopped(tmp_path, decay_type):
     options = {"num_steps": 8, "decay_type": decay_type, "averages_decay": 0.9}
     run(tmp_path / "whole", **options)
     with pytest.raises(KeyboardInterrupt, match="Interrupted and saved at step 5"):
@@ -134,26 +116,23 @@ def test_stopped_and_resumed_it_ends_as_a_run_never_stopped(run, tmp_path, decay
         run(tmp_path / "parts", **options, stop_requested=lambda state: int(state.step) == 5)
     assert latest_checkpoint(str(tmp_path / "parts")).endswith("model.ckpt-5")
     run(tmp_path / "parts", **options)
-    whole, parts = checkpoint_values(tmp_path / "whole"), checkpoint_values(tmp_path / "parts")
-    assert whole.keys() == parts.keys()
-    for name in whole:
-        np.testing.assert_array_equal(whole[name], parts[name], err_msg=name)
-    assert [line["step"] for line in metrics(tmp_path / "parts", "train")] == list(range(1, 9))
+    assert_equal_values(
+        saved_values(latest_checkpoint(tmp_path / "whole")),
+        saved_values(latest_checkpoint(tmp_path / "parts")),
+    )
+    assert steps_of(tmp_path / "parts") == list(range(1, 9))
 
 
 @pytest.mark.parametrize("interrupted_at", [3, 6])  # both are steps with a validation
 def test_interrupted_while_validating_it_loses_neither_validation_nor_step(
-    run, tmp_path, interrupted_at
+    tmp_path, interrupted_at
 ):
     interrupted = []
 
-    def validate(evaluate, state):
-        def interrupted_validation():
-            if int(state.step) == interrupted_at:
-                interrupted.append(True)
-            return evaluate()
-
-        return interrupted_validation
+    def validate(state):
+        if int(state.step) == interrupted_at:
+            interrupted.append(True)
+        return found(0.5)
 
     def first_part():
         run(tmp_path, validate=validate, stop_requested=lambda state: bool(interrupted))
@@ -164,25 +143,79 @@ def test_interrupted_while_validating_it_loses_neither_validation_nor_step(
     else:  # the last step ends the run anyway
         first_part()
     run(tmp_path)
-    assert [line["step"] for line in metrics(tmp_path, "validation")] == [3, 6]
+    assert steps_of(tmp_path, "validation") == [3, 6]
 
 
-def test_it_says_when_it_waits_for_its_input(run, tmp_path, capsys):
+@pytest.mark.parametrize(
+    ("num_steps", "expected"),
+    [
+        (6, [3, 6]),
+        (7, [3, 7]),  # one at 6 would be followed by the last at once
+        (8, [3, 6, 8]),
+        (2, [2]),
+    ],
+)
+def test_it_validates_at_each_interval_and_at_the_end(tmp_path, num_steps, expected):
+    run(tmp_path, num_steps=num_steps)
+    assert steps_of(tmp_path, "validation") == expected
+    assert latest_checkpoint(str(tmp_path)).endswith(f"-{num_steps}")
+
+
+def test_averages_are_validated_and_the_weights_are_trained_on(tmp_path):
+    seen = []
+
+    def validate(state):
+        for name, average in state.averages.items():
+            np.testing.assert_array_equal(state.network_fn.variables[name].numpy(), average.numpy())
+        seen.append(int(state.step))
+        return found(0.5)
+
+    state, _ = run(tmp_path, averages_decay=0.9, validate=validate)
+    assert seen == [3, 6]
+    weights = state.network_fn.variables["tiny/fc3/weights"].numpy()
+    assert (weights != state.averages["tiny/fc3/weights"].numpy()).any()
+
+
+def test_the_best_is_kept_and_a_plateau_lowers_the_rate(tmp_path, capsys):
+    top_1 = {3: 0.5, 6: 0.7, 9: 0.7, 12: 0.6}
+    run(
+        tmp_path,
+        num_steps=12,
+        decay_type="plateau",
+        validate=lambda state: found(top_1[int(state.step)]),
+    )
+    assert latest_checkpoint(str(tmp_path / "best")).endswith("model.ckpt-6")
+    printed = capsys.readouterr()
+    assert "step 9: no better for a while, the learning rate is lowered." in (
+        printed.out + printed.err
+    )
+    rates = {line["step"]: line["learning_rate"] for line in metrics(tmp_path)}
+    assert (rates[9], rates[10]) == pytest.approx((0.05, 0.005))
+
+
+def test_it_saves_when_so_much_time_has_passed(tmp_path):
+    run(tmp_path, num_steps=4, validate=None, save_interval_secs=0.0)
+    names = sorted(path.name for path in tmp_path.glob("model.ckpt-*.index"))
+    assert names == [f"model.ckpt-{step}.index" for step in (1, 2, 3, 4)]
+    assert not (tmp_path / "best").exists()
+
+
+def test_it_says_when_it_waits_for_its_input(tmp_path, capsys):
     def slowly(batches):
         for batch in batches:
-            time.sleep(0.15)
+            time.sleep(0.1)
             yield batch
 
-    run(tmp_path / "fast")
-    shares = [line["share_waiting_for_input"] for line in metrics(tmp_path / "fast", "train")]
+    run(tmp_path / "fast", validate=None)
+    shares = [line["share_waiting_for_input"] for line in metrics(tmp_path / "fast")]
     assert all(0 <= share < 1 for share in shares)
-    run(tmp_path / "slow", batches=slowly)
-    shares = [line["share_waiting_for_input"] for line in metrics(tmp_path / "slow", "train")]
-    assert min(shares[1:]) > 0.5
+    run(tmp_path / "slow", validate=None, batches=slowly)
+    shares = [line["share_waiting_for_input"] for line in metrics(tmp_path / "slow")]
+    assert np.median(shares[1:]) > 0.5
     assert "waits for input " in capsys.readouterr().err
 
 
-def test_an_input_that_fails_loses_no_step(run, tmp_path):
+def test_an_input_that_fails_loses_no_step(tmp_path):
     def failing(batches):
         for number, batch in enumerate(batches, 1):
             if number == 5:
@@ -194,26 +227,16 @@ def test_an_input_that_fails_loses_no_step(run, tmp_path):
     assert latest_checkpoint(str(tmp_path)).endswith("model.ckpt-4")
 
 
-def test_moving_averages_follow_their_recurrence(run, tmp_path):
-    trajectory = []
+def test_examples_without_weight_are_counted_as_left_out(tmp_path):
+    def some_without(batches):
+        for batch in batches:
+            yield {**batch, "weight": tf.constant([1.0, 0.0, 1.0, 1.0])}
 
-    def values(state):
-        return {name: variable.numpy() for name, variable in state.network_fn.variables.items()}
+    _, loop = run(tmp_path, num_steps=5, batches=some_without, log_every_n_steps=2, validate=None)
+    assert loop.left_out == 5
 
-    def noting(step, state):
-        def take(*arguments):
-            if not trajectory:
-                trajectory.append(values(state))
-            outcome = step(*arguments)
-            trajectory.append(values(state))
-            return outcome
 
-        return take
-
-    state = run(tmp_path, num_steps=5, averages_decay=0.3, step=noting)
-    for name, average in state.averages.items():
-        expected = trajectory[0][name].astype(np.float64)
-        for number, weights in enumerate(trajectory[1:]):
-            decay = min(0.3, (1 + number) / (10 + number))
-            expected = decay * expected + (1 - decay) * weights[name]
-        np.testing.assert_allclose(average.numpy(), expected, rtol=1e-4, atol=1e-6)
+def test_a_loss_that_is_no_number_ends_it_and_nothing_is_saved(tmp_path):
+    with pytest.raises(ValueError, match=r"not a number any more.*There is no checkpoint yet"):
+        run(tmp_path, learning_rate=1e30)
+    assert latest_checkpoint(str(tmp_path)) is None

@@ -1,68 +1,116 @@
-import contextlib
-import functools
-
 import numpy as np
 import pytest
 
-from nets import nets_factory
+from nets.nets_factory import get_network_fn
 from training import devices
 from training.optimizers import OptimizerSettings
 from training.training_state import make_training_state
 
-BUILD = functools.partial(nets_factory.get_network_fn, "tiny", num_classes=3, is_training=True)
+
+def make(dtype_policy="float32", strategy=None, trainable_scopes=(), keep_averages=False, **values):
+    return make_training_state(
+        lambda: get_network_fn("tiny", 3, dtype_policy=dtype_policy),
+        OptimizerSettings(**values),
+        strategy,
+        trainable_scopes=trainable_scopes,
+        keep_averages=keep_averages,
+    )
 
 
-def test_scopes_are_trained_and_the_rest_is_not():
-    state = make_training_state(BUILD, OptimizerSettings(), trainable_scopes=["tiny/fc3"])
-    assert list(state.trainable) == ["tiny/fc3/weights", "tiny/fc3/biases"]
-    assert state.num_trainable_parameters() == 16 * 3 + 3
-    # One velocity for each variable that is trained, besides the step and the rate.
-    assert len(state.optimizer.variables) == 2 + 2
-    assert int(state.step) == 0
+def test_all_is_trained_or_what_is_in_the_scopes():
+    assert make().num_trainable_parameters() == 1379
+    state = make(trainable_scopes=["tiny/fc3", "tiny/conv1/biases"])
+    assert set(state.trainable) == {"tiny/fc3/weights", "tiny/fc3/biases", "tiny/conv1/biases"}
+    assert state.num_trainable_parameters() == 16 * 3 + 3 + 8
+    slots = [one for one in state.optimizer.variables if "momentum" in one.path]
+    assert len(slots) == 3  # and none for what stays as it is
+    with pytest.raises(ValueError, match="--trainable_scopes: Unknown scope 'tiny/fc9'"):
+        make(trainable_scopes=["tiny/fc9"])
 
 
 def test_rate_factors_follow_the_epoch():
-    settings = OptimizerSettings(learning_rate_factors=["*/biases=2", "tiny/conv1/*@1=0.5"])
-    state = make_training_state(BUILD, settings)
-    names = list(state.trainable)
-    now = dict(zip(names, state.rate_factors_now.numpy(), strict=True))
-    assert (now["tiny/conv1/weights"], now["tiny/conv1/biases"]) == (1, 2)
-    state.set_epoch(1.0)
-    now = dict(zip(names, state.rate_factors_now.numpy(), strict=True))
-    assert (now["tiny/conv1/weights"], now["tiny/conv1/biases"]) == (0.5, 1)
-    assert make_training_state(BUILD, OptimizerSettings()).rate_factors_now is None
+    state = make(learning_rate_factors=["*/biases=2", "tiny/conv1/*@1.5=0"])
+    assert list(state.trainable)[:2] == ["tiny/conv1/weights", "tiny/conv1/biases"]
+    state.set_epoch(1.49)
+    np.testing.assert_array_equal(state.rate_factors_now, [1, 2, 1, 2, 1, 2])
+    state.set_epoch(1.5)
+    np.testing.assert_array_equal(state.rate_factors_now, [0, 0, 1, 2, 1, 2])
+    plain = make()
+    plain.set_epoch(3)  # there is nothing to change
+    assert plain.rate_factors_now is None
+
+
+def test_a_pattern_may_match_what_is_not_trained_but_must_match_something():
+    scopes = {"trainable_scopes": ["tiny/fc3"]}
+    state = make(**scopes, learning_rate_factors=["*/conv1/*=3", "*/biases=2"])
+    np.testing.assert_array_equal(state.rate_factors_now, [1, 2])
+    with pytest.raises(ValueError, match=r"--learning_rate_factors: .*'\*/bias' matches no var"):
+        make(**scopes, learning_rate_factors=["*/bias=2"])
+    with pytest.raises(ValueError, match=r"--weight_decay_factors: .*'\*/biases' matches no var"):
+        make(weight_decay_factors=["*/biases=2"])  # they have none that could be multiplied
 
 
 @pytest.mark.parametrize("replicas", [1, 2])
-def test_averages_take_the_place_of_weights_and_give_it_back(replicas):
-    strategy = devices.make_strategy(num_replicas=replicas)
-    state = make_training_state(BUILD, OptimizerSettings(), strategy, keep_averages=True)
-    name = "tiny/fc2/weights"
-    trained = state.network_fn.variables[name].numpy()
-    state.averages[name].assign(trained + 1)
-    with contextlib.suppress(RuntimeError), state.averages_in_place():
-        np.testing.assert_array_equal(state.network_fn.variables[name].numpy(), trained + 1)
-        raise RuntimeError  # also then
-    np.testing.assert_array_equal(state.network_fn.variables[name].numpy(), trained)
+def test_averages_take_the_place_of_the_weights_for_a_while(replicas):
+    state = make(strategy=devices.make_strategy(num_replicas=replicas), keep_averages=True)
+    trained = {name: variable.numpy() for name, variable in state.network_fn.variables.items()}
+    for average in state.averages.values():
+        average.assign(average * 0 + 7)
+
+    def values():
+        return {name: variable.numpy() for name, variable in state.network_fn.variables.items()}
+
+    def fail_in_between():
+        with state.averages_in_place():
+            assert all((value == 7).all() for value in values().values())
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_in_between()
+    for name, value in values().items():
+        np.testing.assert_array_equal(value, trained[name])
     state.start_averages()
-    np.testing.assert_array_equal(state.averages[name].numpy(), trained)
+    for name, average in state.averages.items():
+        np.testing.assert_array_equal(average.numpy(), trained[name])
 
 
-def test_an_infinity_is_noticed():
-    state = make_training_state(BUILD, OptimizerSettings())
+def test_without_averages_the_weights_stay_in_their_place():
+    state = make()
+    assert not state.averages
+    before = state.network_fn.variables["tiny/fc3/weights"].numpy()
+    with state.averages_in_place():
+        np.testing.assert_array_equal(
+            state.network_fn.variables["tiny/fc3/weights"].numpy(), before
+        )
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_one_number_that_is_none_is_noticed(value):
+    state = make()
     assert state.is_finite()
-    state.network_fn.variables["tiny/fc3/biases"].assign([0.0, np.inf, 0.0])
+    biases = state.network_fn.variables["tiny/fc3/biases"]
+    biases.assign([0.0, value, 0.0])
     assert not state.is_finite()
 
 
-def test_float16_scales_the_loss():
-    half = functools.partial(BUILD, dtype_policy="mixed_float16")
-    assert hasattr(make_training_state(half, OptimizerSettings()).optimizer, "inner_optimizer")
-    whole = make_training_state(BUILD, OptimizerSettings()).optimizer
-    assert not hasattr(whole, "inner_optimizer")
+def test_float16_scales_its_loss_and_nothing_else_does():
+    for policy, is_scaled in (("mixed_float16", True), ("mixed_bfloat16", False)):
+        state = make(dtype_policy=policy)
+        assert (float(state.optimizer.scale_loss(1.0)) > 1) == is_scaled
+        assert state.network_fn.variables["tiny/fc3/weights"].dtype == "float32"
 
 
 def test_a_network_that_gives_a_map_of_logits_is_refused():
-    build = functools.partial(nets_factory.get_network_fn, "cifarnet_18pct", spatial_squeeze=False)
-    with pytest.raises(ValueError, match=r"a map of logits.*leave out spatial_squeeze=False"):
-        make_training_state(build, OptimizerSettings())
+    with pytest.raises(ValueError, match=r"cifarnet_18pct gives a map of logits .*global_pool"):
+        make_training_state(
+            lambda: get_network_fn("cifarnet_18pct", 10, spatial_squeeze=False),
+            OptimizerSettings(),
+        )
+
+
+def test_what_is_saved_has_the_step_and_each_variable_once():
+    saved = make(keep_averages=True).variables_to_save()
+    assert set(saved) == {"step", "network", "optimizer", "averages"}
+    assert saved["network"].keys() == saved["averages"].keys()
+    paths = [variable.path for variable in saved["optimizer"]]
+    assert len(set(paths)) == len(paths)
