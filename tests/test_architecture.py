@@ -126,11 +126,6 @@ TESTED_IN = {
     "preprocessing.cifarnet_preprocessing": "preprocessing/test_other_pipelines.py",
     "preprocessing.mean_images": "preprocessing/test_other_pipelines.py",
     "preprocessing.torchvision_preprocessing": "preprocessing/test_other_pipelines.py",
-    "weight_formats.caffemodel": "weight_formats/test_weight_file.py",
-    "weight_formats.keras_file": "weight_formats/test_weight_file.py",
-    "weight_formats.numpy_file": "weight_formats/test_weight_file.py",
-    "weight_formats.restricted_pickle": "weight_formats/test_torch_file.py",
-    "weight_formats.safetensors_file": "weight_formats/test_weight_file.py",
 }
 
 
