@@ -41,6 +41,7 @@ def test_two_hosts_train_as_one_device_does(replaced, tmp_path):
         "augment": False,
         "network_options": ["dropout_keep_prob=1"],
         "max_number_of_steps": 4,
+        "validation_split_name": None,
     }
     alone = replaced(**options, train_dir=str(tmp_path / "alone"))
     train(alone)

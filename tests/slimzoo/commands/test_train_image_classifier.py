@@ -8,12 +8,20 @@ import time
 import numpy as np
 import pytest
 import tensorflow as tf
-from tiny_network import assert_equal_values, metrics, saved_values, saved_weights
+from tiny_network import (
+    NUM_VALIDATION,
+    assert_equal_values,
+    metrics,
+    saved_values,
+    saved_weights,
+)
 
 from slimzoo.commands.eval_image_classifier import EvaluationConfig, evaluate
 from slimzoo.commands.train_image_classifier import train
 from training.checkpoints.description import ModelDescription
 from training.dataset_preparation.pixel_statistics import PixelSums, write_statistics
+
+VALIDATED_AT_THE_END = {"validation_split_name": None, "validation_interval_epochs": 100.0}
 
 
 def photos_of_two_classes(photos, folder):
@@ -89,6 +97,7 @@ def test_two_replicas_have_the_losses_of_one_device(replaced, tmp_path, optimize
         "network_options": ["dropout_keep_prob=1"],
         "max_number_of_steps": 8,
         "learning_rate_decay_type": "fixed",
+        **VALIDATED_AT_THE_END,
     }
     one = replaced(**options, train_dir=str(tmp_path / "one"))
     two = replaced(**options, train_dir=str(tmp_path / "two"), num_replicas=2, cache=cache)
@@ -96,6 +105,9 @@ def test_two_replicas_have_the_losses_of_one_device(replaced, tmp_path, optimize
     losses = [[line["loss"] for line in metrics(config.train_dir)] for config in (one, two)]
     assert losses[0][-1] < losses[0][0]
     np.testing.assert_allclose(losses[1], losses[0], rtol=1e-5)
+    (validated,), (also,) = (metrics(config.train_dir, "validation") for config in (one, two))
+    assert also["loss"] == pytest.approx(validated["loss"], rel=1e-4)
+    assert (also["top_1"], also["num_examples"]) == (validated["top_1"], NUM_VALIDATION)
     weights = saved_weights(checkpoints[1])
     for name, value in saved_weights(checkpoints[0]).items():
         np.testing.assert_allclose(weights[name], value, atol=1e-5)
@@ -140,12 +152,7 @@ def test_fine_tuning_restores_skips_the_head_and_says_so(
 
 
 def test_moving_averages_are_validated_and_evaluated(replaced):
-    config = replaced(
-        moving_average_decay=0.3,
-        max_number_of_steps=5,
-        validation_split_name=None,
-        validation_interval_epochs=100.0,
-    )
+    config = replaced(moving_average_decay=0.3, max_number_of_steps=5, **VALIDATED_AT_THE_END)
     train(config)
     evaluated = evaluate(EvaluationConfig(checkpoint_path=config.train_dir))
     last_weights = evaluate(
@@ -158,15 +165,20 @@ def test_moving_averages_are_validated_and_evaluated(replaced):
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_mixed_precision_trains_and_keeps_float32_weights(replaced, precision):
-    config = replaced(mixed_precision=precision, max_number_of_steps=30)
+    config = replaced(mixed_precision=precision, max_number_of_steps=30, **VALIDATED_AT_THE_END)
     checkpoint = train(config)
     losses = [line["loss"] for line in metrics(config.train_dir)]
     assert np.mean(losses[-5:]) < np.mean(losses[:5])
+    (validated,) = metrics(config.train_dir, "validation")
+    assert validated["loss"] < np.mean(losses[:5])
     assert {value.dtype for value in saved_weights(checkpoint).values()} == {np.dtype("float32")}
 
 
 def test_classes_below_the_offset_are_left_out_and_not_called_corrupt(replaced, capsys):
-    train(replaced(labels_offset=1, max_number_of_steps=3))
+    config = replaced(labels_offset=1, max_number_of_steps=3, **VALIDATED_AT_THE_END)
+    train(config)
+    (validated,) = metrics(config.train_dir, "validation")
+    assert (validated["num_examples"], validated["num_skipped"]) == (14, 7)
     printed = capsys.readouterr().out
     assert (
         "10 times images were left out: their class is unknown or below --labels_offset." in printed
