@@ -32,11 +32,15 @@ def load() -> None:
 
 
 def _check_is_own(name: str) -> None:
-    file = getattr(sys.modules[name], "__file__", None) or "an unknown place"
-    if _HOME not in pathlib.Path(file).resolve().parents:
+    module = sys.modules[name]
+    # A folder without __init__.py is a package as well, which has no file.
+    places = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
+    place = next(filter(None, places), None)
+    if place is None or _HOME not in pathlib.Path(place).resolve().parents:
         raise ImportError(
-            f"The package {name!r} has been imported from {file}, but slimzoo needs its own in "
-            f"{_HOME}. Take the other folder off PYTHONPATH, or import slimzoo's first."
+            f"The package {name!r} has been imported from {place or 'an unknown place'}, but "
+            f"slimzoo needs its own in {_HOME}. Take the other folder off PYTHONPATH, or import "
+            "slimzoo's first."
         )
 
 

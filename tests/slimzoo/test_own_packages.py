@@ -37,10 +37,20 @@ def test_a_command_finds_its_own_packages(tf_slims_folder):
     assert finished.returncode == 1
 
 
-def test_a_package_of_somebody_else_is_named(tmp_path):
+@pytest.mark.parametrize("module", ["__init__.py", "alexnet.py"])  # and no __init__.py
+def test_a_package_of_somebody_else_is_named(module, tmp_path):
     (tmp_path / "nets").mkdir()
-    (tmp_path / "nets" / "__init__.py").write_text("")
-    finished = run("import nets\nfrom slimzoo import own_packages\nown_packages.load()\n", tmp_path)
+    (tmp_path / "nets" / module).write_text("")
+    finished = run(
+        "import os\n"
+        "root = sys.path.pop()\n"
+        "import nets\n"
+        "sys.path.append(root)\n"
+        "from slimzoo import own_packages\n"
+        "os.chdir(root)\n"
+        "own_packages.load()\n",
+        tmp_path,
+    )
     assert f"The package 'nets' has been imported from {tmp_path / 'nets'}" in finished.stderr
     assert "Take the other folder off PYTHONPATH" in finished.stderr
 
