@@ -4,7 +4,7 @@ What is relied on of Keras, which setup.py pins: the way in which its documentat
 `keras.optimizers.Optimizer` writes an optimizer of one's own (`build`, `update_step`,
 `add_optimizer_variables`, `_get_variable_index`), SGD's `momentums`, that `iterations` rises after
 the updates, and that `update_step` gets variables of TensorFlow and gradients that have been added
-up over replicas. tests/training/test_optimizers.py and test_variable_factors.py hold it to that.
+up over replicas. tests/training/test_optimizers.py and test_train_step.py hold it to that.
 """
 
 from __future__ import annotations
@@ -105,35 +105,32 @@ class PerVariable:
         [factors] = self._rate_factors
         if factors is not None:
             learning_rate = learning_rate * tf.cast(factors[index], variable.dtype)
-        if not is_weight(variable):
-            self.update_bias(gradient, variable, learning_rate, index)
-            return
-        factor = 1.0 if self.decay_factors is None else self.decay_factors[index]
-        self.update_weight(gradient, variable, learning_rate, index, self.decay * factor)
+        decay = None
+        if is_weight(variable):
+            factor = 1.0 if self.decay_factors is None else self.decay_factors[index]
+            decay = self.decay * factor
+        self.update_variable(gradient, variable, learning_rate, index, decay)
 
-    def update_weight(
+    def update_variable(
         self,
         gradient: tf.Tensor,
         variable: tf.Variable,
         learning_rate: tf.Tensor,
         index: int,
-        decay: float,
+        decay: float | None,
     ) -> None:
-        """Updates a weight; `index` is its position among the optimizer's variables."""
+        """Updates a variable at this rate and with this decay; what optimizers override.
+
+        Args:
+          gradient: of the shape of the variable.
+          variable: a weight or a bias.
+          learning_rate: a scalar.
+          index: of the variable among those of the optimizer.
+          decay: is added times the weight to its gradient; None for biases.
+        """
         del index
         if decay:
             gradient = tf.convert_to_tensor(gradient) + decay * variable
-        super().update_step(gradient, variable, learning_rate)  # type: ignore[misc]
-
-    def update_bias(
-        self,
-        gradient: tf.Tensor,
-        variable: tf.Variable,
-        learning_rate: tf.Tensor,
-        index: int,
-    ) -> None:
-        """Updates a bias; `index` is its position among the optimizer's variables."""
-        del index
         super().update_step(gradient, variable, learning_rate)  # type: ignore[misc]
 
 
@@ -145,64 +142,51 @@ class MomentumSGD(PerVariable, keras.optimizers.SGD):
     The decay is not that of Keras' own optimizers, which shrinks weights apart from v.
     """
 
-    def update_weight(
+    def update_variable(
         self,
         gradient: tf.Tensor,
         variable: tf.Variable,
         learning_rate: tf.Tensor,
         index: int,
-        decay: float,
+        decay: float | None,
     ) -> None:
-        """Updates a weight and its velocity in one compiled loop."""
-        _update_weights(
-            grad=_before_its_cast(gradient),
-            decay=tf.constant(decay, variable.dtype),
-            **self._arguments(variable, learning_rate, index),
-        )
-
-    def update_bias(
-        self,
-        gradient: tf.Tensor,
-        variable: tf.Variable,
-        learning_rate: tf.Tensor,
-        index: int,
-    ) -> None:
-        """Updates a bias and its velocity with TensorFlow's kernel."""
-        tf.raw_ops.ResourceApplyKerasMomentum(
-            grad=tf.cast(gradient, variable.dtype),
-            **self._arguments(variable, learning_rate, index),
-        )
-
-    def _arguments(
-        self, variable: tf.Variable, learning_rate: tf.Tensor, index: int
-    ) -> dict[str, tf.Tensor]:
+        """Updates it and its velocity: a weight in one compiled loop, a bias with a kernel."""
         # Under a strategy, handles are those of this device, where variables may be of another.
-        return {
+        arguments = {
             "var": variable.handle,
             "accum": self.momentums[index].value.handle,
             "lr": tf.cast(learning_rate, variable.dtype),
             "momentum": tf.constant(self.momentum, variable.dtype),
         }
+        if decay is None:
+            gradient = tf.cast(gradient, variable.dtype)
+            tf.raw_ops.ResourceApplyKerasMomentum(grad=gradient, **arguments)
+        else:
+            decay = tf.constant(decay, variable.dtype)
+            _update_weights(grad=_before_its_cast(gradient), decay=decay, **arguments)
 
 
 class Adam(PerVariable, keras.optimizers.Adam):
     """Keras' Adam, with weight decay in the gradient and compiled into three loops a variable."""
 
     def add_optimizer_variables(self, *args: Any, **kwargs: Any) -> Any:
-        """Makes the moments, and keeps them where `update_weight` finds them."""
+        """Makes the moments, and keeps them where `update_variable` finds them."""
         moments = super().add_optimizer_variables(*args, **kwargs)
         self._first_moments, self._second_moments, *_ = moments
         return moments
 
-    def update_weight(
+    def update_variable(
         self,
         gradient: tf.Tensor,
         variable: tf.Variable,
         learning_rate: tf.Tensor,
         index: int,
-        decay: float,
+        decay: float | None,
     ) -> None:
-        """Updates a weight and its two moments."""
+        """Updates a weight and its two moments in compiled loops; a bias as Keras does."""
+        if decay is None:
+            super().update_variable(gradient, variable, learning_rate, index, decay)
+            return
         dtype = variable.dtype
         beta_1, beta_2 = tf.constant(self.beta_1, dtype), tf.constant(self.beta_2, dtype)
         step = tf.cast(self.iterations + 1, dtype)
