@@ -77,8 +77,8 @@ def define_flags(config_class: type[Any], flag_values: flags.FlagValues = flags.
             # absl's --help lists the flags of the program that was started.
             module_name=main_module,
         )
-        if old_name := field.metadata["old_name"]:
-            flags.DEFINE_alias(old_name, field.name, flag_values, module_name=main_module)
+    for old_name, name in current_names(config_class).items():
+        flags.DEFINE_alias(old_name, name, flag_values, module_name=main_module)
 
 
 def read_flags(config_class: type[C], flag_values: flags.FlagValues = flags.FLAGS) -> C:
@@ -99,6 +99,14 @@ def flag_lines(config: Any) -> str:
         elif value is not None:
             lines.append(f"--{field.name}={value}")
     return "\n".join(lines) + "\n"
+
+
+def current_names(config_class: type[Any]) -> dict[str, str]:
+    """The name that each renamed flag has now, by the name that it had."""
+    fields = dataclasses.fields(config_class)
+    return {
+        field.metadata["old_name"]: field.name for field in fields if field.metadata["old_name"]
+    }
 
 
 def settings(settings_class: type[C], config: Any) -> C:

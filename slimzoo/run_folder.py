@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 import os
 import pathlib
@@ -13,13 +12,16 @@ from nets import nets_factory
 from preprocessing import preprocessing_factory
 from slimzoo.chosen_preprocessing import Pipeline, choose_pipeline
 from slimzoo.configuration import TrainingConfig
-from slimzoo.flags import flag_lines, parse_options
+from slimzoo.flags import current_names, flag_lines, parse_options
 from slimzoo.output_folders import absolute, made_folder
 from training.checkpoints.description import ModelDescription
 from training.checkpoints.finding import find_checkpoint, latest_checkpoint
 from training.checkpoints.trained_model import check_classes
 
 FLAGS_NAME = "flags.txt"
+
+# What users call now what old files, and the description of the model, call as it was called once.
+_CURRENT_NAMES = current_names(TrainingConfig)
 
 
 def choose_run_pipeline(config: TrainingConfig) -> Pipeline:
@@ -84,8 +86,7 @@ def prepare_train_dir(
     """Makes the folder of the run; raises if it cannot be written or holds another run."""
     data = dataset_factory.short_name(config.dataset_name, config.dataset_dir)
     default = os.path.join("runs", f"{config.model_name}-{data}".replace("/", "-"))
-    train_dir = os.path.expanduser(config.train_dir or default)
-    made_folder("train_dir", train_dir)
+    train_dir = made_folder("train_dir", config.train_dir or default)
     earlier = ModelDescription.load(train_dir)
     resumes = earlier is not None and latest_checkpoint(train_dir) is not None
     if earlier is not None and resumes:
@@ -117,17 +118,13 @@ def changed_flags(config: TrainingConfig, train_dir: str) -> str:
     path = os.path.join(train_dir, FLAGS_NAME)
     if not os.path.exists(path):
         return ""
-    text = pathlib.Path(path).read_text()
-    for field in dataclasses.fields(config):  # a flag may have had another name
-        if old_name := field.metadata["old_name"]:
-            text = text.replace(f"--{old_name}=", f"--{field.name}=")
     before, now = (
         [
-            line
+            _with_current_name(line)
             for line in lines.splitlines()
             if not line.startswith(("--train_dir", "--checkpoint"))
         ]
-        for lines in (text, flag_lines(config))
+        for lines in (pathlib.Path(path).read_text(), flag_lines(config))
     )
     added = [line for line in now if line not in before]
     removed = [line for line in before if line not in now]
@@ -137,6 +134,11 @@ def changed_flags(config: TrainingConfig, train_dir: str) -> str:
         f"The flags are not those it ran with: now {' '.join(added) or 'none'}, "
         f"before {' '.join(removed) or 'none'}."
     )
+
+
+def _with_current_name(flag_line: str) -> str:
+    name, *value = flag_line.removeprefix("--").split("=", 1)
+    return "=".join([f"--{_CURRENT_NAMES.get(name, name)}", *value])
 
 
 def _check_same_run(earlier: ModelDescription, now: ModelDescription, train_dir: str) -> None:
@@ -150,12 +152,7 @@ def _check_same_run(earlier: ModelDescription, now: ModelDescription, train_dir:
         # A folder may be moved, and a run validated on something else from some step on.
         if name not in ("dataset_dir", "validation_split_name") and before[name] != after[name]:
             raise ValueError(
-                f"{train_dir} holds a run with {_flag_of(name)} {before[name]!r}; now it is "
-                f"{after[name]!r}. "
+                f"{train_dir} holds a run with {_CURRENT_NAMES.get(name, name)} {before[name]!r}; "
+                f"now it is {after[name]!r}. "
                 "Give another --train_dir, or start from its weights with --checkpoint_path."
             )
-
-
-def _flag_of(name: str) -> str:
-    """What a user calls a field of `model.json`."""
-    return {"network_module": "import_modules"}.get(name, name)

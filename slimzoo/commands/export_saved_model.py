@@ -74,8 +74,7 @@ def export(config: ExportConfig) -> str:
         else None,
     )
     folder = os.path.dirname(model.report.checkpoint)
-    export_dir = os.path.expanduser(config.export_dir or os.path.join(folder, "saved_model"))
-    new_folder("export_dir", export_dir)
+    export_dir = new_folder("export_dir", config.export_dir or os.path.join(folder, "saved_model"))
     description = model.description
     classifier = ServableClassifier(
         model.network_fn,
