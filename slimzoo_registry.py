@@ -48,16 +48,12 @@ class Registry(Mapping[str, T]):
 
     @contextlib.contextmanager
     def restored(self) -> Iterator[None]:
-        """Forgets at the end what was registered inside, and knows again what was removed."""
+        """Forgets at the end what was registered inside."""
         entries = dict(self._entries)
         try:
             yield
         finally:
             self._entries = entries
-
-    def remove(self, name: str) -> None:
-        """Forgets an entry, so that another may have its name."""
-        del self._entries[name]
 
     def __getitem__(self, name: str) -> T:
         if name not in self._entries:

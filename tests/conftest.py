@@ -87,7 +87,7 @@ def noise():
 
 @pytest.fixture
 def registries_restored():
-    """Lets a test register and remove what no other test misses or sees."""
+    """Lets a test register what no other test sees."""
     with contextlib.ExitStack() as stack:
         for registry in (networks, PREPROCESSINGS, sources, optimizers):
             stack.enter_context(registry.restored())

@@ -1,13 +1,14 @@
 """A network, a source of images and an optimizer from a package of the user's own."""
 
+import contextlib
 import sys
 
 import pytest
 import tensorflow as tf
 from tiny_network import CLASSES
 
-from image_datasets import dataset_factory
-from nets import nets_factory
+from image_datasets.registry import sources
+from nets.registry import networks
 from slimzoo.commands.eval_image_classifier import EvaluationConfig, evaluate
 from slimzoo.commands.export_saved_model import ExportConfig, export
 from slimzoo.commands.prepare_dataset import PreparationConfig, prepare
@@ -51,52 +52,51 @@ def own_optimizer(settings, **options):
 
 
 @pytest.fixture
-def own_module(tmp_path, monkeypatch, registries_restored):
-    """The name of a module that is not imported yet, and what it registers only in this test."""
+def own_module(tmp_path, monkeypatch):
     (tmp_path / "own_module.py").write_text(MODULE)
     monkeypatch.syspath_prepend(str(tmp_path))
-    yield "own_module"
-    sys.modules.pop("own_module", None)
+    return "own_module"
 
 
-def forget():
-    """As in a new process: nothing is registered, and the module is not imported."""
-    nets_factory.networks.remove("own_net")
-    dataset_factory.sources.remove("own_images")
-    optimizers.remove("own_optimizer")
-    sys.modules.pop("own_module", None)
+@contextlib.contextmanager
+def as_in_a_new_process(module):
+    """The module is not imported yet; at the end it is forgotten, with what it registers."""
+    with networks.restored(), sources.restored(), optimizers.restored():
+        yield
+    del sys.modules[module]
 
 
 def test_every_command_knows_what_a_module_of_the_users_own_registers(own_module, photos, tmp_path):
     train_dir = str(tmp_path / "run")
-    train(
-        TrainingConfig(
-            import_modules=[own_module],
-            model_name="own_net",
-            dataset_name="own_images",
-            dataset_dir=photos,
-            optimizer="own_optimizer",
-            train_dir=train_dir,
-            batch_size=10,
-            max_number_of_steps=2,
+    with as_in_a_new_process(own_module):
+        train(
+            TrainingConfig(
+                import_modules=[own_module],
+                model_name="own_net",
+                dataset_name="own_images",
+                dataset_dir=photos,
+                optimizer="own_optimizer",
+                train_dir=train_dir,
+                batch_size=10,
+                max_number_of_steps=2,
+            )
         )
-    )
-    forget()
     # The run remembers which modules it needs.
-    result = evaluate(EvaluationConfig(checkpoint_path=train_dir))
+    with as_in_a_new_process(own_module):
+        result = evaluate(EvaluationConfig(checkpoint_path=train_dir))
     assert result.num_examples == 21
-    forget()
-    exported = tf.saved_model.load(export(ExportConfig(checkpoint_path=train_dir)))
+    with as_in_a_new_process(own_module):
+        exported = tf.saved_model.load(export(ExportConfig(checkpoint_path=train_dir)))
     assert [name.decode() for name in exported.class_names.numpy()] == list(CLASSES)
-    forget()
-    prepare(
-        PreparationConfig(
-            import_modules=[own_module],
-            dataset_name="own_images",
-            dataset_dir=photos,
-            output_dir=str(tmp_path / "prepared"),
-            prepared_name="own_prepared",
-            image_size=36,
+    with as_in_a_new_process(own_module):
+        prepare(
+            PreparationConfig(
+                import_modules=[own_module],
+                dataset_name="own_images",
+                dataset_dir=photos,
+                output_dir=str(tmp_path / "prepared"),
+                prepared_name="own_prepared",
+                image_size=36,
+            )
         )
-    )
     assert (tmp_path / "prepared" / "own_prepared" / "1.0.0").is_dir()
