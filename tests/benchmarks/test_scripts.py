@@ -34,7 +34,7 @@ def test_a_script_starts_and_lists_its_flags(start_here, script):
 def test_every_other_module_can_be_imported(benchmark_module):
     beside = {path.stem for path in MODULES if path.name not in SCRIPTS}
     for name in beside | PEERS - MISSING:
-        benchmark_module(name)
+        assert benchmark_module(name).__doc__
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,9 @@ import random
 import keras
 import pytest
 import tensorflow as tf
+from tiny_network import get_narrow_network_fn
 
-from nets import layers, nets_factory
+from nets import nets_factory
 
 
 @pytest.fixture(scope="session")
@@ -33,30 +34,17 @@ def outlined():
 
 @pytest.fixture(scope="session")
 def narrow():
-    """`narrow(name, ...)` is `get_network_fn(name, ...)` with an eighth of the channels.
+    """`narrow(name, ...)` is `get_narrow_network_fn(name, ...)`, made once.
 
-    For what does not depend on the width. Its last layers are whole, and its initial values are
-    the same each time.
+    Its initial values are the same each time.
     """
 
     @functools.cache
     def build(name, *arguments, **options):
-        heads = nets_factory.networks[name].heads
-
-        def narrowed(layer_class):
-            def make(filters, *arguments, name, **options):
-                few = filters if name in heads else max(8, filters // 8)
-                return layer_class(few, *arguments, name=name, **options)
-
-            return make
-
         state = random.getstate()
         random.seed(0)  # Keras' initializers draw their seeds from it
         try:
-            with pytest.MonkeyPatch.context() as patch:
-                for kind in ("Conv2D", "LocallyConnected2D"):
-                    patch.setattr(layers, kind, narrowed(getattr(layers, kind)))
-                return nets_factory.get_network_fn(name, *arguments, **options)
+            return get_narrow_network_fn(name, *arguments, **options)
         finally:
             random.setstate(state)
 

@@ -1,6 +1,7 @@
 """The entry of each command: module, function, script and installed command go together."""
 
 import ast
+import importlib
 import inspect
 import pathlib
 
@@ -19,7 +20,7 @@ def test_commands_are_found():
 @pytest.mark.parametrize("name", NAMES)
 def test_a_command_has_a_driver_that_runs_it_and_a_script_that_calls_that(name, monkeypatch):
     started = []
-    module = pytest.importorskip(f"slimzoo.commands.{name}")
+    module = importlib.import_module(f"slimzoo.commands.{name}")
     monkeypatch.setattr(module, "main", lambda: started.append(name))
     getattr(drivers, name)()
     assert started == [name]
