@@ -79,7 +79,7 @@ class SourceConfig(CommandConfig):
         "that the run was trained from, if it is the same dataset.",
     )
     skip_corrupt_images: bool = flag(
-        False, "Leave out, name and count images that cannot be decoded, instead of stopping."
+        False, "Leave out and count images that cannot be decoded, instead of stopping."
     )
 
 

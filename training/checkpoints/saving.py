@@ -123,7 +123,7 @@ class RunCheckpoints:
             f"The checkpoint of step {int(self._step):,} could not be written: no space is left in "
             f"{self.train_dir}. One takes {numbers * 4 / 1e6:,.0f} MB, and --keep_checkpoints="
             f"{self._keep} of them are kept besides the best. The last complete one is "
-            f"{self.last()}. Free some space; the same command goes on from it."
+            f"{self.last()}. Free some space; the same command continues from it."
         )
 
 
