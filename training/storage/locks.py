@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def locked(folder: pathlib.Path) -> Iterator[None]:
+def locked(folder: str | pathlib.Path) -> Iterator[None]:
     """Holds a lock on a folder, which ends with the process whatever ends that.
 
     Raises:
@@ -25,7 +25,9 @@ def locked(folder: pathlib.Path) -> Iterator[None]:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         os.close(descriptor)
-        raise ValueError(f"Another process is writing {folder}.") from error
+        raise ValueError(
+            f"Another process is writing {folder}. Wait until it has ended, or give another folder."
+        ) from error
     except OSError:
         pass  # a file system without locks
     try:

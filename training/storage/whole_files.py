@@ -1,13 +1,73 @@
-"""Text files that are written whole or not at all."""
+"""Files and folders that are there whole or not at all: they are written under another name first.
+
+That name is unique and ends in `.incomplete`, so that two processes never write to the same file
+and what a killed one leaves can be told.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pathlib
+import shutil
+import uuid
+from collections.abc import Iterator
+
+_ENDING = ".incomplete"
 
 
 def write_text(path: str, text: str) -> None:
-    """Writes a file whole or not at all: under another name first."""
-    temporary = f"{path}.incomplete"
-    pathlib.Path(temporary).write_text(text)
-    os.replace(temporary, path)
+    """Writes a text file as UTF-8.
+
+    Raises:
+      OSError: with the name of the file, if it cannot be written; an earlier one is kept.
+    """
+    with written_whole(path) as temporary:
+        pathlib.Path(temporary).write_text(text, encoding="utf-8")
+
+
+@contextlib.contextmanager
+def written_whole(path: str) -> Iterator[str]:
+    """Yields the name under which to write a file or a folder; in the end it gets its own.
+
+    After an error or an interruption nothing of it is left, and what was at `path` before is kept.
+    A folder takes the place of an empty one only.
+
+    Raises:
+      OSError: with the name `path`, where the system names another or none.
+    """
+    temporary = f"{path.rstrip(os.sep)}.{uuid.uuid4().hex[:8]}{_ENDING}"
+    try:
+        with naming(path):
+            yield temporary
+            os.replace(temporary, path)
+    except BaseException:
+        remove(temporary)
+        raise
+
+
+@contextlib.contextmanager
+def naming(path: str) -> Iterator[None]:
+    """Gives an OSError the name of the file that was written: Python's has none of an open file."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, error.strerror or os.strerror(error.errno), path) from error
+
+
+def remove(path: str) -> None:
+    """Removes a file or a folder with what is in it, if it is there and can be removed."""
+    with contextlib.suppress(OSError):
+        if os.path.isdir(path) and not os.path.islink(path):
+            shutil.rmtree(path)
+        else:
+            os.remove(path)
+
+
+def remove_leftovers(folder: str) -> None:
+    """Removes what writers left in a folder that were killed; none may be writing there now."""
+    for name in os.listdir(folder):
+        if name.endswith(_ENDING):
+            remove(os.path.join(folder, name))

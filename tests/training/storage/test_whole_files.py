@@ -1,10 +1,11 @@
 import os
 import pathlib
+import re
 
 import pytest
 
 from training.storage import whole_files
-from training.storage.whole_files import write_text
+from training.storage.whole_files import remove_leftovers, write_text, written_whole
 
 
 def test_a_file_is_written_and_replaced(tmp_path):
@@ -27,7 +28,9 @@ def test_what_was_there_stays_until_all_is_written(tmp_path, monkeypatch):
         patch.setattr(whole_files.os, "replace", interrupt)
         with pytest.raises(KeyboardInterrupt):
             write_text(str(path), "second")
-    assert seen == [("first", "file.incomplete")]
+    ((kept, temporary),) = seen
+    assert kept == "first"
+    assert re.fullmatch(r"file\.[0-9a-f]{8}\.incomplete", temporary)
     assert path.read_text() == "first"
     write_text(str(path), "second")
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
@@ -37,11 +40,58 @@ def test_a_full_disk_leaves_what_was_there(tmp_path, monkeypatch):
     path = tmp_path / "file"
     write_text(str(path), "first")
 
-    def full_disk(self, text):
+    def full_disk(self, text, encoding):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
         patch.setattr(pathlib.Path, "write_text", full_disk)
-        with pytest.raises(OSError, match="No space"):
+        with pytest.raises(OSError, match="No space") as raised:
             write_text(str(path), "second")
+    assert raised.value.filename == str(path)  # which Python's error of an open file lacks
     assert path.read_text() == "first"
+
+
+def test_a_folder_is_there_whole_or_not_at_all(tmp_path):
+    folder = tmp_path / "folder"
+    with written_whole(f"{folder}/") as temporary:
+        os.makedirs(f"{temporary}/inside")
+        assert not folder.exists()
+    assert (folder / "inside").is_dir()
+
+    def interrupted():
+        with written_whole(str(folder)) as temporary:
+            os.makedirs(f"{temporary}/other")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert [path.name for path in tmp_path.iterdir()] == ["folder"]
+
+
+def test_two_writers_never_write_to_the_same_file(tmp_path):
+    path = str(tmp_path / "file")
+    with written_whole(path) as one, written_whole(path) as other:
+        assert one != other
+        pathlib.Path(one).write_text("one")
+        pathlib.Path(other).write_text("other")
+    assert pathlib.Path(path).read_text() == "one"  # it ended last
+
+
+def test_what_killed_writers_left_is_removed(tmp_path):
+    for name in ("a.json.0123abcd.incomplete", "kept.json"):
+        (tmp_path / name).touch()
+    (tmp_path / "folder.0123abcd.incomplete").mkdir()
+    remove_leftovers(str(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["kept.json"]
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no full device")
+def test_an_error_while_a_file_is_open_names_it():
+    with pytest.raises(OSError, match="No space left on device: 'metrics'") as raised:
+        fill("metrics")
+    assert raised.value.errno == 28
+
+
+def fill(name):
+    with whole_files.naming(name), open("/dev/full", "w") as file:
+        file.write("text")
