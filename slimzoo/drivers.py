@@ -1,16 +1,15 @@
 """The entry of each command: a checkout's scripts and the installed commands call these.
 
-Everything that belongs to the process is done here, before TensorFlow is imported: this project's
-packages are found, and the environment is set up.
+Everything that belongs to the process is done here, before TensorFlow is imported: signals are
+attended to, this project's packages are found, and the environment is set up.
 """
 
 from __future__ import annotations
 
 import importlib
-import os
 import sys
 
-from slimzoo import environment, own_packages
+from slimzoo import interruption
 
 
 def train_image_classifier() -> None:
@@ -45,16 +44,28 @@ def convert_weights() -> None:
 
 def _run(name: str) -> None:
     try:
+        interruption.raise_on_signals()
+        # Imports take seconds, in which a user may think better of it.
+        from slimzoo import environment, own_packages, steady_output
+
+        steady_output.install()
         environment.set_up()
         own_packages.load()
         command = importlib.import_module(f"slimzoo.commands.{name}")
         started = sys.modules["__main__"]
         started.__doc__ = started.__doc__ or command.__doc__  # what absl's --help begins with
+        _leave_if_interrupted()
     except ImportError as error:
+        _leave_if_interrupted()
         print(f"\nERROR: {error}", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:  # imports take seconds
-        print("\nInterrupted.", file=sys.stderr)
-        sys.stderr.flush()
-        os._exit(130)  # half-imported libraries would print what they miss
+    except KeyboardInterrupt:
+        _leave_if_interrupted()
+        raise
     command.main()
+
+
+def _leave_if_interrupted() -> None:
+    """Ends the process at once: half-imported libraries would print what they miss."""
+    if interrupted := interruption.raised_interruption():
+        interruption.leave(interrupted)

@@ -1,38 +1,126 @@
-"""Ctrl-C between two steps rather than inside one."""
+"""Signals that ask a command to end: Ctrl-C, a job that is taken away, a terminal that is closed.
+
+A command ends with one line and the status that shells expect. While there is nothing to save a
+signal is raised as a KeyboardInterrupt, so that what is half written is cleared away; where there
+is, it is noted, and the command leaves when the step at hand is done and saved.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
+import sys
 import threading
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, NoReturn
+
+SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+
+# Signals belong to the process, and so does what has been raised of them.
+_raised: list[int] = []
+
+
+class InterruptedBySignal(KeyboardInterrupt):
+    """A KeyboardInterrupt that knows which signal it comes of.
+
+    Args:
+      number: of the signal.
+      message: for the user; empty if there is nothing to say.
+
+    Attributes:
+      status: to exit with: 130 for Ctrl-C, 143 for those that do not come from the keyboard.
+    """
+
+    def __init__(self, number: int, message: str = ""):
+        super().__init__(*filter(None, [message]))
+        self.status = 130 if number == signal.SIGINT else 143
+
+
+def raise_on_signals() -> None:
+    """From now on each signal raises an InterruptedBySignal in the main thread."""
+
+    def interrupt(number: int, frame: Any) -> None:
+        _raised.append(number)
+        raise InterruptedBySignal(number)
+
+    _handle(interrupt)
+
+
+def ignore_signals() -> None:
+    """From now on signals have no effect: the command is done, and Python takes its leave."""
+    _handle(signal.SIG_IGN)
+
+
+def raised_interruption() -> InterruptedBySignal | None:
+    """What was raised by a signal, if anything was.
+
+    Libraries can turn it into an error of their own, or lose it.
+    """
+    return InterruptedBySignal(_raised[0]) if _raised else None
 
 
 @contextlib.contextmanager
 def signals_noted() -> Iterator[list[int]]:
-    """Yields a list to which the first SIGINT or SIGTERM is appended; the program is not stopped.
+    """Yields a list to which the first signal is appended; the program is not stopped.
 
     So the caller can finish the step at hand and save: a step that is torn apart would leave
-    weights that no step count belongs to. A second signal has its usual effect.
+    weights that no step count belongs to. A second signal has its usual effect. A KeyboardInterrupt
+    that the caller then raises becomes one that knows the signal.
     """
     received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield received  # Python delivers signals to the main thread alone
         return
-    outer = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-
-    def restore() -> None:
-        for number, handler in outer.items():
-            signal.signal(number, handler)
 
     def note(number: int, frame: Any) -> None:
         received.append(number)
         restore()
 
-    for number in outer:
-        signal.signal(number, note)
+    restore = _handle(note)
     try:
         yield received
+    except KeyboardInterrupt as interruption:
+        if received and not isinstance(interruption, InterruptedBySignal):
+            raise InterruptedBySignal(received[0], str(interruption)) from interruption
+        raise
     finally:
         restore()
+
+
+def _handle(handler: Any) -> Callable[[], None]:
+    """Sets the handler of all signals, and returns what brings back those that there were."""
+    outer = {number: signal.getsignal(number) for number in SIGNALS}
+    # What nohup has told to be ignored stays so.
+    handled = [
+        number for number in SIGNALS if number == signal.SIGINT or outer[number] != signal.SIG_IGN
+    ]
+    for number in handled:
+        signal.signal(number, handler)
+
+    def restore() -> None:
+        for number in handled:
+            signal.signal(number, outer[number])
+
+    return restore
+
+
+def leave(interrupted: KeyboardInterrupt) -> NoReturn:
+    """Ends the process with a line and the status of a signal."""
+    exit_at_once(str(interrupted) or "Interrupted.", getattr(interrupted, "status", 130))
+
+
+def exit_at_once(message: str, status: int) -> NoReturn:
+    """Ends the process without freeing what a run that was broken off holds.
+
+    A tf.data iterator can take a minute for it: its autotuner may be asleep. What had to be saved
+    is saved.
+    """
+    with contextlib.suppress(OSError, ValueError):  # a terminal that is closed
+        print(f"\n{message}", file=sys.stderr)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()
+    os._exit(status)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import tensorflow as tf
 from absl import app, flags, logging
 
 from preprocessing.decoding import plain_message
+from slimzoo import interruption
 from slimzoo.flags import define_flags, read_flags
 
 C = TypeVar("C")
@@ -35,19 +37,25 @@ def run(config_class: type[C], command: Callable[[C], Any]) -> None:
                     f"Unexpected arguments: {' '.join(arguments[1:])}. Flags are --name=value."
                 )
             command(read_flags(config_class))
-        except (ValueError, OSError, ImportError, tf.errors.OpError) as error:
-            logging.debug("Raised here:", exc_info=True)
-            print(f"\nERROR: {error_text(error)}", file=sys.stderr)
-            _exit_at_once(1)
         except KeyboardInterrupt as error:
-            print(f"\n{str(error) or 'Interrupted.'}", file=sys.stderr)
-            _exit_at_once(130)
+            interruption.leave(error)
+        except Exception as error:
+            # A library can turn what a signal raised into an error of its own.
+            if interrupted := interruption.raised_interruption():
+                interruption.leave(interrupted)
+            if not isinstance(error, ValueError | OSError | ImportError | tf.errors.OpError):
+                raise
+            logging.debug("Raised here:", exc_info=True)
+            interruption.exit_at_once(f"ERROR: {error_text(error)}", 1)
+        interruption.ignore_signals()  # what is left is Python's own leave
         return 0
 
     try:
         app.run(main)
     except BrokenPipeError:  # --help | head
         os._exit(0)
+    except KeyboardInterrupt as error:
+        interruption.leave(error)
     except SystemExit as end:
         # absl counts a question for help among the mistakes.
         asked = {"--help", "-help", "-?", "-h", "--helpshort", "--helpfull"} & set(sys.argv[1:])
@@ -62,7 +70,10 @@ def error_text(error: Exception) -> str:
             message += " Give a smaller --batch_size."
         return message
     if isinstance(error, OSError) and error.filename and error.strerror:
-        return f"{error.filename}: {error.strerror}."
+        advice = ""
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            advice = " Free some space, and give the same command again."
+        return f"{error.filename}: {error.strerror}.{advice}"
     return str(error) or type(error).__name__
 
 
@@ -70,14 +81,3 @@ def beside_this_program(driver: str) -> str:
     """The command that starts `driver` in the way in which the running program was started."""
     script = os.path.join(os.path.dirname(sys.argv[0]), f"{driver}.py")
     return f"python {script}" if os.path.exists(script) else driver
-
-
-def _exit_at_once(status: int) -> NoReturn:
-    """Ends the program without freeing what a run that was broken off holds.
-
-    A tf.data iterator can take a minute for it: its autotuner may be asleep. What had to be saved
-    is saved.
-    """
-    sys.stdout.flush()
-    sys.stderr.flush()
-    os._exit(status)

@@ -7,10 +7,17 @@ import pathlib
 
 import pytest
 
-from slimzoo import drivers
+from slimzoo import drivers, interruption, own_packages, steady_output
 
 ROOT = pathlib.Path(__file__).parents[2]
 NAMES = [path.stem for path in (ROOT / "slimzoo" / "commands").glob("[a-z]*.py")]
+
+
+@pytest.fixture(autouse=True)
+def _process_left_alone(monkeypatch):
+    """Signals and streams are those of the tests."""
+    monkeypatch.setattr(interruption, "raise_on_signals", lambda: None)
+    monkeypatch.setattr(steady_output, "install", lambda: None)
 
 
 def test_commands_are_found():
@@ -47,7 +54,7 @@ def test_a_package_that_cannot_be_imported_is_one_line(monkeypatch, capsys):
     def load():
         raise ImportError("The package 'nets' has been imported from elsewhere.")
 
-    monkeypatch.setattr(drivers.own_packages, "load", load)
+    monkeypatch.setattr(own_packages, "load", load)
     with pytest.raises(SystemExit) as end:
         drivers.export_saved_model()
     assert end.value.code == 1

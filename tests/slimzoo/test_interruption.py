@@ -1,25 +1,28 @@
+import os
 import signal
 import threading
 
 import pytest
 
-from slimzoo.interruption import signals_noted
+from slimzoo import interruption
+from slimzoo.interruption import InterruptedBySignal, signals_noted
+
+NUMBERS = [signal.SIGINT, signal.SIGTERM, signal.SIGHUP]
 
 
 @pytest.fixture
 def usual():
     """What signals do outside: here they are counted, and nothing is ended."""
     received = []
-    numbers = (signal.SIGINT, signal.SIGTERM)
-    before = {number: signal.getsignal(number) for number in numbers}
-    for number in numbers:
+    before = {number: signal.getsignal(number) for number in NUMBERS}
+    for number in NUMBERS:
         signal.signal(number, lambda number, frame: received.append(number))
     yield received
     for number, handler in before.items():
         signal.signal(number, handler)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", NUMBERS)
 def test_the_first_signal_is_noted_and_the_second_has_its_usual_effect(usual, number):
     with signals_noted() as signals:
         assert not signals
@@ -58,3 +61,72 @@ def test_in_another_thread_signals_are_left_alone(usual):
     thread.start()
     thread.join()
     assert seen == [([], True)]
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_who_leaves_because_of_a_signal_says_of_which(usual, number):
+    def leave():
+        with signals_noted() as signals:
+            signal.raise_signal(number)
+            assert signals
+            raise KeyboardInterrupt("Interrupted and saved.")
+
+    with pytest.raises(InterruptedBySignal, match="Interrupted and saved") as raised:
+        leave()
+    assert raised.value.status == (130 if number == signal.SIGINT else 143)
+
+
+def test_an_interruption_of_another_origin_stays_what_it_is(usual):
+    def leave():
+        with signals_noted():
+            raise KeyboardInterrupt("The first host stops.")
+
+    with pytest.raises(KeyboardInterrupt, match="The first host stops") as raised:
+        leave()
+    assert type(raised.value) is KeyboardInterrupt
+
+
+@pytest.fixture
+def nothing_raised(monkeypatch):
+    monkeypatch.setattr(interruption, "_raised", [])
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_signal_is_raised_and_remembered(usual, nothing_raised, number):
+    interruption.raise_on_signals()
+    assert interruption.raised_interruption() is None
+    with pytest.raises(InterruptedBySignal):
+        signal.raise_signal(number)
+    assert interruption.raised_interruption().status == (130 if number == signal.SIGINT else 143)
+
+
+def test_a_command_that_is_done_is_not_interrupted_any_more(usual):
+    interruption.ignore_signals()
+    for number in NUMBERS:
+        signal.raise_signal(number)
+    assert usual == []
+
+
+def test_what_nohup_ignores_stays_ignored(usual, nothing_raised):
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    interruption.raise_on_signals()
+    signal.raise_signal(signal.SIGHUP)
+    with signals_noted() as signals:
+        signal.raise_signal(signal.SIGHUP)
+    assert (signals, usual, interruption.raised_interruption()) == ([], [], None)
+
+
+@pytest.mark.parametrize(
+    ("interrupted", "status", "said"),
+    [
+        (InterruptedBySignal(signal.SIGTERM), 143, "\nInterrupted.\n"),
+        (InterruptedBySignal(signal.SIGINT, "Saved."), 130, "\nSaved.\n"),
+        (KeyboardInterrupt(), 130, "\nInterrupted.\n"),
+    ],
+)
+def test_it_leaves_with_a_line_and_a_status(monkeypatch, capsys, interrupted, status, said):
+    statuses = []
+    monkeypatch.setattr(os, "_exit", statuses.append)
+    interruption.leave(interrupted)
+    assert statuses == [status]
+    assert capsys.readouterr().err == said

@@ -1,0 +1,44 @@
+"""Standard output and error that never end a command: who reads them may be gone.
+
+A terminal that is closed, or the `tee` behind a pipe, takes a week's run with it otherwise, since
+every line that is printed then raises an OSError.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from typing import Any, TextIO, cast
+
+
+class SteadyStream:
+    """A text stream that drops what cannot be written.
+
+    Args:
+      stream: what it writes to.
+    """
+
+    def __init__(self, stream: TextIO):
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        """Writes text, or drops it."""
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        """Writes what has been kept back, or leaves it."""
+        with contextlib.suppress(OSError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+
+def install() -> None:
+    """Makes this process' standard output and error steady."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is not None:  # as under pythonw
+            setattr(sys, name, cast(TextIO, SteadyStream(stream)))

@@ -1,0 +1,45 @@
+import os
+import sys
+
+import pytest
+
+from slimzoo import steady_output
+
+
+@pytest.fixture
+def broken_pipe():
+    """A stream whose reader is gone, as that of `| head`."""
+    read, write = os.pipe()
+    os.close(read)
+    stream = os.fdopen(write, "w", buffering=1)
+    yield stream
+    with pytest.raises(BrokenPipeError):
+        stream.close()
+
+
+def test_what_nobody_reads_is_dropped(broken_pipe, monkeypatch):
+    monkeypatch.setattr(sys, "stdout", broken_pipe)
+    monkeypatch.setattr(sys, "stderr", sys.stderr)  # which is restored after the test
+    with pytest.raises(BrokenPipeError):
+        print("a line", flush=True)
+    steady_output.install()
+    print("another line", flush=True)
+    assert sys.stdout.write("text") == 4
+
+
+def test_what_can_be_written_is(capsys, monkeypatch):
+    for name in ("stdout", "stderr"):
+        monkeypatch.setattr(sys, name, getattr(sys, name))
+    steady_output.install()
+    print("out", flush=True)
+    print("err", file=sys.stderr)
+    assert capsys.readouterr() == ("out\n", "err\n")
+    assert sys.stdout.isatty() is False
+    assert sys.stdout.encoding.lower() == "utf-8"
+
+
+def test_a_process_without_streams_has_none(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    monkeypatch.setattr(sys, "stdout", sys.stdout)
+    steady_output.install()
+    assert sys.stderr is None
