@@ -21,7 +21,8 @@ from slimzoo.output_folders import absolute, new_folder
 from slimzoo.program import beside_this_program
 from slimzoo_registry import import_modules
 from training.checkpoints.description import ModelDescription
-from training.checkpoints.finding import CHECKPOINT_NAME, find_checkpoint
+from training.checkpoints.files import CHECKPOINT_NAME
+from training.checkpoints.finding import find_checkpoint
 from training.checkpoints.restoring import RestoreReport, restore_network
 from training.checkpoints.saving import tensorflow_variables
 from training.checkpoints.trained_model import describe_weights, imagenet_classes_or

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import os
-import pathlib
 
 import tensorflow as tf
 
+from training.checkpoints.files import CHECKPOINT_NAME, checkpoints_in, readable_path
 from weight_formats import is_weight_file
 
-CHECKPOINT_NAME = "model.ckpt"
 BEST_FOLDER = "best"
 
 
@@ -50,9 +49,12 @@ def find_checkpoint(path: str | None) -> str:
 def _listed_checkpoint(folder: str) -> str | None:
     """What TensorFlow's list in a folder names, whose checkpoints need no step; None if nothing."""
     try:
-        return tf.train.latest_checkpoint(folder)
-    except ValueError:  # the list is no text
+        listed = tf.train.get_checkpoint_state(folder)
+    except (ValueError, tf.errors.OpError):  # the list is no text
         return None
+    prefix = listed.model_checkpoint_path if listed else ""
+    is_there = os.path.exists(f"{prefix}.index") or os.path.isfile(prefix)
+    return prefix if is_there else None
 
 
 def exists(path: str) -> bool:
@@ -62,17 +64,8 @@ def exists(path: str) -> bool:
 
 
 def latest_checkpoint(folder: str) -> str | None:
-    """The checkpoint of the highest step in `folder`, or None.
-
-    The files themselves are asked, not TensorFlow's list of them, so that a user can remove a
-    checkpoint, and copy one without that list.
-    """
-    steps = {}
-    for path in pathlib.Path(folder).glob("*.index"):
-        stem, dash, step = path.name.removesuffix(".index").rpartition("-")
-        if dash and step.isdecimal():
-            steps[int(step)] = os.path.join(folder, f"{stem}-{step}")
-    return steps[max(steps)] if steps else None
+    """The checkpoint of the highest step in `folder`, or None."""
+    return next(reversed(checkpoints_in(folder)), None)
 
 
 def is_of_a_run(path: str) -> bool:
@@ -80,7 +73,9 @@ def is_of_a_run(path: str) -> bool:
     if not os.path.exists(path + ".index"):
         return False
     try:
-        return any(name.startswith("network/") for name, _ in tf.train.list_variables(path))
+        with readable_path(path) as readable:
+            names = [name for name, _ in tf.train.list_variables(readable)]
+        return any(name.startswith("network/") for name in names)
     except (tf.errors.OpError, RuntimeError, ValueError, IndexError):
         return True  # what is wrong with it is said where it is restored
 
@@ -90,7 +85,8 @@ def is_tensorflow_v1(path: str) -> bool:
     if is_weight_file(path):
         return False
     try:
-        tf.train.load_checkpoint(path)
+        with readable_path(path) as readable:
+            tf.train.load_checkpoint(readable)
     except (tf.errors.OpError, RuntimeError, ValueError):
         return False
     return True

@@ -2,16 +2,36 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from training.checkpoints.finding import BEST_FOLDER, CHECKPOINT_NAME, latest_checkpoint
-from training.checkpoints.sources import damage_explained
+from preprocessing.decoding import plain_message
+from training.checkpoints import files
+from training.checkpoints.files import CHECKPOINT_NAME, checkpoints_in, step_of
+from training.checkpoints.finding import BEST_FOLDER, latest_checkpoint
+from training.checkpoints.sources import DamagedCheckpointError, damage_explained
+from training.storage.whole_files import write_text
+
+ON_DAMAGE = ("fail", "previous")
+"""What to do if the newest checkpoint is damaged: refuse, or take the one before."""
+
+
+class Resumed(NamedTuple):
+    """A checkpoint that was taken up.
+
+    Attributes:
+      checkpoint: its prefix.
+      lacks: names of what an earlier version of this package did not save, which kept its value.
+    """
+
+    checkpoint: str
+    lacks: tuple[str, ...]
 
 
 class RunCheckpoints:
@@ -24,8 +44,12 @@ class RunCheckpoints:
       optimizer: its variables.
       averages: moving averages by the names of the network's variables.
       learning_rate: float64, the state of the learning rate.
+      added: variables by name that checkpoints of earlier versions lack.
       keep: how many of the last to keep.
       writes: whether this process writes; of several hosts one does.
+
+    Attributes:
+      train_dir, writes: as given.
     """
 
     def __init__(
@@ -37,30 +61,29 @@ class RunCheckpoints:
         optimizer: list[keras.Variable],
         averages: Mapping[str, tf.Variable],
         learning_rate: tf.Variable,
+        added: Mapping[str, tf.Variable] | None = None,
         keep: int = 3,
         writes: bool = True,
     ):
         self.train_dir = train_dir
         self._step = step
         self._keep = keep
-        self._writes = writes
+        self.writes = writes
         with tf.device("CPU:0"):
             self._best_top_1 = tf.Variable(-1.0, dtype=tf.float64, name="best_top_1")
-        self._variables = {
-            "step": step,
-            "best_top_1": self._best_top_1,
-            "learning_rate": learning_rate,
+        # What must be finite.
+        self._numbers = {
             "network": tensorflow_variables(network),
             "averages": dict(averages),
             "optimizer": tensorflow_variables({one.path: one for one in optimizer}),
         }
-        self._checkpoint = tf.train.Checkpoint(**self._variables)
-        self._last, self._best = (
-            tf.train.CheckpointManager(
-                self._checkpoint, folder, max_to_keep=count, checkpoint_name=CHECKPOINT_NAME
-            )
-            for folder, count in ((train_dir, keep), (os.path.join(train_dir, BEST_FOLDER), 1))
-        )
+        self._added = dict(added or {})
+        self._variables = {
+            "step": step,
+            "best_top_1": self._best_top_1,
+            "learning_rate": learning_rate,
+            **self._numbers,
+        }
 
     @property
     def best_top_1(self) -> float:
@@ -73,58 +96,186 @@ class RunCheckpoints:
 
     def best(self) -> str | None:
         """The checkpoint of the highest validation accuracy; None before the first."""
-        return latest_checkpoint(os.path.join(self.train_dir, BEST_FOLDER))
+        return latest_checkpoint(self._best_folder)
 
-    def resume(self) -> str | None:
-        """Takes up the last checkpoint, if there is one, and returns it.
+    def before(self, step: int) -> str | None:
+        """The newest checkpoint from before a step, among the last and the best; None without."""
+        return next(reversed([path for path in self._by_step() if step_of(path) < step]), None)
+
+    def is_finite(self) -> bool:
+        """Whether no weight, no average of it and nothing of the optimizer is a NaN or infinite."""
+        return all(
+            bool(tf.reduce_all(tf.math.is_finite(variable)))
+            for part in self._numbers.values()
+            for variable in part.values()
+            if variable.dtype.is_floating
+        )
+
+    def resume(self, on_damaged: str = "fail") -> Resumed | None:
+        """Takes up the last checkpoint; None if there is none.
+
+        What killed processes left of others is removed first.
+
+        Args:
+          on_damaged: of `ON_DAMAGE`; "previous" sets a damaged checkpoint aside, says so, and takes
+            the newest that is whole, in the end the best.
 
         Raises:
-          ValueError: if it is damaged, or of a run with other settings.
+          ValueError: if it is damaged or holds NaNs, if all are, or if it is of a run with other
+            settings.
         """
-        last = self.last()
-        if last:
-            with damage_explained(last):
-                self._checkpoint.restore(last).assert_consumed()
-        return last
+        if self.writes:
+            for folder in (self.train_dir, self._best_folder):
+                files.remove_leftovers(folder)
+        newest_first = self._by_step()[::-1]
+        if not self.last() and on_damaged == "fail":
+            return None  # the best alone is not gone on from without being asked
+        for path, before in zip(newest_first, [*newest_first[1:], None], strict=True):
+            try:
+                return self._read(path)
+            except DamagedCheckpointError as error:
+                if on_damaged == "fail":
+                    raise ValueError(f"{error} {_advice(before)}") from error
+                print(f"WARNING: {error} {self._out_of_the_way(path)}")
+        if newest_first:
+            raise ValueError(
+                f"None of the {len(newest_first)} checkpoints in {self.train_dir} can be gone on "
+                "from: all are damaged. Give another --train_dir to start anew."
+            )
+        return None
 
-    def save(self) -> None:
-        """Saves the run as it is.
+    def take_up(self, checkpoint: str) -> None:
+        """Takes up one of the last checkpoints of this process; errors as those of `resume`."""
+        self._read(checkpoint)
+
+    def set_aside(self, since: int) -> list[str]:
+        """Moves the last checkpoints since a step away, so that no run goes on from them.
+
+        Of those that have been moved so far, no more are kept than of the others.
+
+        Returns:
+          Where they are now.
+        """
+        ruined = [path for path in checkpoints_in(self.train_dir) if step_of(path) >= since]
+        moved = [files.set_aside(path) for path in ruined if self.writes]
+        for path in checkpoints_in(os.path.dirname(moved[0]))[: -self._keep] if moved else ():
+            files.remove_checkpoint(path)
+        return [path for path in moved if os.path.exists(f"{path}.index")]
+
+    def save(self, good_step: int | None = None) -> None:
+        """Saves the run as it is, and removes the oldest if there are too many.
+
+        Args:
+          good_step: the newest checkpoint of this step or before is kept in any case: those after
+            it may turn out to be ruined. None is the newest.
 
         Raises:
-          ValueError: if the disk is full.
+          ValueError: if it cannot be written, as on a full disk.
         """
-        self._save_with(self._last)
+        self._save_in(self.train_dir, self._keep, good_step)
 
     def save_if_best(self, top_1: float) -> None:
         """Saves the run among the best if its validation accuracy is higher than ever.
 
         Raises:
-          ValueError: if the disk is full.
+          ValueError: if it cannot be written, as on a full disk.
         """
         if top_1 > self.best_top_1:
             self._best_top_1.assign(top_1)
-            self._save_with(self._best)
+            self._save_in(self._best_folder, 1)
 
-    def _save_with(self, manager: tf.train.CheckpointManager) -> None:
-        if not self._writes:
+    @property
+    def _best_folder(self) -> str:
+        return os.path.join(self.train_dir, BEST_FOLDER)
+
+    def _by_step(self) -> list[str]:
+        """All checkpoints by rising step; of one step that among the last comes before the best."""
+        found = {
+            step_of(path): path
+            for folder in (self._best_folder, self.train_dir)
+            for path in checkpoints_in(folder)
+        }
+        return [found[step] for step in sorted(found)]
+
+    def _read(self, prefix: str) -> Resumed:
+        with damage_explained(prefix), files.readable_path(prefix) as path:
+            names = {name.partition("/")[0] for name, _ in tf.train.list_variables(path)}
+            lacks = tuple(name for name in self._added if name not in names)
+            there = {name: self._added[name] for name in self._added if name in names}
+            _checkpoint(self._variables | there).read(path).assert_consumed()
+        if not self.is_finite():
+            raise DamagedCheckpointError(f"The checkpoint {prefix} holds NaNs or infinities.")
+        return Resumed(prefix, lacks)
+
+    def _out_of_the_way(self, prefix: str) -> str:
+        """Sets a damaged checkpoint aside, but for the best, and says what was done."""
+        if os.path.dirname(prefix) == self._best_folder:
+            return "The run goes on from the one before."
+        place = os.path.dirname(prefix)
+        if self.writes:
+            place = files.set_aside(prefix)
+        return f"Its files are now {place}.*, and the run goes on from the one before."
+
+    def _save_in(self, folder: str, keep: int, good_step: int | None = None) -> None:
+        if not self.writes:
             return
-        try:
-            manager.save(int(self._step))
-        except tf.errors.ResourceExhaustedError as error:
-            raise ValueError(self._disk_full()) from error
+        prefix = os.path.join(folder, f"{CHECKPOINT_NAME}-{int(self._step)}")
+        with self._failure_explained(prefix):
+            os.makedirs(folder, exist_ok=True)
+            _checkpoint(self._variables | self._added).write(prefix)
+            # TensorFlow's list, for those who look for the last one with its functions.
+            names = [os.path.basename(path) for path in checkpoints_in(folder)[-keep:]]
+            lines = [f'all_model_checkpoint_paths: "{name}"' for name in names]
+            lines.insert(0, f'model_checkpoint_path: "{names[-1]}"')
+            write_text(os.path.join(folder, "checkpoint"), "\n".join(lines) + "\n")
+        paths = checkpoints_in(folder)
+        good = [path for path in paths if good_step is None or step_of(path) <= good_step]
+        for path in paths[:-keep]:
+            if path not in good[-1:]:
+                files.remove_checkpoint(path)
 
-    def _disk_full(self) -> str:
-        numbers = sum(
-            int(np.prod(variable.shape))
-            for part in ("network", "averages", "optimizer")
-            for variable in self._variables[part].values()
-        )
-        return (
-            f"The checkpoint of step {int(self._step):,} could not be written: no space is left in "
-            f"{self.train_dir}. One takes {numbers * 4 / 1e6:,.0f} MB, and --keep_checkpoints="
-            f"{self._keep} of them are kept besides the best. The last complete one is "
-            f"{self.last()}. Free some space; the same command continues from it."
-        )
+    @contextlib.contextmanager
+    def _failure_explained(self, prefix: str) -> Iterator[None]:
+        """Leaves nothing of a checkpoint that cannot be written, and says what to do."""
+        try:
+            yield
+        except BaseException as error:
+            files.remove_checkpoint(prefix)
+            if isinstance(error, tf.errors.ResourceExhaustedError):
+                why = "no space is left there"
+            elif isinstance(error, tf.errors.OpError):
+                why = plain_message(error)
+            elif isinstance(error, OSError):
+                why = error.strerror or str(error)
+            else:
+                raise
+            numbers = sum(
+                int(np.prod(variable.shape))
+                for part in self._numbers.values()
+                for variable in part.values()
+            )
+            raise ValueError(
+                f"The checkpoint of step {int(self._step):,} could not be written in "
+                f"{os.path.dirname(prefix)}: {why}. One takes {numbers * 4 / 1e6:,.0f} MB, and "
+                f"--keep_checkpoints={self._keep} of them are kept besides the best. The last "
+                f"complete one is {self.last()}. When this is mended, the same command continues "
+                "from it."
+            ) from error
+
+
+def _checkpoint(variables: Mapping[str, Any]) -> tf.train.Checkpoint:
+    checkpoint = tf.train.Checkpoint(**variables)
+    checkpoint.save_counter  # noqa: B018, made when asked for: earlier versions have saved one
+    return checkpoint
+
+
+def _advice(before: str | None) -> str:
+    if before is None:
+        return "There is no other: give another --train_dir to start anew."
+    return (
+        "--on_damaged_checkpoint=previous sets it aside and goes on from the one before, "
+        f"{before}; so does the same command after you remove its files."
+    )
 
 
 def tensorflow_variables(variables: Mapping[str, keras.Variable]) -> dict[str, Any]:

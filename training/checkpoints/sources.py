@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import tensorflow as tf
 
 from nets.nets_factory import NetworkFn
+from preprocessing.decoding import plain_message
 from training.checkpoints import foreign_weights
 from training.checkpoints.finding import is_tensorflow_v1
 from weight_formats import read_weights
@@ -78,11 +79,25 @@ def _unexpected(network_fn: NetworkFn, shapes: Mapping[str, Any]) -> list[str]:
     ]
 
 
+class DamagedCheckpointError(ValueError):
+    """A checkpoint is torn, incomplete, or holds what is no number."""
+
+
 @contextlib.contextmanager
 def damage_explained(prefix: str) -> Iterator[None]:
-    """Turns what TensorFlow raises on reading a torn or foreign checkpoint into a ValueError."""
+    """Turns what TensorFlow raises on reading a torn or foreign checkpoint into a ValueError.
+
+    Raises:
+      DamagedCheckpointError: if its contents are to blame.
+      ValueError: if it is of other settings, or cannot be read now: nothing is said to be damaged
+        that a disk or a network does not give.
+    """
     try:
         yield
+    except _NOT_ITS_FAULT as error:
+        raise ValueError(
+            f"The checkpoint {prefix} cannot be read: {plain_message(error)}."
+        ) from error
     except (tf.errors.OpError, RuntimeError, IndexError, ValueError, AssertionError) as error:
         # What TensorFlow says of a whole checkpoint that lacks a variable or has it in another
         # shape.
@@ -93,10 +108,17 @@ def damage_explained(prefix: str) -> Iterator[None]:
                 "use the flags in flags.txt. To start a new run from these weights, give another "
                 "--train_dir and this checkpoint as --checkpoint_path."
             ) from error
-        raise ValueError(
-            f"The checkpoint {prefix} cannot be read: it is damaged or incomplete. Give an "
-            "earlier one, or remove its files to go on from the one before."
+        raise DamagedCheckpointError(
+            f"The checkpoint {prefix} cannot be read: it is damaged or incomplete."
         ) from error
+
+
+_NOT_ITS_FAULT = (
+    tf.errors.PermissionDeniedError,
+    tf.errors.ResourceExhaustedError,
+    tf.errors.UnavailableError,
+    tf.errors.UnknownError,  # of a disk
+)
 
 
 def find_key(name: str, shapes: Mapping[str, Any], use_moving_average: bool = False) -> str | None:

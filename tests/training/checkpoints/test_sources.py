@@ -71,7 +71,9 @@ def test_a_torn_checkpoint_is_called_damaged(network_fn, write_tensorflow_1, tmp
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (tf.errors.DataLossError(None, None, "torn"), "is damaged or incomplete. Give an earlier"),
+        (tf.errors.DataLossError(None, None, "torn"), "is damaged or incomplete"),
+        (tf.errors.UnknownError(None, None, "Input/output error"), "cannot be read: Input/output"),
+        (tf.errors.PermissionDeniedError(None, None, "mine"), "cannot be read: mine"),
         (RuntimeError("torn"), "is damaged or incomplete"),
         (AssertionError("not consumed"), "of a run with other settings.*flags.txt"),
         (ValueError("incompatible tensor with shape"), "of a run with other settings"),
