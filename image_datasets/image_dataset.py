@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import hashlib
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
@@ -26,6 +27,8 @@ class ImageDataset:
       make_stored_examples: builds the dataset that `stored_examples` returns, given its `start`.
       describe: tells a user where to find the image at an index: the path of its file, or
         "example 17 of cifar10, split train[:80%]".
+      fingerprint: of what the examples are and their order, 0 to 2**63 - 1, so that a run that goes
+        on knows whether they have changed; 0 where the source does not tell.
     """
 
     name: str
@@ -37,6 +40,7 @@ class ImageDataset:
     make_stored_examples: Callable[[int], tf.data.Dataset] | None = dataclasses.field(
         default=None, repr=False
     )
+    fingerprint: int = 0
 
     @classmethod
     def from_files(
@@ -115,6 +119,7 @@ class ImageDataset:
             make_examples=make_examples,
             describe=lambda index: os.path.join(root, rows[index][0]),
             make_stored_examples=make_examples,
+            fingerprint=fingerprint(f"{path}\0{label}" for path, label in rows),
         )
 
     @property
@@ -159,3 +164,11 @@ class ImageDataset:
         if self.make_stored_examples is None:
             return self.make_examples().skip(start)
         return self.make_stored_examples(start)
+
+
+def fingerprint(parts: Iterable[str]) -> int:
+    """A number, 0 to 2**63 - 1, that is another one for other texts or another order of them."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(os.fsencode(part) + b"\n")
+    return int.from_bytes(digest.digest()[:8], "big") >> 1

@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from image_datasets.image_dataset import ImageDataset
+from image_datasets.image_dataset import ImageDataset, fingerprint
 from image_datasets.registry import DatasetSource, sources
 from image_datasets.split_slices import SplitSlice, parse_split, slices_from
 from slimzoo_registry import unknown_name_message
@@ -97,6 +97,7 @@ class TfdsSource(DatasetSource):
             make_stored_examples=lambda start: read(
                 slices_from(slices, start), start, interleave_cycle_length=1
             ),
+            fingerprint=fingerprint([builder.info.full_name, *map(str, slices)]),
         )
 
     def class_names(self, dataset_dir: str | None) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from slimzoo.flags import (
     flag,
 )
 from slimzoo_registry import unknown_name_message
+from training.checkpoints.saving import ON_DAMAGE
 from training.devices import STRATEGIES
 from training.learning_rates import LearningRateSettings, decay_types
 from training.optimizers import OptimizerSettings, optimizers
@@ -308,6 +309,18 @@ class TrainingConfig(InputConfig, PreprocessingConfig):
         "Checkpoints are also written at every validation, at the last step and on Ctrl-C.",
     )
     keep_checkpoints: int = flag(3, "Number of recent checkpoints to keep, besides the best one.")
+    on_damaged_checkpoint: str = flag(
+        "fail",
+        "If the newest checkpoint is damaged: `fail` says so and ends, for a person who watches; "
+        "`previous` sets it aside and goes on from the newest that is whole, for runs that are "
+        "restarted automatically.",
+        ON_DAMAGE,
+    )
+    max_nan_restarts: int = flag(
+        LoopSettings.max_nan_restarts,
+        "How many times a run whose loss is no longer a number goes back to its last good "
+        "checkpoint, each time with half the learning rate. 0 ends the run.",
+    )
     log_every_n_steps: int = flag(
         LoopSettings.log_every_n_steps, "Steps between entries in metrics.jsonl and TensorBoard."
     )
@@ -366,6 +379,7 @@ class TrainingConfig(InputConfig, PreprocessingConfig):
             warmup_epochs=self.warmup_epochs,
             plateau_max_decays=self.plateau_max_decays,
             save_interval_secs=self.save_interval_secs,
+            max_nan_restarts=self.max_nan_restarts,
         )
         check_fraction(
             momentum=self.momentum,

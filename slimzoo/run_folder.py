@@ -17,6 +17,7 @@ from slimzoo.output_folders import absolute, made_folder
 from training.checkpoints.description import ModelDescription
 from training.checkpoints.finding import find_checkpoint, latest_checkpoint
 from training.checkpoints.trained_model import check_classes
+from training.storage.whole_files import written_whole
 
 FLAGS_NAME = "flags.txt"
 
@@ -80,30 +81,37 @@ def _absolute(folder: str | None) -> str | None:
     return absolute(folder)
 
 
-def prepare_train_dir(
-    config: TrainingConfig, pipeline: Pipeline, description: ModelDescription
-) -> str:
-    """Makes the folder of the run; raises if it cannot be written or holds another run."""
+def make_train_dir(config: TrainingConfig) -> str:
+    """Makes the folder of the run, and returns it; ValueError if it cannot be written."""
     data = dataset_factory.short_name(config.dataset_name, config.dataset_dir)
     default = os.path.join("runs", f"{config.model_name}-{data}".replace("/", "-"))
-    train_dir = made_folder("train_dir", config.train_dir or default)
-    earlier = ModelDescription.load(train_dir)
-    resumes = earlier is not None and latest_checkpoint(train_dir) is not None
+    return made_folder("train_dir", config.train_dir or default)
+
+
+def fill_train_dir(train_dir: str, pipeline: Pipeline, description: ModelDescription) -> None:
+    """Copies the files of the preprocessing; ValueError if the folder holds another run.
+
+    Whether a run is there its checkpoints say, and nothing else.
+    """
+    resumes = latest_checkpoint(train_dir) is not None
+    earlier = None
+    try:
+        earlier = ModelDescription.load(train_dir)
+    except ValueError as error:
+        print(f"WARNING: {error}. It is written anew, from the flags.")
     if earlier is not None and resumes:
         _check_same_run(earlier, description, train_dir)
     for name, source in pipeline.files().items():
         _copy_file(source, pathlib.Path(train_dir, name), resumes)
-    return train_dir
 
 
 def _copy_file(source: str, copy: pathlib.Path, resumes: bool) -> None:
     """Puts a file of the preprocessing into the run's folder; one that goes on had the same."""
     try:
         content = pathlib.Path(source).read_bytes()
-        if not resumes:
-            temporary = copy.with_suffix(".incomplete")
-            temporary.write_bytes(content)
-            temporary.replace(copy)
+        if not resumes or not copy.exists():
+            with written_whole(str(copy)) as temporary:
+                pathlib.Path(temporary).write_bytes(content)
         elif copy.read_bytes() != content:
             raise ValueError(
                 f"{copy.parent} holds a run with another {copy.name} than {source}. Give another "
@@ -115,16 +123,13 @@ def _copy_file(source: str, copy: pathlib.Path, resumes: bool) -> None:
 
 def changed_flags(config: TrainingConfig, train_dir: str) -> str:
     """Says which flags a run that goes on had before and has not now; empty if it has the same."""
-    path = os.path.join(train_dir, FLAGS_NAME)
-    if not os.path.exists(path):
+    before = _flags_of(train_dir)
+    if not before:
         return ""
+    now = flag_lines(config).splitlines()
     before, now = (
-        [
-            _with_current_name(line)
-            for line in lines.splitlines()
-            if not line.startswith(("--train_dir", "--checkpoint"))
-        ]
-        for lines in (pathlib.Path(path).read_text(), flag_lines(config))
+        [line for line in lines if not line.startswith(("--train_dir", "--checkpoint"))]
+        for lines in (before, now)
     )
     added = [line for line in now if line not in before]
     removed = [line for line in before if line not in now]
@@ -134,6 +139,27 @@ def changed_flags(config: TrainingConfig, train_dir: str) -> str:
         f"The flags are not those it ran with: now {' '.join(added) or 'none'}, "
         f"before {' '.join(removed) or 'none'}."
     )
+
+
+def batch_size_before(train_dir: str) -> int | None:
+    """The --batch_size that a run had; None if its flags do not tell."""
+    for line in _flags_of(train_dir):
+        name, _, value = line.partition("=")
+        if name == "--batch_size" and value.isdecimal():
+            return int(value)
+    return None
+
+
+def _flags_of(train_dir: str) -> list[str]:
+    """The lines of flags.txt, under the names that flags have now; none if it cannot be read."""
+    try:
+        lines = pathlib.Path(train_dir, FLAGS_NAME).read_text(encoding="utf-8").splitlines()
+    except FileNotFoundError:
+        return []
+    except (OSError, ValueError) as error:
+        print(f"WARNING: {train_dir}/{FLAGS_NAME} cannot be read, and is written anew: {error}.")
+        return []
+    return [_with_current_name(line) for line in lines]
 
 
 def _with_current_name(flag_line: str) -> str:

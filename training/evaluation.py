@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
-import os
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -17,6 +17,7 @@ from nets.nets_factory import NetworkFn
 from preprocessing.base import Preprocessing
 from training import devices, input_pipeline
 from training.input_pipeline import Example, compiled_device_half
+from training.storage.whole_files import written_whole
 
 
 @dataclasses.dataclass(frozen=True)
@@ -230,8 +231,11 @@ class Predictions:
     """
 
     def __init__(self, path: str, dataset: ImageDataset, class_names: list[str]):
-        self._path = path
-        self._file = open(f"{path}.incomplete", "w", newline="")  # noqa: SIM115, see __exit__
+        # Both are left in __exit__.
+        self._whole = contextlib.ExitStack()
+        temporary = self._whole.enter_context(written_whole(path))
+        file = open(temporary, "w", newline="", encoding="utf-8")  # noqa: SIM115
+        self._file = self._whole.enter_context(file)
         self._writer = csv.writer(self._file)
         self._dataset = dataset
         self._class_names = class_names
@@ -261,13 +265,9 @@ class Predictions:
         """Returns itself."""
         return self
 
-    def __exit__(self, error_type: type[BaseException] | None, *_: object) -> None:
+    def __exit__(self, *error: Any) -> None:
         """Puts the file in its place, or removes it if there was an error."""
-        self._file.close()
-        if error_type is None:
-            os.replace(self._file.name, self._path)
-        else:
-            os.remove(self._file.name)
+        self._whole.__exit__(*error)
 
 
 def why_left_out(skip_corrupt_images: bool) -> str:

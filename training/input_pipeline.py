@@ -83,16 +83,16 @@ def training_batches(
     batch_size: int,
     image_size: int,
     seed: int = 0,
-    start_step: int = 0,
+    start: tuple[int, int] = (0, 0),
     labels_offset: int = 0,
     shuffle_buffer_size: int = 10_000,
     skip_corrupt_images: bool = False,
 ) -> tf.data.Dataset:
-    """The endless stream of batches from step `start_step` on.
+    """The endless stream of batches from a place in the data on.
 
     Every example comes once an epoch; a batch may begin in one epoch and end in the next. The
     order of an epoch depends on `seed` and the epoch, and what is random about an example on
-    `seed`, the epoch and the example, so that a run taken up at a step sees what it would have
+    `seed`, the epoch and the example, so that a run taken up at a place sees what it would have
     seen without the stop.
 
     Args:
@@ -101,7 +101,8 @@ def training_batches(
       batch_size: images in a batch, over all replicas.
       image_size: height and width in pixels.
       seed: of order and augmentation.
-      start_step: batches to leave out; what is left out is not decoded.
+      start: the epoch to begin with, counted from 0, and how many of its examples to leave out;
+        what is left out is not decoded.
       labels_offset: subtracted from labels; examples whose label becomes negative are left out.
       shuffle_buffer_size: examples from which the next is drawn.
       skip_corrupt_images: gives an image that cannot be decoded the weight 0.
@@ -127,7 +128,7 @@ def training_batches(
             example, preprocessing, image_size, image_seed, 1, labels_offset, skip_corrupt_images
         )
 
-    start_epoch, start_example = divmod(start_step * batch_size, num_examples)
+    start_epoch, start_example = start
     examples = tf.data.Dataset.range(start_epoch, tf.int64.max).flat_map(_as_it_is(one_epoch))
     return _with_options(
         examples.skip(start_example)

@@ -18,6 +18,9 @@ from slimzoo_registry import Registry
 schedules = keras.optimizers.schedules
 Curve = Callable[[float], float]
 
+DIVERGENCE_FACTOR = 0.5
+"""By which all rates are multiplied when a run goes back because it diverged."""
+
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class LearningRateSettings:
@@ -46,10 +49,27 @@ class LearningRateSettings:
     warmup_epochs: float = 0.0
 
 
-# name -> (settings, steps per epoch, steps in all) -> the rate as a function of the step.
-decay_types: Registry[Callable[[LearningRateSettings, float, int], Curve]] = Registry(
+# name -> (settings, steps per epoch, steps in all) -> the rate as a function of the step. Each may
+# be fractional.
+decay_types: Registry[Callable[[LearningRateSettings, float, float], Curve]] = Registry(
     "learning rate decay type"
 )
+
+
+class LearningRateState:
+    """What a rate depends on besides the step.
+
+    Attributes:
+      plateau: float64 [3]: decays made by `plateau`, lowest validation error, validations since.
+      divergences: int64 []: how often the run has diverged and gone back; each time all rates from
+        then on are multiplied by `DIVERGENCE_FACTOR`.
+    """
+
+    def __init__(self) -> None:
+        with tf.device("CPU:0"):
+            # float64, so that an error equal to the lowest is not less than its rounding.
+            self.plateau = tf.Variable([0.0, float("inf"), 0.0], dtype=tf.float64, name="plateau")
+            self.divergences = tf.Variable(0, dtype=tf.int64, name="divergences")
 
 
 class LearningRate:
@@ -59,16 +79,22 @@ class LearningRate:
       settings: what decides it.
       steps_per_epoch: may be fractional.
       num_steps: length of the run.
+      state: what checkpoints keep of it; None is that of a new run.
 
     Attributes:
-      state: float64 [3], to be kept in checkpoints: decays made by `plateau`, lowest validation
-        error, validations since.
+      state: see `LearningRateState`.
 
     Raises:
       ValueError: if the decay type is unknown or its settings do not fit together.
     """
 
-    def __init__(self, settings: LearningRateSettings, steps_per_epoch: float, num_steps: int):
+    def __init__(
+        self,
+        settings: LearningRateSettings,
+        steps_per_epoch: float,
+        num_steps: float,
+        state: LearningRateState | None = None,
+    ):
         self._curve = decay_types[settings.learning_rate_decay_type](
             settings, steps_per_epoch, num_steps
         )
@@ -77,28 +103,29 @@ class LearningRate:
         self._factor = settings.learning_rate_decay_factor or 0.1
         self._patience = settings.plateau_patience
         self._max_decays = settings.plateau_max_decays
-        with tf.device("CPU:0"):
-            # float64, so that an error equal to the lowest is not less than its rounding.
-            self.state = tf.Variable([0.0, float("inf"), 0.0], dtype=tf.float64, name="plateau")
+        self.state = state or LearningRateState()
 
-    def __call__(self, step: int) -> float:
-        """The rate of the step that follows `step` finished ones."""
-        rate = self._curve(step)
+    def __call__(self, step: float) -> float:
+        """The rate of the step that follows `step` finished ones.
+
+        A run whose batches were smaller once has finished a fractional number of today's.
+        """
+        rate = self._curve(step) * DIVERGENCE_FACTOR ** int(self.state.divergences)
         if self._uses_plateau:
-            rate *= self._factor ** float(self.state[0])
+            rate *= self._factor ** float(self.state.plateau[0])
         if step < self._warmup_steps:
             rate *= (step + 1) / (self._warmup_steps + 1)
         return rate
 
     def observe(self, validation_error: float) -> bool:
         """Takes note of a validation error; returns whether that lowers the rate."""
-        decays, lowest, waited = self.state.numpy().tolist()
+        decays, lowest, waited = self.state.plateau.numpy().tolist()
         if validation_error < lowest:
-            self.state.assign([decays, validation_error, 0.0])
+            self.state.plateau.assign([decays, validation_error, 0.0])
             return False
         waited += 1
         lowers = self._uses_plateau and waited >= self._patience and decays < self._max_decays
-        self.state.assign([decays + lowers, lowest, 0.0 if lowers else waited])
+        self.state.plateau.assign([decays + lowers, lowest, 0.0 if lowers else waited])
         return lowers
 
 
@@ -111,19 +138,19 @@ def _from_keras(schedule: keras.optimizers.schedules.LearningRateSchedule) -> Cu
 
 
 @decay_types.register("fixed")
-def _fixed(settings: LearningRateSettings, steps_per_epoch: float, num_steps: int) -> Curve:
+def _fixed(settings: LearningRateSettings, steps_per_epoch: float, num_steps: float) -> Curve:
     """Stays as it is."""
     return lambda step: settings.learning_rate
 
 
 @decay_types.register("plateau")
-def _plateau(settings: LearningRateSettings, steps_per_epoch: float, num_steps: int) -> Curve:
+def _plateau(settings: LearningRateSettings, steps_per_epoch: float, num_steps: float) -> Curve:
     """Falls when the validation error has stopped falling, as in the 2012 paper."""
     return _fixed(settings, steps_per_epoch, num_steps)  # `LearningRate` divides it
 
 
 @decay_types.register("exponential")
-def _exponential(settings: LearningRateSettings, steps_per_epoch: float, num_steps: int) -> Curve:
+def _exponential(settings: LearningRateSettings, steps_per_epoch: float, num_steps: float) -> Curve:
     """Falls in steps, every --num_epochs_per_decay epochs."""
     return _from_keras(
         schedules.ExponentialDecay(
@@ -136,7 +163,7 @@ def _exponential(settings: LearningRateSettings, steps_per_epoch: float, num_ste
 
 
 @decay_types.register("polynomial")
-def _polynomial(settings: LearningRateSettings, steps_per_epoch: float, num_steps: int) -> Curve:
+def _polynomial(settings: LearningRateSettings, steps_per_epoch: float, num_steps: float) -> Curve:
     """Falls along a line to --end_learning_rate."""
     _check_end(settings)
     return _from_keras(
@@ -145,7 +172,7 @@ def _polynomial(settings: LearningRateSettings, steps_per_epoch: float, num_step
 
 
 @decay_types.register("cosine")
-def _cosine(settings: LearningRateSettings, steps_per_epoch: float, num_steps: int) -> Curve:
+def _cosine(settings: LearningRateSettings, steps_per_epoch: float, num_steps: float) -> Curve:
     """Falls along half a cosine to --end_learning_rate."""
     _check_end(settings)
     return _from_keras(
@@ -158,7 +185,7 @@ def _cosine(settings: LearningRateSettings, steps_per_epoch: float, num_steps: i
 
 
 @decay_types.register("piecewise")
-def _piecewise(settings: LearningRateSettings, steps_per_epoch: float, num_steps: int) -> Curve:
+def _piecewise(settings: LearningRateSettings, steps_per_epoch: float, num_steps: float) -> Curve:
     """Falls at each epoch of --learning_rate_boundaries."""
     try:
         epochs = [float(boundary) for boundary in settings.learning_rate_boundaries]

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import pathlib
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
 import tqdm
 
+from preprocessing.decoding import plain_message
 from training.storage.whole_files import write_text
 
 # Share of the time: below it, a faster input would hardly be noticed.
@@ -26,10 +29,9 @@ class Reporter:
 
     Args:
       train_dir: where metrics.jsonl and the summaries go.
-      first_step: what the run resumes from; later lines of metrics.jsonl, written by a run that
-        was stopped before its next checkpoint, are dropped.
+      first_step: what the run resumes from. Later lines of metrics.jsonl and later points of
+        TensorBoard, of a run that was stopped before its next checkpoint, are dropped.
       num_steps: of the whole run.
-      steps_per_epoch: may be fractional.
       batch_size: images a step.
       silent: neither shows nor writes anything, as all hosts but one must.
     """
@@ -39,17 +41,15 @@ class Reporter:
         train_dir: str,
         first_step: int,
         num_steps: int,
-        steps_per_epoch: float,
         batch_size: int,
         silent: bool = False,
     ):
         self._silent = silent
-        self._steps_per_epoch = steps_per_epoch
         self._batch_size = batch_size
         self._path = os.path.join(train_dir, "metrics.jsonl")
         self._summaries = {}
+        self._unwritable: set[str] = set()
         if not silent:
-            _drop_lines_after(self._path, first_step)
             self._summaries = {
                 "train": _summary_writer(train_dir),
                 "validation": _summary_writer(os.path.join(train_dir, "validation")),
@@ -70,6 +70,7 @@ class Reporter:
         self._last_step = first_step
         self._paused = 0.0
         self._waited = 0.0
+        self._forget_after(first_step)
 
     def __enter__(self) -> Reporter:
         return self
@@ -88,6 +89,16 @@ class Reporter:
         if not self._silent:
             self._bar.write(text)
 
+    def go_back(self, step: int) -> None:
+        """Forgets what was reported of later steps."""
+        self._bar.n = step
+        self._bar.refresh()
+        self._last_time, self._last_step, self._paused, self._waited = (
+            *(time.perf_counter(), step),
+            *(0.0, 0.0),
+        )
+        self._forget_after(step)
+
     def paused(self, seconds: float) -> None:
         """Leaves time spent on validation or saving out of images per second."""
         self._paused += seconds
@@ -96,7 +107,9 @@ class Reporter:
         """Counts time in which the step waited for its batch."""
         self._waited += seconds
 
-    def train_metrics(self, step: int, loss: float, top_1: float, learning_rate: float) -> None:
+    def train_metrics(
+        self, step: int, epoch: float, loss: float, top_1: float, learning_rate: float
+    ) -> None:
         """Reports averages over the steps since the last report."""
         now = time.perf_counter()
         seconds = now - self._last_time - self._paused
@@ -110,31 +123,52 @@ class Reporter:
         shown.append(f"{rate:.3g} img/s" if rate < 100 else f"{rate:.0f} img/s")
         if waited > _WORTH_SAYING:
             shown.append(f"waits for input {waited:.0%}")
-        shown += [f"epoch {step / self._steps_per_epoch:.1f}", f"rate {learning_rate:.2g}"]
+        shown += [f"epoch {epoch:.1f}", f"rate {learning_rate:.2g}"]
         self._bar.set_postfix_str(", ".join(shown), refresh=False)
         metrics = {"loss": loss, "top_1": top_1, "learning_rate": learning_rate}
         speed = {"images_per_second": rate, "share_waiting_for_input": waited}
-        self._write("train", step, metrics | speed)
+        self._write("train", step, epoch, metrics | speed)
 
-    def validation_metrics(self, step: int, metrics: dict[str, Any]) -> None:
+    def validation_metrics(self, step: int, epoch: float, metrics: dict[str, Any]) -> None:
         """Reports a validation."""
         self._validated = metrics["top_1"]
-        self._write("validation", step, metrics)
+        self._write("validation", step, epoch, metrics)
 
-    def _write(self, kind: str, step: int, metrics: dict[str, Any]) -> None:
+    def _write(self, kind: str, step: int, epoch: float, metrics: dict[str, Any]) -> None:
         if self._silent:
             return
-        epoch = round(step / self._steps_per_epoch, 4)
-        with open(self._path, "a") as file:
-            file.write(json.dumps({"kind": kind, "step": step, "epoch": epoch} | metrics) + "\n")
+        line = {"kind": kind, "step": step, "epoch": round(epoch, 4)} | metrics
+        with self._going_on(self._path), open(self._path, "a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
         value = tf.compat.v1.Summary.Value
-        self._summaries[kind].add_summary(
-            tf.compat.v1.Summary(
-                value=[value(tag=name, simple_value=number) for name, number in metrics.items()]
-            ),
-            step,
+        summary = tf.compat.v1.Summary(
+            value=[value(tag=name, simple_value=number) for name, number in metrics.items()]
         )
-        self._summaries[kind].flush()
+        with self._going_on("TensorBoard's events"):
+            self._summaries[kind].add_summary(summary, step)
+            self._summaries[kind].flush()
+
+    def _forget_after(self, step: int) -> None:
+        if self._silent:
+            return
+        with self._going_on(self._path):
+            if dropped := _drop_lines_after(self._path, step):
+                self.say(dropped)
+        # TensorBoard then shows none of what a session before has written of these steps.
+        start = tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START)
+        for writer in self._summaries.values():
+            writer.add_session_log(start, step + 1)
+
+    @contextlib.contextmanager
+    def _going_on(self, what: str) -> Iterator[None]:
+        """Lets a run go on whose log cannot be written, and says so once."""
+        try:
+            yield
+        except (OSError, tf.errors.OpError) as error:
+            if what not in self._unwritable:
+                self._unwritable.add(what)
+                why = error.strerror if isinstance(error, OSError) else plain_message(error)
+                self.say(f"WARNING: {what} cannot be written: {why}. The run goes on without.")
 
 
 def _summary_writer(folder: str) -> Any:
@@ -143,14 +177,28 @@ def _summary_writer(folder: str) -> Any:
         return tf.compat.v1.summary.FileWriter(folder)
 
 
-def _drop_lines_after(path: str, step: int) -> None:
+def _drop_lines_after(path: str, step: int) -> str:
+    """Keeps the lines up to a step.
+
+    Returns:
+      What to say of a file that holds something else than such lines; empty if there is nothing.
+    """
     if not os.path.exists(path):
-        return
-    kept = []
-    for line in pathlib.Path(path).read_text().splitlines():
+        return ""
+    kept, num_damaged = [], 0
+    lines = pathlib.Path(path).read_bytes().split(b"\n")
+    for number, line in enumerate(lines, 1):
         try:
             if json.loads(line)["step"] <= step:
-                kept.append(line + "\n")
-        except (ValueError, KeyError):
-            pass  # torn by the end of the run that wrote it
+                kept.append(line.decode() + "\n")
+        except (ValueError, LookupError, TypeError, RecursionError):
+            num_damaged += bool(line) and number < len(lines)  # the last was torn by a kill
+    said = ""
+    if num_damaged:
+        os.replace(path, f"{path}.damaged")
+        said = (
+            f"WARNING: {num_damaged:,} lines of {path} cannot be read, and are left out. The file "
+            f"as it was is {os.path.basename(path)}.damaged."
+        )
     write_text(path, "".join(kept))
+    return said

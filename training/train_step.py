@@ -50,20 +50,26 @@ class TrainStep:
         self._seed = seed
 
     @tf.function(autograph=False)
-    def __call__(self, batch: Example, rate: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
+    def __call__(
+        self, batch: Example, rate: tf.Tensor, step: tf.Tensor, wishes: tf.Tensor | None = None
+    ) -> dict[str, tf.Tensor]:
         """Takes a step.
 
         Args:
           batch: of `input_pipeline.training_batches`, as the strategy distributes it.
           rate: float32 [], the learning rate.
           step: int32 [], steps taken before this one; with the seed it decides what is dropped.
+          wishes: float32 [n], what this host tells the others; see `Agreement`.
 
         Returns:
           Sums over the batch, float32 []: "loss", the cross-entropy in nats; "right", how many
-          times the likeliest class was right; "counted", of how many examples.
+          times the likeliest class was right; "counted", of how many examples. With `wishes` also
+          their sum over all replicas.
         """
         self._optimizer.learning_rate.assign(rate)
         outcome = self._strategy.run(self._replica_step, (batch, step))
+        if wishes is not None:
+            outcome["wishes"] = self._strategy.run(lambda value: value, (wishes,))
         self._update_averages(step)
         return {
             key: self._strategy.reduce("SUM", value, axis=None) for key, value in outcome.items()

@@ -1,7 +1,7 @@
 """The training loop: the same code for one device, several, and several hosts.
 
-    loop = TrainingLoop(state, step, learning_rate, checkpoints, settings)
-    loop.run(batches, reporter)
+    loop = TrainingLoop(state, step, learning_rate, progress, checkpoints, settings)
+    loop.run(make_batches, reporter)
 
 What it is given decides what is trained, on what, and where; it knows no flags.
 """
@@ -9,25 +9,49 @@ What it is given decides what is trained, on what, and where; it knows no flags.
 from __future__ import annotations
 
 import dataclasses
+import math
 import time
 from collections.abc import Callable, Iterator
-from typing import Protocol
+from typing import NoReturn, Protocol
 
-import numpy as np
 import tensorflow as tf
 
+from training.agreement import Agreement
 from training.checkpoints.saving import RunCheckpoints
 from training.evaluation import EvaluationResult
 from training.input_pipeline import Example
-from training.learning_rates import LearningRate
+from training.learning_rates import DIVERGENCE_FACTOR, LearningRate
+from training.progress import Progress
 from training.reporting import Reporter
 from training.training_state import TrainingState
+
+# In nats; a network that guesses loses 7 with 1,000 classes. The weights of one that is as sure and
+# as wrong as this are ruined, though they may be finite for some steps more.
+_LOST = 1e4
+# Weights with a loss above this are not gone back to: they may be on the way there.
+_GOOD = 100.0
+
+
+class DivergenceError(ValueError):
+    """The loss of a step is no number any more, or beyond all hope.
+
+    Args:
+      step: the first such one.
+      what: was seen.
+    """
+
+    def __init__(self, step: int, what: str):
+        super().__init__(what)
+        self.step = step
+        self.what = what
 
 
 class Step(Protocol):
     """Takes a step of training; `TrainStep` is one."""
 
-    def __call__(self, batch: Example, rate: tf.Tensor, step: tf.Tensor) -> dict[str, tf.Tensor]:
+    def __call__(
+        self, batch: Example, rate: tf.Tensor, step: tf.Tensor, wishes: tf.Tensor | None = None
+    ) -> dict[str, tf.Tensor]:
         """See `TrainStep.__call__`."""
 
 
@@ -42,6 +66,7 @@ class LoopSettings:
       validation_interval_epochs: between validations.
       save_interval_secs: between checkpoints.
       log_every_n_steps: between reports.
+      max_nan_restarts: how often a run that diverges goes back to its last good checkpoint.
     """
 
     batch_size: int
@@ -50,6 +75,7 @@ class LoopSettings:
     validation_interval_epochs: float = 1.0
     save_interval_secs: float = 600.0
     log_every_n_steps: int = 10
+    max_nan_restarts: int = 0
 
 
 class TrainingLoop:
@@ -59,9 +85,11 @@ class TrainingLoop:
       state: what training changes.
       step: takes a step on a batch; changes `state`.
       learning_rate: of each step.
+      progress: where in the data the run is.
       checkpoints: of the run.
       settings: how long and how often.
       validate: evaluates the network as it is; None does not validate.
+      agreement: of the hosts; None is a single one.
 
     Attributes:
       left_out: how many times an image was left out so far.
@@ -72,136 +100,268 @@ class TrainingLoop:
         state: TrainingState,
         step: Step,
         learning_rate: LearningRate,
+        progress: Progress,
         checkpoints: RunCheckpoints,
         settings: LoopSettings,
         validate: Callable[[], EvaluationResult] | None = None,
+        agreement: Agreement | None = None,
     ):
         self._state = state
         self._take_step = step
         self._learning_rate = learning_rate
+        self._progress = progress
         self._checkpoints = checkpoints
         self._settings = settings
         self._validate = validate
+        self._agreement = agreement or Agreement()
         self._validate_every = max(
             1, round(settings.validation_interval_epochs * settings.steps_per_epoch)
         )
-        self._pending: list[dict[str, tf.Tensor]] = []
+        # The steps whose outcome has not been looked at, and the outcomes since the last report.
+        self._pending: list[tuple[int, dict[str, tf.Tensor]]] = []
+        self._outcomes: list[dict[str, tf.Tensor]] = []
+        self._good_step = 0
+        self._went_back_to = -1
         self.left_out = 0
 
     def run(
         self,
-        batches: Iterator[Example],
+        make_batches: Callable[[], Iterator[Example]],
         reporter: Reporter,
         stop_requested: Callable[[], bool] = lambda: False,
     ) -> EvaluationResult | None:
         """Trains from the state's step to the last.
 
         Args:
-          batches: from that step on, as the strategy distributes them.
+          make_batches: gives the batches from the progress on, as the strategy distributes them.
+            It is called again when the run goes back.
           reporter: shows and writes what happens.
-          stop_requested: asked after each step; if it says yes, the run is saved and left.
+          stop_requested: asked at each step; if it says yes, the run is saved and left.
 
         Returns:
           The last validation; None without any.
 
         Raises:
-          ValueError: if the loss is no longer a number, or the disk is full.
+          ValueError: if the loss is no longer a number, more often than it may go back, or if a
+            checkpoint cannot be written.
           KeyboardInterrupt: if the run was left.
-          tf.errors.OpError: if the next batch cannot be made; what was done is saved.
+          Exception: if the next batch cannot be made, or a validation fails; all is saved then.
         """
+        # Of what is taken up the first loss will tell.
+        self._good_step = int(self._state.step) - 1
+        if self._settings.max_nan_restarts and not self._checkpoints.last():
+            self._checkpoints.save()  # so that there is one to go back to
+        while True:
+            try:
+                return self._run_on(make_batches(), reporter, stop_requested)
+            except DivergenceError as error:
+                self._go_back(error, reporter)
+
+    def is_finished(self) -> bool:
+        """Whether the last step has been taken and validated."""
+        return int(self._state.step) >= self._settings.num_steps and not self._owes_validation()
+
+    def _run_on(
+        self,
+        batches: Iterator[Example],
+        reporter: Reporter,
+        stop_requested: Callable[[], bool],
+    ) -> EvaluationResult | None:
         settings = self._settings
         result = None
+        if self._owes_validation():
+            result = self._validate_and_save(reporter)
         last_save = time.perf_counter()
         for step in range(int(self._state.step) + 1, settings.num_steps + 1):
-            rate = self._learning_rate(step - 1)
-            if len(self._pending) > 1:
-                # A GPU is given one step ahead. With more, waiting for it would look like
-                # waiting for the input.
-                self._pending[-2]["loss"].numpy()
+            rate = self._learning_rate(self._place())
+            # A GPU is given one step ahead. With more, waiting for it would look like waiting for
+            # the input.
+            self._look_at_losses(but=1)
             started = time.perf_counter()
             batch = self._next(batches)
             reporter.waited(time.perf_counter() - started)
-            self._train_on(batch, rate)
-            self._state.step.assign(step)
+            saves = time.perf_counter() - last_save > settings.save_interval_secs
+            self._train_on(step, batch, rate, self._agreement.wishes(stop_requested(), saves))
             reporter.step()
             is_last = step == settings.num_steps
-            is_validation = self._validates_after(step)
-            is_save = time.perf_counter() - last_save > settings.save_interval_secs
-            stops = stop_requested()
+            is_validation = self._validates_now()
+            stops, saves = self._agreement.on(stop_requested(), saves)
             if step % settings.log_every_n_steps == 0 or is_validation or is_last:
-                self._report(reporter, step, rate)
-            if is_validation or is_save or is_last or stops:
+                self._report(reporter, rate)
+            if is_validation or saves or is_last or stops:
                 started = time.perf_counter()
                 if is_validation:
-                    result = self._validate_and_keep_the_best(reporter, step)
-                    stops = stop_requested()  # a validation can take long
-                self._check_finite()
-                self._checkpoints.save()
+                    result = self._validate_and_save(reporter)
+                    # It can take long. Other hosts hear of it at the next step.
+                    stops, _ = self._agreement.on(stop_requested(), False)
+                else:
+                    self._save()
                 last_save = time.perf_counter()
                 reporter.paused(last_save - started)
             if stops and not is_last:
-                raise KeyboardInterrupt(
-                    f"Interrupted and saved at step {step:,}. The same command continues."
-                )
+                self._leave()
+        self._agreement.all_have(True)  # the others end when the last checkpoint is there
         return result
 
-    def _validates_after(self, step: int) -> bool:
-        if self._validate is None:
-            return False
-        left = self._settings.num_steps - step
-        # One that the last step's would follow at once is left to it.
-        is_due = step % self._validate_every == 0 and 2 * left >= self._validate_every
-        return is_due or left == 0
+    # ------------------------------------------------------------------------ steps
+
+    def _place(self) -> float:
+        """Steps of today's batch size that the run so far amounts to; mostly a whole number."""
+        steps, rest = divmod(self._progress.num_taken, self._settings.batch_size)
+        return steps + rest / self._settings.batch_size if rest else steps
 
     def _next(self, batches: Iterator[Example]) -> Example:
         try:
             return next(batches)
-        except tf.errors.OpError:
+        except Exception:  # a source of the user's own can raise anything
             if int(self._state.step):  # so that nothing is lost
-                self._check_finite()
-                self._checkpoints.save()
+                self._save()
             raise
 
-    def _train_on(self, batch: Example, rate: float) -> None:
-        step = self._state.step
-        self._state.set_epoch(int(step) / self._settings.steps_per_epoch)
-        self._pending.append(self._take_step(batch, tf.constant(rate), tf.cast(step, tf.int32)))
+    def _train_on(self, step: int, batch: Example, rate: float, wishes: tf.Tensor | None) -> None:
+        self._state.set_epoch(self._place() / self._settings.steps_per_epoch)
+        taken = tf.constant(step - 1, tf.int32)
+        outcome = self._take_step(batch, tf.constant(rate), taken, wishes)
+        self._pending.append((step, outcome))
+        self._state.step.assign(step)
+        self._progress.advance(self._settings.batch_size)
 
-    def _report(self, reporter: Reporter, step: int, rate: float) -> None:
+    def _look_at_losses(self, but: int = 0) -> None:
+        """Waits for the losses of all steps but the newest, and raises if one is lost."""
+        while len(self._pending) > but:
+            step, outcome = self._pending.pop(0)
+            loss = float(outcome["loss"]) / max(float(outcome["counted"]), 1)
+            if not math.isfinite(loss):
+                raise DivergenceError(step, "the loss is not a number any more")
+            if loss > _LOST:
+                raise DivergenceError(step, f"the loss is {loss:.3g}")
+            if loss <= _GOOD:
+                self._good_step = step - 1  # it is the loss of the weights before the step
+            self._agreement.learn(step, outcome)
+            self._outcomes.append(outcome)
+
+    def _report(self, reporter: Reporter, rate: float) -> None:
+        self._look_at_losses()
         totals = {
-            key: sum(float(outcome[key]) for outcome in self._pending)
+            key: sum(float(outcome[key]) for outcome in self._outcomes)
             for key in ("loss", "right", "counted")
         }
-        expected = len(self._pending) * self._settings.batch_size
+        expected = len(self._outcomes) * self._settings.batch_size
         self.left_out += expected - round(totals["counted"])
-        self._pending.clear()
-        loss = totals["loss"] / max(totals["counted"], 1)
-        if not np.isfinite(loss):
-            raise ValueError(self._divergence(step, rate))
-        reporter.train_metrics(step, loss, totals["right"] / max(totals["counted"], 1), rate)
+        self._outcomes.clear()
+        counted = max(totals["counted"], 1)
+        reporter.train_metrics(
+            int(self._state.step),
+            self._progress.epoch,
+            totals["loss"] / counted,
+            totals["right"] / counted,
+            rate,
+        )
 
-    def _validate_and_keep_the_best(self, reporter: Reporter, step: int) -> EvaluationResult:
+    # ------------------------------------------------------- validations and checkpoints
+
+    def _validates_now(self) -> bool:
+        if self._validate is None:
+            return False
+        left = self._settings.num_steps - int(self._state.step)
+        place = self._place()
+        is_due = place // self._validate_every > (place - 1) // self._validate_every
+        # One that the last step's would follow at once is left to it.
+        return (is_due and 2 * left >= self._validate_every) or left <= 0
+
+    def _owes_validation(self) -> bool:
+        """Whether the validation of the step that is gone on from failed or was never asked for."""
+        step = int(self._state.step)
+        return step > 0 and int(self._progress.validated) < step and self._validates_now()
+
+    def _validate_and_save(self, reporter: Reporter) -> EvaluationResult:
+        step = int(self._state.step)
+        try:
+            result = self._run_validation(reporter, step)
+        except Exception:  # an image that cannot be read must not cost an epoch
+            self._save()
+            raise
+        self._save()
+        return result
+
+    def _run_validation(self, reporter: Reporter, step: int) -> EvaluationResult:
         assert self._validate is not None
         with self._state.averages_in_place():
             result = self._validate()
-        epoch = step / self._settings.steps_per_epoch
-        reporter.validation_metrics(step, result.as_json())
-        reporter.say(f"step {step:,}, epoch {epoch:.1f}: validation {result}")
+        reporter.validation_metrics(step, self._progress.epoch, result.as_json())
+        reporter.say(f"step {step:,}, epoch {self._progress.epoch:.1f}: validation {result}")
         if self._learning_rate.observe(1 - result.top_1):
             reporter.say(f"step {step:,}: no better for a while, the learning rate is lowered.")
         self._check_finite()
+        self._progress.validated.assign(step)
         self._checkpoints.save_if_best(result.top_1)
         return result
 
-    def _check_finite(self) -> None:
-        step = int(self._state.step)
-        if not self._state.is_finite():
-            raise ValueError(self._divergence(step, self._learning_rate(step)))
+    def _save(self) -> None:
+        self._look_at_losses()
+        self._check_finite()
+        self._checkpoints.save(good_step=self._good_step)
+        self._agreement.saved(int(self._state.step))
 
-    def _divergence(self, step: int, rate: float) -> str:
-        last = self._checkpoints.last()
-        kept = f"The last good checkpoint is {last}." if last else "There is no checkpoint yet."
+    def _check_finite(self) -> None:
+        if not self._checkpoints.is_finite():
+            # As the next loss would show.
+            raise DivergenceError(int(self._state.step) + 1, "weights are not finite numbers")
+
+    def _leave(self) -> NoReturn:
+        step = int(self._state.step)
+        self._agreement.all_have(True)  # the one that saves has done so
+        who = "" if self._checkpoints.writes else " by the first host"
+        continues = (
+            "The same commands on all hosts continue."
+            if self._agreement.is_needed
+            else "The same command continues."
+        )
+        raise KeyboardInterrupt(f"Interrupted and saved{who} at step {step:,}. {continues}")
+
+    # ------------------------------------------------------------------- divergence
+
+    def _go_back(self, error: DivergenceError, reporter: Reporter) -> None:
+        """Takes up the last good checkpoint with a lower rate, or raises what happened.
+
+        A checkpoint is good when a good loss was seen on its weights, in the step after it. One
+        from which the run diverges a second time is not: its momentum may be ruined.
+        """
+        if self._good_step == self._went_back_to and self._checkpoints.before(self._good_step):
+            self._good_step -= 1
+        aside = self._checkpoints.set_aside(self._good_step + 1)
+        self._agreement.all_have(True)  # the one that writes has done so
+        self._pending.clear()
+        self._outcomes.clear()
+        divergences = self._learning_rate.state.divergences
+        times = int(divergences) + 1
+        rate = self._learning_rate(self._place())
+        last = self._checkpoints.before(self._good_step + 1)
+        if times > self._settings.max_nan_restarts or last is None:
+            raise ValueError(self._end_of_divergence(error, rate, last, aside)) from error
+        self._checkpoints.take_up(last)
+        divergences.assign(times)
+        step = self._good_step = self._went_back_to = int(self._state.step)
+        reporter.go_back(step)
+        reporter.say(
+            f"WARNING: at step {error.step:,} {error.what}: training diverged at the learning rate "
+            f"{rate:.3g}. It goes back to step {step:,} ({last}), and all rates are multiplied by "
+            f"{DIVERGENCE_FACTOR**times:.3g} from now on ({times} of "
+            f"--max_nan_restarts={self._settings.max_nan_restarts})."
+        )
+
+    def _end_of_divergence(
+        self, error: DivergenceError, rate: float, last: str | None, aside: list[str]
+    ) -> str:
+        best = self._checkpoints.best()
+        moved = f" What was saved after that is now {', '.join(aside)}." if aside else ""
+        kept = "There is no checkpoint yet."
+        if last:
+            kept = f"The last good checkpoint is {last}, from which the same command continues."
+        if best and best != last:
+            kept += f" The best is {best}."
         return (
-            f"At step {step:,} the loss is not a number any more: training diverged at the "
-            f"learning rate {rate:.3g}. {kept} Try a lower --learning_rate or --warmup_epochs."
+            f"At step {error.step:,} {error.what}: training diverged at the learning rate "
+            f"{rate:.3g}. {kept}{moved} Try a lower --learning_rate or --warmup_epochs. With "
+            "--max_nan_restarts=3 a run goes back by itself, with a lower rate."
         )

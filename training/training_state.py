@@ -78,13 +78,6 @@ class TrainingState:
             "averages": self.averages,
         }
 
-    def is_finite(self) -> bool:
-        """Whether no weight is a NaN or an infinity."""
-        return all(
-            np.isfinite(keras.ops.convert_to_numpy(variable)).all()
-            for variable in self.network_fn.variables.values()
-        )
-
     def num_trainable_parameters(self) -> int:
         """How many numbers are trained."""
         return sum(int(np.prod(variable.shape)) for variable in self.trainable.values())

@@ -24,7 +24,8 @@ from training.checkpoints.trained_model import (
     load_trained_model,
 )
 from training.evaluation import EvaluationResult, Evaluator, Member, Predictions, why_left_out
-from training.storage.whole_files import write_text
+from training.storage.locks import locked
+from training.storage.whole_files import remove_leftovers, write_text
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -110,9 +111,11 @@ def evaluate(config: EvaluationConfig) -> EvaluationResult:
     predictions_path = os.path.join(eval_dir, "predictions.csv")
     replaces = os.path.exists(predictions_path)
     class_names = models[0].description.class_names
-    with Predictions(predictions_path, dataset, class_names) as predictions:
-        result = evaluator.run(predictions)
-    json_path = _write_result(config, models, dataset, result, eval_dir)
+    with locked(eval_dir):
+        remove_leftovers(eval_dir)
+        with Predictions(predictions_path, dataset, class_names) as predictions:
+            result = evaluator.run(predictions)
+        json_path = _write_result(config, models, dataset, result, eval_dir)
     replaced = " (in place of an earlier evaluation's; --eval_dir keeps both)" if replaces else ""
     print(f"Written: {json_path}, {predictions_path}{replaced}")
     return result

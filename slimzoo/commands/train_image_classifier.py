@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import math
 import os
 import shlex
 from collections.abc import Callable, Iterator
@@ -22,15 +24,23 @@ from slimzoo.flags import flag_lines, settings
 from slimzoo.interruption import signals_noted
 from slimzoo_registry import import_modules
 from training import devices, evaluation, input_pipeline
+from training.agreement import Agreement
 from training.checkpoints.description import ModelDescription
 from training.checkpoints.restoring import restore_network
 from training.checkpoints.saving import RunCheckpoints
 from training.dataset_preparation.pixel_statistics import dataset_of_statistics
 from training.evaluation import EvaluationResult, Evaluator
 from training.input_pipeline import Example
-from training.learning_rates import LearningRate, LearningRateSettings, decay_types
+from training.learning_rates import (
+    LearningRate,
+    LearningRateSettings,
+    LearningRateState,
+    decay_types,
+)
 from training.optimizers import OptimizerSettings, optimizers
+from training.progress import Progress
 from training.reporting import Reporter
+from training.storage.locks import locked
 from training.storage.whole_files import write_text
 from training.train_step import DTYPE_POLICIES, TrainStep
 from training.training_loop import LoopSettings, TrainingLoop
@@ -71,8 +81,15 @@ def train(config: TrainingConfig) -> str:
         dataset, validation = dataset.cached(), validation and validation.cached()
     pipeline = run_folder.choose_run_pipeline(config)
     description = run_folder.describe(config, pipeline, dataset, validation)
-    train_dir = run_folder.prepare_train_dir(config, pipeline, description)
-    return _train(config, _Run(strategy, dataset, validation, description, train_dir))
+    train_dir = run_folder.make_train_dir(config)
+    run = _Run(strategy, dataset, validation, description, train_dir)
+    try:
+        with locked(train_dir) if run.is_chief else contextlib.nullcontext():
+            run_folder.fill_train_dir(train_dir, pipeline, description)
+            return _train(config, run)
+    finally:
+        with contextlib.suppress(OSError):
+            os.rmdir(train_dir)  # if nothing has come into it
 
 
 class _Run(NamedTuple):
@@ -93,25 +110,34 @@ class _Run(NamedTuple):
 def _train(config: TrainingConfig, run: _Run) -> str:
     """Builds what a run needs, takes up what train_dir holds, and trains to the last step."""
     steps_per_epoch = run.dataset.num_examples / config.batch_size
-    num_steps = config.max_number_of_steps or max(1, round(config.num_epochs * steps_per_epoch))
-    learning_rate = LearningRate(settings(LearningRateSettings, config), steps_per_epoch, num_steps)
     state = _make_state(config, run)
+    progress = Progress(run.dataset.num_examples, run.dataset.fingerprint)
+    rate_state = LearningRateState()
     checkpoints = RunCheckpoints(
         run.train_dir,
         **state.variables_to_save(),
-        learning_rate=learning_rate.state,
+        learning_rate=rate_state.plateau,
+        added={
+            "progress": progress.variable,
+            "validated": progress.validated,
+            "divergences": rate_state.divergences,
+        },
         keep=config.keep_checkpoints,
         writes=run.is_chief,
     )
-    _restore(config, state, checkpoints)
+    _restore(config, state, progress, checkpoints)
+    first_step, place = int(state.step), progress.num_taken / config.batch_size
+    num_steps = _num_steps(config, steps_per_epoch, first_step, place)
+    learning_rate = LearningRate(
+        settings(LearningRateSettings, config),
+        steps_per_epoch,
+        # In batches of today's size, of which the run so far may be another number.
+        place + num_steps - first_step,
+        rate_state,
+    )
     if run.is_chief:
         run.description.save(run.train_dir)
         write_text(os.path.join(run.train_dir, run_folder.FLAGS_NAME), flag_lines(config))
-    first_step = int(state.step)
-    if first_step >= num_steps:
-        print(f"This run has taken {first_step:,} of {num_steps:,} steps; nothing to do.")
-        return _conclude(config, checkpoints, None, 0, run.is_chief)
-    print(_announcement(config, run, state, first_step, num_steps), flush=True)
 
     preprocessing = run.description.make_preprocessing(run.train_dir, config.augment)
     loop = TrainingLoop(
@@ -126,6 +152,7 @@ def _train(config: TrainingConfig, run: _Run) -> str:
             seed=config.seed,
         ),
         learning_rate,
+        progress,
         checkpoints,
         LoopSettings(
             batch_size=config.batch_size,
@@ -134,15 +161,20 @@ def _train(config: TrainingConfig, run: _Run) -> str:
             validation_interval_epochs=config.validation_interval_epochs,
             save_interval_secs=config.save_interval_secs,
             log_every_n_steps=config.log_every_n_steps,
+            max_nan_restarts=config.max_nan_restarts,
         ),
         validate=_make_validation(config, run, state),
+        agreement=Agreement(run.strategy),
     )
+    if loop.is_finished():
+        print(_nothing_to_do(config, progress, first_step, num_steps))
+        return _conclude(config, checkpoints, None, 0, run.is_chief)
+    print(_announcement(config, run, state, first_step, num_steps), flush=True)
     with (
         Reporter(
             run.train_dir,
             first_step,
             num_steps,
-            steps_per_epoch,
             config.batch_size,
             silent=not run.is_chief,
         ) as reporter,
@@ -150,13 +182,23 @@ def _train(config: TrainingConfig, run: _Run) -> str:
     ):
         try:
             result = loop.run(
-                _make_batches(config, run, preprocessing, first_step),
+                functools.partial(_make_batches, config, run, preprocessing, progress),
                 reporter,
                 stop_requested=lambda: bool(signals),
             )
         except tf.errors.InvalidArgumentError as error:
             raise evaluation.corrupt_image_error(run.dataset, error) from error
     return _conclude(config, checkpoints, result, loop.left_out, run.is_chief)
+
+
+def _num_steps(
+    config: TrainingConfig, steps_per_epoch: float, first_step: int, place: float
+) -> int:
+    """The step that the run ends with, where `place` is how many batches it amounts to so far."""
+    if config.max_number_of_steps:
+        return config.max_number_of_steps
+    left = max(1, round(config.num_epochs * steps_per_epoch)) - place
+    return first_step + max(0, math.ceil(left))
 
 
 # ------------------------------------------------------------------ parts of a run
@@ -195,7 +237,7 @@ def _make_validation(
 
 
 def _make_batches(
-    config: TrainingConfig, run: _Run, preprocessing: Preprocessing, first_step: int
+    config: TrainingConfig, run: _Run, preprocessing: Preprocessing, progress: Progress
 ) -> Iterator[Example]:
     batches = input_pipeline.training_batches(
         run.dataset,
@@ -203,7 +245,7 @@ def _make_batches(
         batch_size=config.batch_size,
         image_size=run.description.image_size,
         seed=config.seed,
-        start_step=first_step,
+        start=progress.place,
         labels_offset=config.labels_offset,
         shuffle_buffer_size=config.shuffle_buffer_size,
         skip_corrupt_images=config.skip_corrupt_images,
@@ -241,11 +283,22 @@ def _validation_dataset(config: TrainingConfig) -> ImageDataset | None:
     return dataset_factory.get_dataset(config.dataset_name, split, config.dataset_dir)
 
 
-def _restore(config: TrainingConfig, state: TrainingState, checkpoints: RunCheckpoints) -> None:
+def _restore(
+    config: TrainingConfig, state: TrainingState, progress: Progress, checkpoints: RunCheckpoints
+) -> None:
     """Takes up the run that train_dir holds, or starts from the weights of --checkpoint_path."""
-    if latest := checkpoints.resume():
-        changes = run_folder.changed_flags(config, checkpoints.train_dir)
-        print(f"Resuming from {latest}. {changes}".rstrip())
+    if resumed := checkpoints.resume(config.on_damaged_checkpoint):
+        step = int(state.step)
+        if "progress" in resumed.lacks:  # of an earlier version, which counted steps alone
+            before = run_folder.batch_size_before(checkpoints.train_dir) or config.batch_size
+            progress.assume(step * before)
+            progress.validated.assign(step)
+        said = [
+            f"Resuming from {resumed.checkpoint}, epoch {progress.epoch_before:.2f}.",
+            run_folder.changed_flags(config, checkpoints.train_dir),
+            progress.fit_to_data(),
+        ]
+        print(" ".join(filter(None, said)))
         if config.checkpoint_path:
             print(
                 f"WARNING: --checkpoint_path {config.checkpoint_path} is NOT used, because "
@@ -292,6 +345,18 @@ def _announcement(
         f"{replicas} replica{'' if replicas == 1 else 's'}; train_dir {run.train_dir}"
         f"{_settings_of_the_network(config)}"
     )
+
+
+def _nothing_to_do(
+    config: TrainingConfig, progress: Progress, first_step: int, num_steps: int
+) -> str:
+    if config.max_number_of_steps:
+        taken = f"taken {first_step:,} of {num_steps:,} steps"
+    else:
+        taken = (
+            f"made {progress.epoch:.4g} of {config.num_epochs:.4g} epochs, in {first_step:,} steps"
+        )
+    return f"This run has {taken}; nothing to do."
 
 
 def _settings_of_the_network(config: TrainingConfig) -> str:

@@ -24,7 +24,10 @@ def described(config, validation_split=None):
 def prepared(config):
     """What `train` does with the folder before it builds anything."""
     pipeline = run_folder.choose_run_pipeline(config)
-    return run_folder.prepare_train_dir(config, pipeline, described(config))
+    description = described(config)
+    train_dir = run_folder.make_train_dir(config)
+    run_folder.fill_train_dir(train_dir, pipeline, description)
+    return train_dir
 
 
 def test_a_description_holds_what_the_flags_do_not_keep(replaced, photos, monkeypatch):
@@ -210,8 +213,32 @@ def test_a_run_of_which_no_flags_are_known_says_nothing_of_them(config, tmp_path
     assert run_folder.changed_flags(config, str(tmp_path)) == ""
 
 
-def test_a_damaged_description_is_named(run, config):
-    pathlib.Path(run.train_dir, "model.json").write_text('{"model_name": "tiny"')
+NO_JSON = [b"", b'{"model_name": "tiny"', b"\xff\xfe", b"[1]", b"\0" * 100]
+
+
+@pytest.mark.parametrize("content", NO_JSON)
+def test_a_damaged_description_is_named_and_stops_no_run(run, config, capsys, content):
+    path = pathlib.Path(run.train_dir, "model.json")
+    path.write_bytes(content)
     with pytest.raises(ValueError, match=r"model\.json is damaged or of another version"):
-        prepared(config)
+        ModelDescription.load(run.train_dir)
+    assert prepared(config) == run.train_dir
+    assert "model.json is damaged or of another version" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("content", [*NO_JSON, b"--batch_size=\n--lr\n=\n"])
+def test_damaged_flags_stop_no_run(config, tmp_path, content):
+    (tmp_path / run_folder.FLAGS_NAME).write_bytes(content)
+    run_folder.changed_flags(config, str(tmp_path))
+    assert run_folder.batch_size_before(str(tmp_path)) is None
+    (tmp_path / run_folder.FLAGS_NAME).unlink()
+    (tmp_path / run_folder.FLAGS_NAME).mkdir()
+    assert run_folder.changed_flags(config, str(tmp_path)) == ""
+
+
+def test_the_batch_size_that_a_run_had_is_known(run):
+    assert run_folder.batch_size_before(run.train_dir) == 10
+
+
+def test_a_folder_without_a_description_has_none(run):
     assert ModelDescription.load(os.path.dirname(run.train_dir)) is None

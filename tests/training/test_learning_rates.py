@@ -56,7 +56,7 @@ def test_plateau_state_carries_over():
     first, second = (LearningRate(settings, 10.0, 100) for _ in range(2))
     first.observe(0.5)
     first.observe(0.6)
-    second.state.assign(first.state)
+    second.state.plateau.assign(first.state.plateau)
     assert second(0) == pytest.approx(0.01)
 
 

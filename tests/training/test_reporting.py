@@ -20,7 +20,7 @@ def clock(monkeypatch):
 
 
 def report(folder, first_step=0, **options):
-    return Reporter(str(folder), first_step, 100, 10.0, batch_size=16, **options)
+    return Reporter(str(folder), first_step, 100, batch_size=16, **options)
 
 
 def test_a_line_says_how_fast_it_went_without_pauses_and_how_long_it_waited(clock, tmp_path):
@@ -33,7 +33,7 @@ def test_a_line_says_how_fast_it_went_without_pauses_and_how_long_it_waited(cloc
                 clock.now += 60  # a validation
                 reporter.paused(60)
             if step % 4 == 0:
-                reporter.train_metrics(step, 1.5, 0.25, 0.01)
+                reporter.train_metrics(step, step / 10, 1.5, 0.25, 0.01)
     first, second = metrics(tmp_path)
     assert first == {
         **{"kind": "train", "step": 4, "epoch": 0.4, "loss": 1.5, "top_1": 0.25},
@@ -50,7 +50,7 @@ def test_the_bar_says_that_it_waits_for_its_input_where_it_matters(
         clock.now += 1
         reporter.step()
         reporter.waited(waited)
-        reporter.train_metrics(1, 1.5, 0.25, 0.01)
+        reporter.train_metrics(1, 0.1, 1.5, 0.25, 0.01)
     shown = capsys.readouterr().err
     assert "loss 1.500, top-1 25.0%" in shown
     assert "16 img/s" in shown
@@ -59,9 +59,9 @@ def test_the_bar_says_that_it_waits_for_its_input_where_it_matters(
 
 def test_a_validation_is_written_and_shown_with_what_follows(tmp_path, capsys):
     with report(tmp_path) as reporter:
-        reporter.validation_metrics(10, {"top_1": 0.5, "loss": 2.0})
+        reporter.validation_metrics(10, 1.0, {"top_1": 0.5, "loss": 2.0})
         reporter.say("step 10: better")
-        reporter.train_metrics(11, 1.0, 0.3, 0.01)
+        reporter.train_metrics(11, 1.1, 1.0, 0.3, 0.01)
     assert metrics(tmp_path, "validation") == [
         {"kind": "validation", "step": 10, "epoch": 1.0, "top_1": 0.5, "loss": 2.0}
     ]
@@ -72,8 +72,8 @@ def test_a_validation_is_written_and_shown_with_what_follows(tmp_path, capsys):
 
 def test_tensorboard_finds_the_same_numbers(tmp_path):
     with report(tmp_path) as reporter:
-        reporter.train_metrics(4, 1.5, 0.25, 0.01)
-        reporter.validation_metrics(10, {"top_1": 0.5})
+        reporter.train_metrics(4, 0.4, 1.5, 0.25, 0.01)
+        reporter.validation_metrics(10, 1.0, {"top_1": 0.5})
     seen = {}
     for folder in (tmp_path, tmp_path / "validation"):
         (events,) = folder.glob("events.*")
@@ -96,8 +96,66 @@ def test_lines_after_the_checkpoint_that_is_taken_up_are_dropped(tmp_path):
 def test_of_several_hosts_one_writes(tmp_path, capsys):
     with report(tmp_path, silent=True) as reporter:
         reporter.step()
-        reporter.train_metrics(1, 1.5, 0.25, 0.01)
-        reporter.validation_metrics(1, {"top_1": 0.5})
+        reporter.train_metrics(1, 0.1, 1.5, 0.25, 0.01)
+        reporter.validation_metrics(1, 0.1, {"top_1": 0.5})
         reporter.say("nothing")
     assert not list(tmp_path.iterdir())
     assert capsys.readouterr() == ("", "")
+
+
+def test_points_of_tensorboard_after_the_checkpoint_are_dropped(tmp_path):
+    """TensorBoard forgets what comes at or after the step of a new session."""
+    with report(tmp_path) as reporter:
+        reporter.train_metrics(30, 3.0, 1.5, 0.25, 0.01)
+    for path in tmp_path.glob("events.*"):
+        path.unlink()
+    with report(tmp_path, first_step=20) as reporter:
+        reporter.train_metrics(21, 2.1, 1.5, 0.25, 0.01)
+    for folder in (tmp_path, tmp_path / "validation"):
+        (path,) = sorted(folder.glob("events.*"))[-1:]
+        _, start, *_ = tf.compat.v1.train.summary_iterator(str(path))
+        assert start.session_log.status == tf.compat.v1.SessionLog.START
+        assert start.step == 21
+
+
+def test_a_run_that_goes_back_forgets_what_it_reported_since(tmp_path, capsys):
+    with report(tmp_path) as reporter:
+        for step in (10, 20, 30):
+            reporter.train_metrics(step, step / 10, 1.5, 0.25, 0.01)
+        reporter.go_back(20)
+        reporter.train_metrics(30, 3.0, 1.4, 0.25, 0.01)
+    assert [(line["step"], line["loss"]) for line in metrics(tmp_path)] == [
+        *((10, 1.5), (20, 1.5), (30, 1.4))
+    ]
+    assert " 20/100 " in capsys.readouterr().err
+
+
+LINE = b'{"kind": "train", "step": 10}\n'
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        *(b"\xff\xfe", b"[1]", b"3", b"null", b'"step"', b"{}"),
+        *(b'{"step": "a"}', b'{"step": null}', b"\0" * 9, b"[" * 100_000),
+    ],
+    ids=lambda damage: repr(damage[:12]),
+)
+def test_a_log_that_is_damaged_stops_no_run(tmp_path, capsys, damage):
+    path = tmp_path / "metrics.jsonl"
+    content = LINE + damage + b"\n" + LINE
+    path.write_bytes(content)
+    with report(tmp_path, first_step=20) as reporter:
+        reporter.train_metrics(21, 2.1, 1.5, 0.25, 0.01)
+    assert [line["step"] for line in metrics(tmp_path)] == [10, 10, 21]
+    assert path.with_name("metrics.jsonl.damaged").read_bytes() == content
+    assert "WARNING: 1 lines of" in "".join(capsys.readouterr())
+
+
+def test_a_log_that_cannot_be_written_stops_no_run(tmp_path, capsys):
+    (tmp_path / "metrics.jsonl").mkdir()
+    with report(tmp_path, first_step=20) as reporter:
+        for step in (21, 22):
+            reporter.train_metrics(step, step / 10, 1.5, 0.25, 0.01)
+    printed = "".join(capsys.readouterr())
+    assert printed.count("metrics.jsonl cannot be written: Is a directory. The run goes on") == 1

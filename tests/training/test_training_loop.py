@@ -14,8 +14,9 @@ from training import devices
 from training.checkpoints.finding import latest_checkpoint
 from training.checkpoints.saving import RunCheckpoints
 from training.evaluation import EvaluationResult
-from training.learning_rates import LearningRate, LearningRateSettings
+from training.learning_rates import LearningRate, LearningRateSettings, LearningRateState
 from training.optimizers import OptimizerSettings
+from training.progress import Progress
 from training.reporting import Reporter
 from training.train_step import TrainStep
 from training.training_loop import LoopSettings, TrainingLoop
@@ -61,18 +62,29 @@ def run(
         strategy,
         keep_averages=bool(averages_decay),
     )
+    progress = Progress(num_examples=round(BATCH_SIZE * STEPS_PER_EPOCH))
+    rate_state = LearningRateState()
+    checkpoints = RunCheckpoints(
+        str(folder),
+        **state.variables_to_save(),
+        learning_rate=rate_state.plateau,
+        added={
+            "progress": progress.variable,
+            "validated": progress.validated,
+            "divergences": rate_state.divergences,
+        },
+        keep=20,
+    )
+    checkpoints.resume()
+    first_step = int(state.step)
     rate = LearningRate(
         LearningRateSettings(
             learning_rate=learning_rate, learning_rate_decay_type=decay_type, plateau_patience=1
         ),
         STEPS_PER_EPOCH,
-        num_steps,
+        progress.num_taken / BATCH_SIZE + num_steps - first_step,
+        rate_state,
     )
-    checkpoints = RunCheckpoints(
-        str(folder), **state.variables_to_save(), learning_rate=rate.state, keep=20
-    )
-    checkpoints.resume()
-    first_step = int(state.step)
     step = TrainStep(
         state,
         get_preprocessing("cifarnet"),
@@ -84,6 +96,7 @@ def run(
         state,
         step,
         rate,
+        progress,
         checkpoints,
         LoopSettings(
             batch_size=BATCH_SIZE,
@@ -94,9 +107,9 @@ def run(
         validate=validate and (lambda: validate(state)),
     )
     pathlib.Path(folder).mkdir(exist_ok=True)
-    with Reporter(str(folder), first_step, num_steps, STEPS_PER_EPOCH, BATCH_SIZE) as reporter:
+    with Reporter(str(folder), first_step, num_steps, BATCH_SIZE) as reporter:
         loop.run(
-            batches(random_batches(first_step)),
+            lambda: batches(random_batches(int(state.step))),
             reporter,
             stop_requested=lambda: stop_requested(state),
         )
@@ -236,7 +249,145 @@ def test_examples_without_weight_are_counted_as_left_out(tmp_path):
     assert loop.left_out == 5
 
 
+def checkpoints_in(folder):
+    return [int(path.stem.rpartition("-")[2]) for path in sorted(folder.glob("*.index"))]
+
+
 def test_a_loss_that_is_no_number_ends_it_and_nothing_is_saved(tmp_path):
     with pytest.raises(ValueError, match=r"not a number any more.*There is no checkpoint yet"):
         run(tmp_path, learning_rate=1e30)
     assert latest_checkpoint(str(tmp_path)) is None
+
+
+@pytest.mark.parametrize("learning_rate", [1e3, 1e6, 1e30])
+def test_a_checkpoint_is_good_when_a_good_loss_was_seen_on_its_weights(tmp_path, learning_rate):
+    """The step that ruins the weights still has a good loss, and leaves finite numbers."""
+    run(tmp_path, num_steps=3)
+    good = saved_values(tmp_path / "model.ckpt-3")
+    with pytest.raises(ValueError, match=r"diverged at the learning rate") as raised:
+        run(tmp_path, learning_rate=learning_rate, decay_type="fixed", save_interval_secs=0.0)
+    message = str(raised.value)
+    assert f"The last good checkpoint is {tmp_path}/model.ckpt-3, from which the same" in message
+    assert f"The best is {tmp_path}/best/model.ckpt-3." in message
+    assert checkpoints_in(tmp_path) == [3]
+    if aside := checkpoints_in(tmp_path / "set_aside"):
+        assert aside[0] == 4
+        assert f"{tmp_path}/set_aside/model.ckpt-4" in message
+    assert_equal_values(good, saved_values(tmp_path / "model.ckpt-3"))
+    # And the same command with a lower rate goes on as if nothing had been.
+    run(tmp_path, learning_rate=0.01, save_interval_secs=0.0)
+    assert checkpoints_in(tmp_path) == [3, 4, 5, 6]
+
+
+def test_a_validation_on_ruined_weights_is_not_the_best(tmp_path):
+    """Its accuracy may be the highest so far, by chance."""
+
+    def ruined(state):
+        state.network_fn.variables["tiny/fc3/biases"].assign([np.inf, 0, 0])
+        return found(0.9)
+
+    with pytest.raises(ValueError, match="At step 4 weights are not finite numbers"):
+        run(tmp_path, validate=ruined)
+    assert latest_checkpoint(str(tmp_path / "best")) is None
+
+
+def test_it_goes_back_with_half_the_rate_as_often_as_it_may(tmp_path, capsys):
+    run(tmp_path, num_steps=3)
+    options = {"learning_rate": 1e4, "decay_type": "fixed", "validate": None}
+    with pytest.raises(ValueError, match=r"diverged at the learning rate 2\.5e"):
+        run(tmp_path, **options, max_nan_restarts=2)
+    printed = "".join(capsys.readouterr())
+    assert f"goes back to step 3 ({tmp_path}/model.ckpt-3)" in printed
+    assert "all rates are multiplied by 0.5 from now on (1 of --max_nan_restarts=2)" in printed
+    assert "all rates are multiplied by 0.25 from now on (2 of" in printed
+    capsys.readouterr()
+
+    run(tmp_path, **options, num_steps=20, max_nan_restarts=40)
+    assert steps_of(tmp_path) == list(range(1, 21))  # none twice
+    times = "".join(capsys.readouterr()).count("goes back to step")
+    assert metrics(tmp_path)[-1]["learning_rate"] == pytest.approx(1e4 * 0.5**times)
+    # A run that is stopped and taken up keeps to it.
+    run(tmp_path, **options, num_steps=21)
+    assert metrics(tmp_path)[-1]["learning_rate"] == pytest.approx(1e4 * 0.5**times)
+
+
+def test_from_the_beginning_it_goes_back_to_the_beginning(tmp_path, capsys):
+    state, _ = run(
+        tmp_path, learning_rate=1e4, decay_type="fixed", validate=None, max_nan_restarts=40
+    )
+    assert int(state.step) == 6
+    assert f"goes back to step 0 ({tmp_path}/model.ckpt-0)" in "".join(capsys.readouterr())
+
+
+def test_from_where_it_diverges_twice_it_goes_back_further(tmp_path, capsys):
+    """Momentum can be ruined where weights are not."""
+    run(tmp_path, num_steps=4, learning_rate=0.01, save_interval_secs=0.0)
+
+    def poisoned(batches):
+        for number, batch in enumerate(batches, 1):
+            bad = len(attempts) < 2 and number == 1
+            if bad:
+                attempts.append(number)
+            yield {**batch, "weight": batch["weight"] * (np.nan if bad else 1)}
+
+    attempts = []
+    run(tmp_path, batches=poisoned, learning_rate=0.01, validate=None, max_nan_restarts=2)
+    printed = "".join(capsys.readouterr())
+    assert f"goes back to step 3 ({tmp_path}/model.ckpt-3)" in printed
+    assert f"goes back to step 2 ({tmp_path}/model.ckpt-2)" in printed
+
+
+def test_a_validation_that_fails_loses_no_step_and_is_made_up_for(tmp_path):
+    def failing(state):
+        raise OSError("a photo is gone")
+
+    for num_steps in (6, 3):  # in the middle, and at the last step
+        folder = tmp_path / str(num_steps)
+        with pytest.raises(OSError, match="a photo is gone"):
+            run(folder, num_steps=num_steps, validate=failing)
+        assert checkpoints_in(folder) == [3]
+        _, loop = run(folder, num_steps=num_steps)
+        assert steps_of(folder, "validation") == [3, 6][: num_steps // 3]
+        assert loop.is_finished()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError("gone"), RuntimeError("gone"), tf.errors.NotFoundError(None, None, "gone")],
+    ids=lambda error: type(error).__name__,
+)
+def test_whatever_ends_the_input_loses_no_step(tmp_path, error):
+    def failing(batches):
+        for number, batch in enumerate(batches, 1):
+            if number == 3:
+                raise error
+            yield batch
+
+    with pytest.raises(type(error)):
+        run(tmp_path, batches=failing, validate=None)
+    assert checkpoints_in(tmp_path) == [2]
+
+
+def test_it_goes_on_where_it_was_in_the_data_with_another_batch_size(tmp_path, monkeypatch):
+    """Six steps of 4 are two epochs of 12 images; with 2 images, four epochs have 12 steps more."""
+    run(tmp_path, num_steps=6, decay_type="polynomial", learning_rate=0.01)
+    places = []
+    monkeypatch.setitem(globals(), "BATCH_SIZE", 2)
+    monkeypatch.setitem(globals(), "STEPS_PER_EPOCH", 6.0)
+
+    def noted(batches):
+        for batch in batches:
+            places.append(None)
+            yield batch
+
+    state, _ = run(
+        tmp_path, num_steps=18, batches=noted, decay_type="polynomial", learning_rate=0.01
+    )
+    assert (int(state.step), len(places)) == (18, 12)
+    lines = metrics(tmp_path)
+    assert [line["epoch"] for line in lines[5:8]] == pytest.approx([2, 2.1667, 2.3333], abs=1e-4)
+    assert steps_of(tmp_path, "validation") == [3, 6, 12, 18]
+    # Half of 24 steps of today's size have been taken: the rate goes on at half of its way.
+    assert [line["learning_rate"] for line in lines[6:8]] == pytest.approx(
+        [0.01 * 12 / 24, 0.01 * 11 / 24]
+    )

@@ -61,7 +61,7 @@ class ModelDescription:
         if path is None:
             return None
         try:
-            return cls(**json.loads(pathlib.Path(path).read_text()))
+            return cls(**json.loads(pathlib.Path(path).read_text(encoding="utf-8")))
         except (ValueError, TypeError) as error:
             raise ValueError(f"{path} is damaged or of another version: {error}") from error
 
