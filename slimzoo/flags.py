@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import os
 import sys
 import types
 import typing
@@ -119,17 +120,31 @@ def settings(settings_class: type[C], config: Any) -> C:
 
 
 def check_fields(config: Any) -> None:
-    """Checks what the fields say of themselves: required, and one of several choices.
+    """Checks what the fields say of themselves: text, required, and one of several choices.
 
     Raises:
       ValueError: naming the flag.
     """
     for field in dataclasses.fields(config):
         choices, value = field.metadata["choices"], getattr(config, field.name)
+        for text in value if isinstance(value, list) else [value]:
+            _check_is_text(field.name, text)
         if field.metadata["required"] and not value:
             raise ValueError(f"--{field.name} is not given. {field.metadata['help']}")
         if choices and value not in choices:
             raise ValueError(unknown_name_message(f"--{field.name}", value, choices))
+
+
+def _check_is_text(name: str, value: Any) -> None:
+    """Raises ValueError for bytes that are not UTF-8, which Python hides in its strings."""
+    try:
+        str(value).encode()
+    except UnicodeEncodeError as error:
+        shown = os.fsencode(value)
+        raise ValueError(
+            f"--{name} is {shown!r}, which is not UTF-8; names of files and folders must be. "
+            "Rename what it names."
+        ) from error
 
 
 def check_positive(**values: float | None) -> None:

@@ -26,6 +26,7 @@ from training.checkpoints.finding import find_checkpoint
 from training.checkpoints.restoring import RestoreReport, restore_network
 from training.checkpoints.saving import tensorflow_variables
 from training.checkpoints.trained_model import describe_weights, imagenet_classes_or
+from training.storage.whole_files import written_whole
 
 _SAMPLES = ("star", "heart", "arrow", "ring")
 
@@ -126,12 +127,14 @@ def convert(config: ConversionConfig) -> RestoreReport:
     print(report)
     print(_differences(config, path, network_fn, pipeline))
 
-    os.makedirs(output_dir, exist_ok=True)
     checkpoint = tf.train.Checkpoint(network=tensorflow_variables(network_fn.variables))
-    prefix = checkpoint.write(os.path.join(output_dir, f"{CHECKPOINT_NAME}-0"))
-    for name, source in pipeline.files().items():
-        shutil.copyfile(source, os.path.join(output_dir, name))
-    description.save(output_dir)
+    with written_whole(output_dir) as temporary:
+        os.makedirs(temporary)
+        checkpoint.write(os.path.join(temporary, f"{CHECKPOINT_NAME}-0"))
+        for name, source in pipeline.files().items():
+            shutil.copyfile(source, os.path.join(temporary, name))
+        description.save(temporary)
+    prefix = os.path.join(output_dir, f"{CHECKPOINT_NAME}-0")
     print(f"Written: {prefix}, with model.json. Next:")
     for driver in ("eval_image_classifier", "export_saved_model"):
         print(f"  {beside_this_program(driver)} --checkpoint_path={output_dir}")

@@ -1,4 +1,5 @@
 import dataclasses
+import os
 import pathlib
 import re
 
@@ -8,6 +9,7 @@ from absl import flags
 from slimzoo.commands.prepare_dataset import PreparationConfig
 from slimzoo.configuration import TrainingConfig
 from slimzoo.flags import (
+    check_fields,
     check_fraction,
     check_not_negative,
     check_positive,
@@ -150,3 +152,16 @@ def test_the_flag_in_contributing_works_as_written():
     assert config.lion_beta2 == 0.5
     assert parse(namespace["Config"]).lion_beta2 == namespace["OptimizerSettings"]().lion_beta2
     assert namespace["Config"].__dataclass_fields__["lion_beta2"].metadata["help"].endswith(".")
+
+
+@pytest.mark.parametrize("name", ["run_name", "a_list"])
+def test_bytes_that_are_no_text_are_refused(name):
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Named:
+        run_name: str | None = flag(None, "A name.")
+        a_list: list[str] = flag([], "Names.")
+
+    given = os.fsdecode(b"caf\xe9")
+    with pytest.raises(ValueError, match=rf"--{name} is b'caf\\xe9', which is not UTF-8"):
+        check_fields(Named(**{name: [given] if name == "a_list" else given}))
+    check_fields(Named(**{name: ["café"] if name == "a_list" else "café"}))

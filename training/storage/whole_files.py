@@ -36,6 +36,8 @@ def written_whole(path: str) -> Iterator[str]:
     Raises:
       OSError: with the name `path`, where the system names another or none.
     """
+    if os.path.isdir(path):
+        path = os.path.realpath(path)  # a link to a folder stays one
     temporary = f"{path.rstrip(os.sep)}.{uuid.uuid4().hex[:8]}{_ENDING}"
     try:
         with naming(path):

@@ -68,6 +68,15 @@ def test_a_folder_is_there_whole_or_not_at_all(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["folder"]
 
 
+def test_a_link_to_an_empty_folder_stays_a_link(tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    with written_whole(str(tmp_path / "link")) as temporary:
+        os.makedirs(f"{temporary}/inside")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "elsewhere" / "inside").is_dir()
+
+
 def test_two_writers_never_write_to_the_same_file(tmp_path):
     path = str(tmp_path / "file")
     with written_whole(path) as one, written_whole(path) as other:
