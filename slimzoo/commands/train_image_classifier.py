@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import math
 import os
 import shlex
 from collections.abc import Callable, Iterator
@@ -198,7 +197,7 @@ def _num_steps(
     if config.max_number_of_steps:
         return config.max_number_of_steps
     left = max(1, round(config.num_epochs * steps_per_epoch)) - place
-    return first_step + max(0, math.ceil(left))
+    return first_step + max(0, round(left))
 
 
 # ------------------------------------------------------------------ parts of a run
@@ -353,9 +352,8 @@ def _nothing_to_do(
     if config.max_number_of_steps:
         taken = f"taken {first_step:,} of {num_steps:,} steps"
     else:
-        taken = (
-            f"made {progress.epoch:.4g} of {config.num_epochs:.4g} epochs, in {first_step:,} steps"
-        )
+        epochs = f"{progress.epoch:.4g} of {config.num_epochs:.4g} epochs"
+        taken = f"made {epochs} in {first_step:,} steps"
     return f"This run has {taken}; nothing to do."
 
 
