@@ -2,6 +2,7 @@
 
 import json
 import struct
+import zipfile
 
 import numpy as np
 import pytest
@@ -59,6 +60,40 @@ def safetensors(tensors):
         data += array.tobytes()
     encoded = json.dumps(header).encode()
     return struct.pack("<Q", len(encoded)) + encoded + data
+
+
+def torch_file(path, saved):
+    """Writes what `torch.save` writes for dictionaries of float32 arrays, strings and numbers.
+
+    The pickle is put together by its opcodes, since it names classes of torch's.
+    """
+    storages = []
+
+    def encoded(value):
+        if isinstance(value, dict):
+            items = b"".join(encoded(part) for item in value.items() for part in item)
+            return b"ccollections\nOrderedDict\n)R(" + items + b"u"
+        if isinstance(value, tuple):
+            return b"(" + b"".join(map(encoded, value)) + b"t"
+        if isinstance(value, str):
+            return b"X" + struct.pack("<I", len(value.encode())) + value.encode()
+        if isinstance(value, bytes):  # opcodes as they are
+            return value
+        if isinstance(value, int):
+            return b"J" + struct.pack("<i", value)
+        storages.append(np.ascontiguousarray(value, "<f4"))
+        strides = tuple(stride // 4 for stride in storages[-1].strides)
+        kind = b"ctorch\nFloatStorage\n"
+        reference = ("storage", kind, str(len(storages) - 1), "cpu", int(storages[-1].size))
+        storage = encoded(reference) + b"Q"
+        view = (storage, 0, storages[-1].shape, strides, b"\x89", encoded({}))
+        return b"ctorch._utils\n_rebuild_tensor_v2\n" + encoded(view) + b"R"
+
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("archive/data.pkl", b"\x80\x02" + encoded(saved) + b".")
+        for number, storage in enumerate(storages):
+            archive.writestr(f"archive/data/{number}", storage.tobytes())
+    return str(path)
 
 
 def flat(layers):

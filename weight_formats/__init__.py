@@ -7,6 +7,7 @@ Nothing in such a file can run code: pickles are read by an unpickler that knows
 else.
 """
 
+from weight_formats.torch_file import NESTED
 from weight_formats.weight_file import WeightFile, is_weight_file, read_weights
 
-__all__ = ["WeightFile", "is_weight_file", "read_weights"]
+__all__ = ["NESTED", "WeightFile", "is_weight_file", "read_weights"]

@@ -19,6 +19,9 @@ import numpy as np
 
 from weight_formats.restricted_pickle import ArrayUnpickler, Inert, RefusedPickleError
 
+# Between what dictionaries in dictionaries are called, and the names of tensors.
+NESTED = " > "
+
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
 _LEGACY_PROTOCOL = 1001
 _DTYPES = {
@@ -33,6 +36,15 @@ _DTYPES = {
     "ByteStorage": np.dtype("u1"),
     "BoolStorage": np.dtype("?"),
 }
+_BESIDE_WEIGHTS = (
+    "argparse.Namespace",
+    "pathlib.PosixPath",
+    "pathlib.WindowsPath",
+    "pathlib._local.PosixPath",
+    "pathlib._local.WindowsPath",
+    "torch.Size",
+    "torch.device",
+)
 
 
 class _Storage(NamedTuple):
@@ -64,11 +76,23 @@ class _Parameter(Inert):
         return view
 
 
+class _Ignored(Inert):
+    """What scripts keep beside weights, such as their arguments; nothing of it is kept."""
+
+    __slots__ = ()
+
+    def __init__(self, *_: Any):
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        """Takes no notice."""
+
+
 def read_torch(path: str) -> dict[str, np.ndarray]:
-    """Reads a state dict, or a dictionary that has one under "state_dict", "model" and the like.
+    """Reads a state dict, or a dictionary that has some under "state_dict", "ema" and the like.
 
     Returns:
-      Arrays by PyTorch's names, such as "features.0.weight".
+      Arrays by PyTorch's names, such as "features.0.weight", or "state_dict > features.0.weight".
 
     Raises:
       ValueError: if it is no state dict, or damaged; RefusedPickleError if it wants more than
@@ -122,6 +146,7 @@ def _load(file: Any) -> Any:
         "torch._utils._rebuild_tensor": _View,
         "torch._utils._rebuild_parameter": _Parameter,
         "torch.nn.parameter.Parameter": _Parameter,
+        **dict.fromkeys(_BESIDE_WEIGHTS, _Ignored),
     }
 
     def storage_of(reference: Any) -> _Storage:
@@ -134,12 +159,26 @@ def _load(file: Any) -> Any:
 
 
 def _state_dict(loaded: Any) -> dict[str, _View]:
-    for key in ("state_dict", "model_state_dict", "model"):
-        if isinstance(loaded, dict) and isinstance(loaded.get(key), dict):
-            loaded = loaded[key]
+    """The tensors of all dictionaries in dictionaries.
+
+    An optimizer's state is known by numbers rather than by names, and left where it is.
+    """
     if not isinstance(loaded, dict):
         raise ValueError(f"it holds a {type(loaded).__name__}, not a state dict")
-    return {str(name): value for name, value in loaded.items() if isinstance(value, _View)}
+    tensors = {}
+    seen = set()  # a pickle can put a dictionary into itself
+    waiting = [("", loaded)]
+    while waiting:
+        place, dictionary = waiting.pop(0)
+        seen.add(id(dictionary))
+        for name, value in dictionary.items():
+            if not isinstance(name, str):
+                continue
+            if isinstance(value, _View):
+                tensors[place + name] = value
+            elif isinstance(value, dict) and id(value) not in seen:
+                waiting.append((f"{place}{name}{NESTED}", value))
+    return tensors
 
 
 def _arrays(loaded: Any, read: Callable[[_Storage], bytes]) -> dict[str, np.ndarray]:

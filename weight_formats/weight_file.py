@@ -32,7 +32,8 @@ class WeightFile:
     Attributes:
       path: of the file.
       format: caffemodel, keras, numpy, safetensors or torch.
-      tensors: by their names in the file, in its layouts.
+      tensors: by their names in the file, in its layouts. Of a dictionary in a dictionary a name
+        begins with what both are called: "state_dict > model > features.0.weight".
     """
 
     path: str

@@ -74,6 +74,9 @@ class ConversionConfig(PreprocessingConfig):
     ignore_missing_vars: bool = flag(
         False, "Convert even if the file lacks some of the network's variables."
     )
+    use_moving_average: bool = flag(
+        True, "Convert the moving averages of the weights, if the file has them."
+    )
 
 
 def main() -> None:
@@ -122,6 +125,7 @@ def convert(config: ConversionConfig) -> RestoreReport:
         path,
         exclude_scopes=config.checkpoint_exclude_scopes,
         ignore_missing=config.ignore_missing_vars,
+        use_moving_average=config.use_moving_average,
         bgr_to_rgb=config.bgr_to_rgb,
     )
     print(report)
@@ -170,6 +174,7 @@ def _differences(
             for scope in config.checkpoint_exclude_scopes
         ],
         ignore_missing=config.ignore_missing_vars,
+        use_moving_average=config.use_moving_average,
     )
     # What keeps its initial values in both is to be the same in both.
     for name in source_report.skipped:

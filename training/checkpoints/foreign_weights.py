@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import collections
 import re
+from collections.abc import Callable
 
 import numpy as np
 
 from nets.nets_factory import NetworkFn
+from training.checkpoints.wrappers import Components, Unwrapped, unwrap
 from weight_formats import WeightFile
 
 # torchvision's modules, counted through ReLUs, pools and dropout.
@@ -28,8 +30,11 @@ _KINDS = {
 
 
 def converted(
-    network_fn: NetworkFn, weights: WeightFile, bgr_to_rgb: bool = False
-) -> tuple[dict[str, np.ndarray], list[str]]:
+    network_fn: NetworkFn,
+    weights: WeightFile,
+    bgr_to_rgb: bool = False,
+    use_moving_average: bool = False,
+) -> tuple[dict[str, np.ndarray], Unwrapped]:
     """Gives a file's tensors the names and layouts of a network.
 
     Args:
@@ -37,58 +42,71 @@ def converted(
       weights: of any format.
       bgr_to_rgb: whether the first layer's input channels are reversed, so that weights that were
         trained on BGR take RGB (or the other way round).
+      use_moving_average: whether to take moving averages where the file has them too.
 
     Returns:
-      float32 arrays by the network's variable names, those that the file has; and the names in the
-      file that none of them took.
+      float32 arrays by the network's variable names, those that the file has; and where in the
+      file they were.
 
     Raises:
       ValueError: if two tensors of the file are one of the network's.
     """
     shapes = {name: tuple(variable.shape) for name, variable in network_fn.variables.items()}
-    sources = _by_order(weights, network_fn) if weights.format == "keras" else _by_name(weights)
-    values, unexpected = {}, []
-    for source, target in sources.items():
-        name = f"{network_fn.scope}/{target}"
-        if name not in shapes:
-            unexpected.append(source)
-            continue
-        if name in values:
-            raise ValueError(f"{weights.path} holds {name} twice; once as {source}.")
+    # Names in files are divided by slashes or by dots.
+    known = {_undotted(name.removeprefix(f"{network_fn.scope}/")): name for name in shapes}
+    meaning = _by_order(weights, network_fn) if weights.format == "keras" else _by_name
+    found = unwrap(weights.path, weights.tensors, known, meaning, use_moving_average)
+    values = {}
+    for target, sources in found.sources.items():
+        name = known[target]
+        if len(sources) > 1:
+            raise ValueError(
+                f"{weights.path} holds {name} twice: as {sources[0]} and as {sources[1]}."
+            )
         values[name] = _laid_out(
-            np.asarray(weights.tensors[source], np.float32), shapes[name], weights.format
+            np.asarray(weights.tensors[sources[0]], np.float32), shapes[name], weights.format
         )
     first = f"{network_fn.first_layer}/weights"
     if bgr_to_rgb and first in values and values[first].ndim == 4:
         values[first] = np.ascontiguousarray(values[first][:, :, ::-1])
-    return values, unexpected
+    return values, found
 
 
-def _by_name(weights: WeightFile) -> dict[str, str]:
-    """The layer and kind ("conv1/weights") that each tensor's name says."""
-    named = {}
-    for source in weights.tensors:
-        layer, _, kind = source.replace("/", ".").rpartition(".")
-        layer = re.sub(r"^module\.", "", layer)  # of a model that was trained on several GPUs
-        named[source] = f"{_TORCHVISION_LAYERS.get(layer, layer)}/{_KINDS.get(kind, kind)}"
-    return named
+def _by_name(parts: Components) -> str:
+    """The layer and kind ("conv1/weights") that a name says."""
+    *layers, kind = parts
+    layer = _TORCHVISION_LAYERS.get(".".join(layers), "/".join(layers))
+    return f"{layer}/{_KINDS.get(kind, kind)}"
 
 
-def _by_order(weights: WeightFile, network_fn: NetworkFn) -> dict[str, str]:
-    """Maps the tensors of a Keras file to our layers.
+def _undotted(name: str) -> str:
+    return name.replace(".", "/")
 
-    Keras names layers by class and a counter: conv2d, conv2d_1, dense, dense_1.
+
+def _by_order(weights: WeightFile, network_fn: NetworkFn) -> Callable[[Components], str]:
+    """Gives the meaning of names in a Keras file: our layer's and the kind.
+
+    Keras names layers by class and a counter: conv2d, conv2d_1, dense, dense_1. A model in a model
+    has a counter of its own.
     """
-    found = list(dict.fromkeys(source.rpartition("/")[0] for source in weights.tensors))
     own = _names_in_keras_files(network_fn)
-    if not set(found) <= set(own):
+    num_variables = collections.Counter(source.rpartition("/")[0] for source in weights.tensors)
+    models: dict[str, list[str]] = {}
+    for path, number in num_variables.items():
+        model, _, layer = path.rpartition("/")
+        if number <= 2:  # one that normalizes has more
+            models.setdefault(model, []).append(layer)
+    layers = max(models.values(), key=len, default=[])
+    if not set(layers) <= set(own):
         # Of another model: convolutions in their order, then what is called dense.
-        own = dict(zip(sorted(found, key=_order), own.values(), strict=False))
-    named = {}
-    for source in weights.tensors:
-        layer, _, kind = source.rpartition("/")
-        named[source] = f"{own.get(layer, layer)}/{_KINDS.get(kind, kind)}"
-    return named
+        own = dict(zip(sorted(layers, key=_order), own.values(), strict=False))
+
+    def meaning(parts: Components) -> str:
+        *layers, kind = parts
+        layer = "/".join(layers)
+        return f"{_undotted(own.get(layer, layer))}/{_KINDS.get(kind, kind)}"
+
+    return meaning
 
 
 def _names_in_keras_files(network_fn: NetworkFn) -> dict[str, str]:

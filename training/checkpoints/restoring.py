@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
 from nets.nets_factory import NetworkFn
 from training.checkpoints.finding import find_checkpoint
 from training.checkpoints.scopes import select_scopes
-from training.checkpoints.sources import WeightSource, damage_explained, find_key, open_source
+from training.checkpoints.sources import WeightSource, damage_explained, is_average, open_source
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,15 +22,21 @@ class RestoreReport:
       restored: names of variables.
       skipped: why the others were not.
       unexpected: what a file of weights holds and the network has not.
+      taken: out of what the weights were taken, such as "moving averages"; empty if they lie bare.
+      not_taken: where else in it the network's weights are.
     """
 
     checkpoint: str
     restored: list[str]
     skipped: dict[str, str]
     unexpected: list[str] = dataclasses.field(default_factory=list)
+    taken: str = ""
+    not_taken: list[str] = dataclasses.field(default_factory=list)
 
     def __str__(self) -> str:
-        lines = [f"Restored {len(self.restored)} variables from {self.checkpoint}."]
+        taken = f" ({self.taken})" if self.taken else ""
+        lines = [f"Restored {len(self.restored)} variables from {self.checkpoint}{taken}."]
+        lines += [f"  also in it, and not taken: {place}" for place in self.not_taken]
         lines += [f"  left as initialized: {name} ({why})" for name, why in self.skipped.items()]
         lines += [f"  not used: {name}" for name in self.unexpected]
         return "\n".join(lines)
@@ -70,12 +76,12 @@ def restore_network(
     """
     prefix = find_checkpoint(checkpoint_path)
     variables = network_fn.variables
-    source = open_source(prefix, network_fn, bgr_to_rgb)
+    source = open_source(prefix, network_fn, bgr_to_rgb, use_moving_average)
     shapes = source.shapes
     excluded = select_scopes("checkpoint_exclude_scopes", variables, exclude_scopes)
     keys, skipped, wrong = {}, {}, {}
     for name, variable in variables.items():
-        key = find_key(name, shapes, use_moving_average)
+        key = source.find_key(name, use_moving_average)
         if name in excluded:
             skipped[name] = "excluded"
         elif key is None:
@@ -103,7 +109,29 @@ def restore_network(
         raise ValueError(f"The checkpoint {prefix} holds NaNs or infinities in {broken[0]}.")
     for name, value in values.items():
         variables[name].assign(value)
-    return RestoreReport(prefix, list(values), skipped, source.unexpected)
+    return RestoreReport(
+        prefix,
+        list(values),
+        skipped,
+        source.unexpected,
+        ", ".join(filter(None, [_averages(keys.values()), source.taken])),
+        _not_taken(source, keys),
+    )
+
+
+def _averages(keys: Collection[str]) -> str:
+    """Says how many of the keys of a checkpoint are of moving averages; empty if none is."""
+    number = sum(map(is_average, keys))
+    if not number:
+        return ""
+    return "moving averages" if number == len(keys) else f"{number} of them moving averages"
+
+
+def _not_taken(source: WeightSource, keys: Mapping[str, str]) -> list[str]:
+    """Where else than under `keys` a file has the values of the variables."""
+    averages = [source.find_key(name, use_moving_average=True) for name in keys]
+    number = sum(key not in keys.values() for key in averages)
+    return [*source.not_taken, *([f"moving averages ({number} variables)"] if number else [])]
 
 
 def _is_of_a_head(name: str, network_fn: NetworkFn) -> bool:
@@ -125,7 +153,7 @@ def _mismatch(
     limit = 20 if any_fits else 4  # the rest would only say again that it is something else
     shown = "\n".join(f"  {line}" for line in lines[:limit])
     more = f"\n  and {len(lines) - limit} more" if len(lines) > limit else ""
-    keys = [find_key(f"{head}/biases", source.shapes) for head in network_fn.heads]
+    keys = [source.find_key(f"{head}/biases") for head in network_fn.heads]
     outputs = [list(source.shapes[key])[-1] for key in keys if key]
     only_heads = all(_is_of_a_head(name, network_fn) for name in wrong) and not source.unexpected
     if only_heads and outputs and outputs[0] != network_fn.num_classes:

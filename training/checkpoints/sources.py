@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -16,6 +17,7 @@ from training.checkpoints.finding import is_tensorflow_v1
 from weight_formats import read_weights
 
 _SUFFIX = "/.ATTRIBUTES/VARIABLE_VALUE"
+_TF_SLIM_AVERAGE = "/ExponentialMovingAverage"
 
 
 class WeightSource(NamedTuple):
@@ -26,33 +28,54 @@ class WeightSource(NamedTuple):
       read: gives the value of a name.
       unexpected: names and shapes that the network has no variables for.
       scopes: of a checkpoint of TensorFlow; other files have none.
+      prefix: what is before the network's names in a checkpoint of TensorFlow.
+      taken: for people: what the values are taken out of; empty if they lie bare.
+      not_taken: for people: where else the file has values for the network.
     """
 
     shapes: Mapping[str, Any]
     read: Callable[[str], Any]
     unexpected: list[str]
     scopes: list[str]
+    prefix: str = ""
+    taken: str = ""
+    not_taken: Sequence[str] = ()
+
+    def find_key(self, name: str, use_moving_average: bool = False) -> str | None:
+        """Returns under which name the value of a variable is; None if it is not there."""
+        return find_key(name, self.shapes, use_moving_average, self.prefix)
 
 
-def open_source(prefix: str, network_fn: NetworkFn, bgr_to_rgb: bool = False) -> WeightSource:
+def open_source(
+    prefix: str,
+    network_fn: NetworkFn,
+    bgr_to_rgb: bool = False,
+    use_moving_average: bool = False,
+) -> WeightSource:
     """Opens a checkpoint or a file of weights.
 
     Args:
       prefix: as `find_checkpoint` gives it.
       network_fn: whose names and layouts the weights of other frameworks are brought into.
       bgr_to_rgb: whether to reverse the input channels of the first layer of such a file.
+      use_moving_average: whether to take moving averages where such a file has them too.
 
     Raises:
-      ValueError: if it cannot be read, or is a checkpoint and `bgr_to_rgb` is asked for.
+      ValueError: if it cannot be read, is a checkpoint and `bgr_to_rgb` is asked for, or has the
+        weights more than once and does not say which are meant.
     """
     if not os.path.exists(prefix + ".index") and not is_tensorflow_v1(prefix):
         weights = read_weights(prefix)
-        values, unexpected = foreign_weights.converted(network_fn, weights, bgr_to_rgb)
+        values, found = foreign_weights.converted(
+            network_fn, weights, bgr_to_rgb, use_moving_average
+        )
         return WeightSource(
             {name: list(value.shape) for name, value in values.items()},
             values.__getitem__,
-            [f"{name} {list(weights.tensors[name].shape)}" for name in unexpected],
+            [f"{name} {list(weights.tensors[name].shape)}" for name in found.unexpected],
             scopes=[],
+            taken=found.taken,
+            not_taken=found.not_taken,
         )
     if bgr_to_rgb:
         raise ValueError(
@@ -63,12 +86,41 @@ def open_source(prefix: str, network_fn: NetworkFn, bgr_to_rgb: bool = False) ->
         shapes = reader.get_variable_to_shape_map()
     ours = [key.removeprefix("network/") for key in shapes if key.startswith("network/")]
     scopes = sorted({key.split(".S")[0].split("/")[0] for key in ours or shapes})
-    return WeightSource(shapes, reader.get_tensor, _unexpected(network_fn, shapes), scopes)
+    wrapper = _wrapping_scope(prefix, network_fn, shapes)
+    return WeightSource(
+        shapes,
+        reader.get_tensor,
+        _unexpected(network_fn, shapes, wrapper),
+        scopes,
+        prefix=wrapper,
+        taken=f"names without {wrapper}" if wrapper else "",
+    )
 
 
-def _unexpected(network_fn: NetworkFn, shapes: Mapping[str, Any]) -> list[str]:
+def _wrapping_scope(path: str, network_fn: NetworkFn, shapes: Mapping[str, Any]) -> str:
+    """The scope in which a whole network was built, such as `model/`; empty if there is none."""
+    if any(find_key(name, shapes) for name in network_fn.variables):
+        return ""
+    names = network_fn.variables
+    counts = collections.Counter(
+        key[: -len(name)] for key in shapes for name in names if key.endswith(f"/{name}")
+    )
+    if not counts:
+        return ""
+    most = max(counts.values())
+    first, *others = sorted(scope for scope, count in counts.items() if count == most)
+    if others:
+        raise ValueError(
+            f"{path} holds the network's weights more than once, in the scopes {first} and "
+            f"{others[0]}, and does not say which are meant. Save the one that you want in a "
+            "checkpoint of its own."
+        )
+    return first
+
+
+def _unexpected(network_fn: NetworkFn, shapes: Mapping[str, Any], prefix: str) -> list[str]:
     """The weights in a checkpoint of TensorFlow that are none of the network's."""
-    taken = {find_key(name, shapes, False) for name in network_fn.variables}
+    taken = {find_key(name, shapes, False, prefix) for name in network_fn.variables}
     ours = any(key.startswith("network/") for key in shapes)
     return [
         f"{key} {shape}"
@@ -121,10 +173,24 @@ _NOT_ITS_FAULT = (
 )
 
 
-def find_key(name: str, shapes: Mapping[str, Any], use_moving_average: bool = False) -> str | None:
-    """Returns under which key of a checkpoint a variable is; None if it is not in it."""
+def find_key(
+    name: str, shapes: Mapping[str, Any], use_moving_average: bool = False, prefix: str = ""
+) -> str | None:
+    """Returns under which key of a checkpoint a variable is; None if it is not in it.
+
+    Args:
+      name: of the variable.
+      shapes: of the checkpoint, by key.
+      use_moving_average: whether its moving average is taken if it is there.
+      prefix: what is before TF-Slim's names.
+    """
     escaped = name.replace(".", "..").replace("/", ".S")  # as tf.train.Checkpoint writes names
-    keys = [f"network/{escaped}{_SUFFIX}", name]
+    keys = [f"network/{escaped}{_SUFFIX}", prefix + name]
     if use_moving_average:
-        keys.insert(0, f"averages/{escaped}{_SUFFIX}")
+        keys = [f"averages/{escaped}{_SUFFIX}", f"{prefix}{name}{_TF_SLIM_AVERAGE}", *keys]
     return next((key for key in keys if key in shapes), None)
+
+
+def is_average(key: str) -> bool:
+    """Whether a key of a checkpoint is of a moving average."""
+    return key.startswith("averages/") or key.endswith(_TF_SLIM_AVERAGE)

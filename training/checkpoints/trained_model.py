@@ -13,7 +13,7 @@ from nets.nets_factory import NetworkFn
 from preprocessing.base import Preprocessing
 from slimzoo_registry import import_modules
 from training.checkpoints.description import ModelDescription
-from training.checkpoints.finding import find_checkpoint
+from training.checkpoints.finding import find_checkpoint, is_of_a_run
 from training.checkpoints.restoring import RestoreReport, restore_network
 from weight_formats import is_weight_file
 
@@ -60,7 +60,7 @@ def load_trained_model(
         )
     network_fn = description.build(dtype_policy=dtype_policy)
     report = restore_network(network_fn, prefix, use_moving_average=use_moving_average)
-    if report.unexpected:
+    if not is_of_a_run(prefix) or report.unexpected or report.taken or report.not_taken:
         print(report)
     preprocessing = description.make_preprocessing(os.path.dirname(prefix), is_training=False)
     return TrainedModel(network_fn, description, preprocessing, report)

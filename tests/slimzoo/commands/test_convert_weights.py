@@ -6,6 +6,7 @@ import os
 import numpy as np
 import pytest
 import tensorflow as tf
+from weight_file_writers import torch_file
 
 from nets import nets_factory
 from nets.nets_factory import get_network_fn
@@ -49,6 +50,30 @@ def conversion(cifarnet_file, tmp_path):
         dataset_name="shapes",  # ten classes, known without its images
         output_dir=str(tmp_path / "converted"),
     )
+
+
+def test_moving_averages_are_converted_unless_they_are_turned_off(
+    conversion, cifarnet_layers, tmp_path, capsys
+):
+    state = {
+        f"{layer}.{kind}": array
+        for layer, pair in cifarnet_layers.items()
+        for kind, array in zip(("weight", "bias"), pair, strict=True)
+    }
+    averages = {name: 2 * array for name, array in state.items()}
+    path = torch_file(tmp_path / "model.pth", {"model": state, "ema": {"module": averages}})
+    for asked, expected in ((True, averages), (False, state)):
+        folder = str(tmp_path / f"converted_{asked}")
+        convert(
+            dataclasses.replace(
+                conversion, checkpoint_path=path, use_moving_average=asked, output_dir=folder
+            )
+        )
+        assert ("(moving averages, under ema > module)" in capsys.readouterr().out) == asked
+        variables = load_trained_model(folder).network_fn.variables
+        np.testing.assert_array_equal(
+            variables["cifarnet_18pct/conv1/biases"].numpy(), expected["conv1.bias"]
+        )
 
 
 def test_a_converted_checkpoint_is_a_trained_model(conversion, capsys, noise):

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from weight_file_writers import torch_file
 
 from nets.nets_factory import get_network_fn
 from training.checkpoints.restoring import restore_network
@@ -123,3 +124,68 @@ def test_a_file_that_is_no_checkpoint_says_what_is_taken(network_fn, tmp_path):
     path.write_text("no weights at all, only a text of some length")
     with pytest.raises(ValueError, match=r"notes\.txt is not known.*Caffe's \.caffemodel"):
         restore_network(network_fn, str(path))
+
+
+def constant_values(network_fn, value):
+    return {name: np.full(v.shape, value, np.float32) for name, v in network_fn.variables.items()}
+
+
+@pytest.mark.parametrize("scope", ["", "model/", "a/b/"])
+def test_moving_averages_of_tf_slim_are_taken_if_asked_for_and_said(
+    network_fn, write_tensorflow_1, scope
+):
+    raw, averages = (constant_values(network_fn, value) for value in (1, 2))
+    path = write_tensorflow_1(
+        {
+            **{scope + name: value for name, value in raw.items()},
+            **{f"{scope}{name}/ExponentialMovingAverage": v for name, v in averages.items()},
+            "global_step": np.int64(3),
+        }
+    )
+    report = restore_network(network_fn, path, use_moving_average=True)
+    assert_unchanged(network_fn, averages)
+    without = f", names without {scope}" if scope else ""
+    assert str(report) == f"Restored 8 variables from {path} (moving averages{without})."
+    report = restore_network(network_fn, path)
+    assert_unchanged(network_fn, raw)
+    assert "also in it, and not taken: moving averages (8 variables)" in str(report)
+    assert not report.unexpected
+
+
+def test_averages_of_some_variables_only_are_counted(network_fn, write_tensorflow_1):
+    values = constant_values(network_fn, 1)
+    first = next(iter(values))
+    path = write_tensorflow_1({**values, f"{first}/ExponentialMovingAverage": values[first] + 1})
+    report = restore_network(network_fn, path, use_moving_average=True)
+    assert "(1 of them moving averages)" in str(report)
+    assert network_fn.variables[first].numpy().max() == 2
+
+
+def test_a_network_that_is_twice_in_a_checkpoint_of_tensorflow_is_refused(
+    network_fn, write_tensorflow_1
+):
+    values = constant_values(network_fn, 1)
+    twice = {f"{scope}/{name}": v for scope in ("left", "right") for name, v in values.items()}
+    with pytest.raises(ValueError, match="more than once, in the scopes left/ and right/"):
+        restore_network(network_fn, write_tensorflow_1(twice))
+
+
+def test_a_checkpoint_of_pytorch_says_what_was_taken_and_what_else_is_there(
+    network_fn, cifarnet_layers, tmp_path
+):
+    state = {}
+    for layer, (kernel, bias) in cifarnet_layers.items():
+        state[f"module.{layer}.weight"], state[f"module.{layer}.bias"] = kernel, bias
+    average = {name.removeprefix("module."): 2 * value for name, value in state.items()}
+    saved = {"epoch": 3, "state_dict": state, "state_dict_ema": average}
+    path = torch_file(tmp_path / "model.pth", saved)
+    report = restore_network(network_fn, path)
+    assert str(report) == (
+        f"Restored 8 variables from {path} (under state_dict, names without module.).\n"
+        "  also in it, and not taken: state_dict_ema (8 variables)"
+    )
+    bias = network_fn.variables["cifarnet_18pct/conv1/biases"]
+    np.testing.assert_array_equal(bias.numpy(), cifarnet_layers["conv1"][1])
+    report = restore_network(network_fn, path, use_moving_average=True)
+    assert "(moving averages, under state_dict_ema)" in str(report)
+    np.testing.assert_array_equal(bias.numpy(), 2 * cifarnet_layers["conv1"][1])

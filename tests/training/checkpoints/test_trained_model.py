@@ -51,6 +51,27 @@ def test_bare_weights_need_a_network_and_the_names_of_classes(cifarnet_file):
     assert loaded.description.preprocessing_name == "cifarnet"
 
 
+def test_what_was_taken_is_said_of_files_from_elsewhere(cifarnet_file, trained, capsys):
+    load_trained_model(cifarnet_file, model_name="cifarnet_18pct", class_names=TEN)
+    assert f"Restored 8 variables from {cifarnet_file}." in capsys.readouterr().out
+    load_trained_model(str(trained))
+    assert "Restored" not in capsys.readouterr().out
+
+
+def test_moving_averages_of_tf_slim_are_taken_unless_they_are_turned_off(
+    network_fn, write_tensorflow_1, capsys
+):
+    values = {name: np.zeros(v.shape, np.float32) for name, v in network_fn.variables.items()}
+    averages = {f"{name}/ExponentialMovingAverage": v + 2 for name, v in values.items()}
+    path = write_tensorflow_1({**values, **averages})
+    for asked, expected, said in ((True, 2, "(moving averages)"), (False, 0, "not taken: moving")):
+        loaded = load_trained_model(
+            path, use_moving_average=asked, model_name="cifarnet_18pct", class_names=TEN
+        )
+        assert {v.numpy().max() for v in loaded.network_fn.variables.values()} == {expected}
+        assert said in capsys.readouterr().out
+
+
 def test_a_weight_file_in_a_runs_folder_is_none_of_the_runs(trained, cifarnet_file, tmp_path):
     run = shutil.copytree(trained, tmp_path / "run")
     beside = shutil.copy(cifarnet_file, run)
