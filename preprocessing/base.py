@@ -24,6 +24,7 @@ from slimzoo_registry import Registry, unknown_name_message
 P = TypeVar("P", bound="Preprocessing")
 
 TEN_CROPS = 10
+_MOST_PIXELS = 16_384  # a side of 20 times what photos are resized to; 3 GB as floats
 
 
 @dataclasses.dataclass(frozen=True)
@@ -224,6 +225,8 @@ def check_side(name: str, side: Any, at_least: int = 1) -> None:
     """
     if not isinstance(side, numbers.Integral) or side <= 0:
         raise ValueError(f"{name} is {side!r}; it must be a positive number of pixels.")
+    if int(side) > _MOST_PIXELS:
+        raise ValueError(f"{name} is {side:,}; it must be at most {_MOST_PIXELS:,} pixels.")
     if side < at_least:
         raise ValueError(
             f"{name} is {side}, too small to crop {at_least} pixels from; it must be at least that."

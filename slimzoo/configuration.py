@@ -6,6 +6,7 @@ Those of the other commands are in their modules in `commands`.
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -42,6 +43,11 @@ class CommandConfig:
     def __post_init__(self) -> None:
         """Checks what the fields say of themselves; see `check_fields`."""
         check_fields(self)
+
+    def modules_flag(self) -> str:
+        """The flag that commands on what this one makes need too; empty without own modules."""
+        modules = shlex.quote(",".join(self.import_modules))
+        return f" --import_modules={modules}" if self.import_modules else ""
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 from absl import flags
 
 from slimzoo_registry import unknown_name_message
+from training.storage.json_files import is_like
 
 C = TypeVar("C")
 T = TypeVar("T")
@@ -197,7 +198,7 @@ def parse_options(
         if name in parsed:
             raise ValueError(f"--{flag} has {name} twice; it takes one value.")
         parsed[name] = _parse_value(text)
-        if not _is_of_type_of(parsed[name], defaults[name]):
+        if not is_like(parsed[name], defaults[name]):
             raise ValueError(
                 f"--{flag} has {option!r}; {name} takes a value such as {defaults[name]!r}."
             )
@@ -228,13 +229,3 @@ def _parse_value(text: str) -> Any:
         return ast.literal_eval(text)
     except (SyntaxError, ValueError):
         return text
-
-
-def _is_of_type_of(value: Any, default: Any) -> bool:
-    if default is None or value is None:
-        return default is None
-    if isinstance(default, bool) or isinstance(value, bool):
-        return isinstance(default, bool) and isinstance(value, bool)
-    if isinstance(default, float):
-        return isinstance(value, float | int)
-    return isinstance(value, type(default))

@@ -34,6 +34,7 @@ def choose_run_pipeline(config: TrainingConfig) -> Pipeline:
         path = None  # none is given; or it is gone, and the run goes on without it
     source = ModelDescription.of_checkpoint(path) if path else None
     if path and source and source.model_name == config.model_name:
+        source.check_names(os.path.dirname(path))
         options = source.resolved_options(os.path.dirname(path))
         inherited = Pipeline(source.preprocessing_name, options)
     own = nets_factory.networks[config.model_name].preprocessing_name
@@ -98,7 +99,7 @@ def fill_train_dir(train_dir: str, pipeline: Pipeline, description: ModelDescrip
     try:
         earlier = ModelDescription.load(train_dir)
     except ValueError as error:
-        print(f"WARNING: {error}. It is written anew, from the flags.")
+        print(f"WARNING: {error} It is written anew, from the flags.")
     if earlier is not None and resumes:
         _check_same_run(earlier, description, train_dir)
     for name, source in pipeline.files().items():

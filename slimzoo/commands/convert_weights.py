@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import shlex
 import shutil
 
 import numpy as np
@@ -141,7 +142,8 @@ def convert(config: ConversionConfig) -> RestoreReport:
     prefix = os.path.join(output_dir, f"{CHECKPOINT_NAME}-0")
     print(f"Written: {prefix}, with model.json. Next:")
     for driver in ("eval_image_classifier", "export_saved_model"):
-        print(f"  {beside_this_program(driver)} --checkpoint_path={output_dir}")
+        path = f"--checkpoint_path={shlex.quote(output_dir)}{config.modules_flag()}"
+        print(f"  {beside_this_program(driver)} {path}")
     return report
 
 

@@ -95,10 +95,7 @@ def evaluate(config: EvaluationConfig) -> EvaluationResult:
     strategy = devices.make_strategy(config.distribution_strategy, config.num_replicas)
     paths = split_paths(config.checkpoint_path)
     runs = [ModelDescription.of_checkpoint(path) for path in paths]
-    # What they register may be the dataset.
-    import_modules(
-        [*config.import_modules, *(m for run in runs if run for m in run.network_module)]
-    )
+    import_modules(config.import_modules)
     dataset = _dataset(config, paths[0], runs[0])
     with strategy.scope():
         models = _load_models(config, paths, dataset)
@@ -242,6 +239,9 @@ def _dataset(
     if description and dataset_name == trained_on:
         # The folder that was trained on goes with its name, and with no other dataset.
         dataset_dir = dataset_dir or description.dataset_dir
+        if not config.dataset_name and dataset_name not in dataset_factory.sources:
+            # Under its name TFDS may have something else.
+            description.check_modules(os.path.dirname(path), "dataset", dataset_name)
         split = split or description.validation_split_name
     split = split or dataset_factory.default_validation_split(dataset_name, dataset_dir)
     if split is None:

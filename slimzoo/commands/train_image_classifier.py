@@ -388,7 +388,7 @@ def _conclude(
         print(f"Best validation top-1: {checkpoints.best_top_1:.2%}, {best}")
     print(f"Last checkpoint: {last}")
     print("Next:")
-    path = f"--checkpoint_path={shlex.quote(os.path.dirname(best or last))}"
+    path = f"--checkpoint_path={shlex.quote(os.path.dirname(best or last))}{config.modules_flag()}"
     for driver in ("eval_image_classifier", "export_saved_model"):
         command = f"{program.beside_this_program(driver)} {path}"
         if driver == "eval_image_classifier" and not best:

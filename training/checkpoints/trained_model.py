@@ -11,7 +11,6 @@ from image_datasets.image_dataset import ImageDataset
 from nets import nets_factory
 from nets.nets_factory import NetworkFn
 from preprocessing.base import Preprocessing
-from slimzoo_registry import import_modules
 from training.checkpoints.description import ModelDescription
 from training.checkpoints.finding import find_checkpoint, is_of_a_run
 from training.checkpoints.restoring import RestoreReport, restore_network
@@ -47,18 +46,22 @@ def load_trained_model(
 
     Raises:
       ValueError: if there is no such checkpoint or it does not fit its model.json, or the network
-        is not known.
+        is not known. It is not if a module of the user's own registers it and is not imported.
     """
     prefix = find_checkpoint(checkpoint_path)
     description = ModelDescription.of_checkpoint(prefix)
-    import_modules(description.network_module if description else [])
+    if description is not None:
+        description.check_names(os.path.dirname(prefix))
     if description is None:
         description = describe_weights(prefix, model_name, class_names)
     elif model_name and model_name != description.model_name:
         raise ValueError(
             f"--model_name is {model_name}, but {prefix} holds a run of {description.model_name}."
         )
-    network_fn = description.build(dtype_policy=dtype_policy)
+    try:
+        network_fn = description.build(dtype_policy=dtype_policy)
+    except (TypeError, ValueError) as error:  # of options that have the right types
+        raise ValueError(f"The network of {prefix} cannot be built: {error}") from error
     report = restore_network(network_fn, prefix, use_moving_average=use_moving_average)
     if not is_of_a_run(prefix) or report.unexpected or report.taken or report.not_taken:
         print(report)

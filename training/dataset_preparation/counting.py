@@ -20,6 +20,7 @@ from training.dataset_preparation.pixel_statistics import (
     write_statistics,
 )
 from training.dataset_preparation.squares import describe, read_squares
+from training.storage.json_files import read_object
 
 _PROGRESS_NAME = "sums.npz"
 
@@ -122,11 +123,11 @@ def check_nothing_else_is_there(output_dir: str, plan: Mapping[str, Any]) -> Non
     there_path = finished if finished.exists() else unfinished
     try:
         if finished.exists():
-            there = json.loads(finished.read_text())
+            there = read_object(finished)
         elif unfinished.exists():
             with np.load(unfinished) as arrays:
-                there = json.loads(str(arrays["plan"]))
-    except (ValueError, OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
+                there = dict(json.loads(str(arrays["plan"])))
+    except (ValueError, TypeError, OSError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(
             f"{there_path} cannot be read: it is damaged. Remove it, or give another --output_dir."
         ) from error

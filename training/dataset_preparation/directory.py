@@ -20,6 +20,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from training.dataset_preparation.records import Shard
+from training.storage.json_files import check_types, read_object
 from training.storage.locks import locked
 from training.storage.whole_files import write_text
 
@@ -161,7 +162,7 @@ class PreparedDirectory:
 
     def skipped_images(self) -> dict[str, list[str]]:
         """Returns, for each split of the finished dataset, what was left out of it."""
-        return _read_json(self.folder / _PLAN_NAME)["skipped_images"]
+        return _read_json(self.folder / _PLAN_NAME).get("skipped_images", {})
 
     def _write_plan(self, **more: Any) -> None:
         document = {**dataclasses.asdict(self.plan), **more}
@@ -196,7 +197,9 @@ class PreparedDirectory:
 
 def _read_json(path: pathlib.Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text())
+        document = read_object(path)
+        check_types(document, {"is_complete": bool, "skipped_images": dict[str, list[str]]})
+        return document
     except ValueError as error:
         raise ValueError(f"{path} is damaged: {error}. Remove its folder to start anew.") from error
 

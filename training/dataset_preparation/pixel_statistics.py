@@ -23,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from training.storage.json_files import make_dataclass, read_object
 from training.storage.whole_files import write_text
 
 STATISTICS_NAME = "dataset_statistics.json"
@@ -217,7 +218,7 @@ def mean_image_path(path: str) -> str:
 
 def dataset_of_statistics(path: str) -> str:
     """The name of the dataset that a file, or the file in a folder, has the statistics of."""
-    document = json.loads(_statistics_file(path).read_text())
+    document = read_object(_statistics_file(path))
     return str(document.get("dataset_name", "a dataset without a name"))
 
 
@@ -235,23 +236,25 @@ def load_statistics(path: str) -> DatasetStatistics:
         raise ValueError(f"There are no dataset statistics in {file}: the file does not exist.")
     names = [field.name for field in dataclasses.fields(DatasetStatistics)]
     try:
-        document = dict(json.loads(file.read_text()))
+        document = read_object(file)
         document |= {
             name.replace("colour", "color"): value  # as earlier files have them
             for name, value in document.items()
             if name.startswith("colour_")
         }
-        statistics = DatasetStatistics(**{name: document[name] for name in names})
+        known = {name: value for name, value in document.items() if name in names}
+        statistics = make_dataclass(DatasetStatistics, known)
         _check(statistics)
         return statistics
-    except (ValueError, KeyError, TypeError) as error:
+    except ValueError as error:
         raise ValueError(
-            f"{file} does not hold dataset statistics; it must be JSON with {', '.join(names)}."
+            f"{file} does not hold dataset statistics: {error}. It must be JSON with "
+            f"{', '.join(names)}."
         ) from error
 
 
 def _check(statistics: DatasetStatistics) -> None:
-    """Raises ValueError or TypeError if they are not what their names say."""
+    """Raises ValueError if they are not what their names say."""
     for name in ("mean_rgb", "color_deviations"):
         if np.array(getattr(statistics, name), np.float64).shape != (3,):
             raise ValueError(f"{name} is not three numbers")

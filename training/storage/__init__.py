@@ -1,1 +1,1 @@
-"""Files that are there whole or not at all, and folders that one process writes to at a time."""
+"""Files that are whole and hold what they should, folders that one process at a time writes to."""

@@ -1,6 +1,8 @@
 """A network, a source of images and an optimizer from a package of the user's own."""
 
 import contextlib
+import json
+import shutil
 import sys
 
 import pytest
@@ -63,10 +65,12 @@ def as_in_a_new_process(module):
     """The module is not imported yet; at the end it is forgotten, with what it registers."""
     with networks.restored(), sources.restored(), optimizers.restored():
         yield
-    del sys.modules[module]
+    sys.modules.pop(module, None)
 
 
-def test_every_command_knows_what_a_module_of_the_users_own_registers(own_module, photos, tmp_path):
+def test_every_command_knows_what_a_module_of_the_users_own_registers(
+    own_module, photos, tmp_path, capsys
+):
     train_dir = str(tmp_path / "run")
     with as_in_a_new_process(own_module):
         train(
@@ -81,12 +85,15 @@ def test_every_command_knows_what_a_module_of_the_users_own_registers(own_module
                 max_number_of_steps=2,
             )
         )
-    # The run remembers which modules it needs.
+    # The run remembers which modules it needs, and what comes next names them.
+    flag = f"--checkpoint_path={train_dir}/best --import_modules={own_module}\n"
+    assert capsys.readouterr().out.count(flag) == 2
     with as_in_a_new_process(own_module):
-        result = evaluate(EvaluationConfig(checkpoint_path=train_dir))
+        result = evaluate(EvaluationConfig(checkpoint_path=train_dir, import_modules=[own_module]))
     assert result.num_examples == 21
     with as_in_a_new_process(own_module):
-        exported = tf.saved_model.load(export(ExportConfig(checkpoint_path=train_dir)))
+        folder = export(ExportConfig(checkpoint_path=train_dir, import_modules=[own_module]))
+    exported = tf.saved_model.load(folder)
     assert [name.decode() for name in exported.class_names.numpy()] == list(CLASSES)
     with as_in_a_new_process(own_module):
         prepare(
@@ -100,3 +107,73 @@ def test_every_command_knows_what_a_module_of_the_users_own_registers(own_module
             )
         )
     assert (tmp_path / "prepared" / "own_prepared" / "1.0.0").is_dir()
+
+
+@pytest.fixture
+def foreign_run(trained, tmp_path, monkeypatch):
+    """A run that somebody gave us, with a module beside it that leaves evidence if it is run."""
+    run = shutil.copytree(trained, tmp_path / "run")
+    (run / "own_module.py").write_text(f"open({str(tmp_path / 'evidence')!r}, 'w')\n" + MODULE)
+    monkeypatch.chdir(run)
+    monkeypatch.syspath_prepend(str(run))
+
+    def describe(**values):
+        described = json.loads((trained / "model.json").read_text())
+        described |= {"network_module": ["own_module"], **values}
+        (run / "model.json").write_text(json.dumps(described))
+        return str(run)
+
+    yield describe
+    assert not (tmp_path / "evidence").exists()
+
+
+def commands_on(run, photos):
+    """What loads a run, without a flag that names its modules."""
+    return {
+        "evaluate": lambda: evaluate(EvaluationConfig(checkpoint_path=run)),
+        "export": lambda: export(ExportConfig(checkpoint_path=run)),
+        "train": lambda: train(
+            TrainingConfig(
+                checkpoint_path=run,
+                model_name="tiny",
+                dataset_name="folder",
+                dataset_dir=photos,
+                train_dir=f"{run}/new",
+                max_number_of_steps=1,
+                batch_size=4,
+            )
+        ),
+    }
+
+
+@pytest.mark.parametrize(
+    ("command", "values", "what"),
+    [
+        ("evaluate", {"model_name": "own_net"}, "network 'own_net'"),
+        ("evaluate", {"dataset_name": "own_images"}, "dataset 'own_images'"),
+        ("evaluate", {"dataset_name": "cifar10"}, "dataset 'cifar10'"),
+        ("evaluate", {"preprocessing_name": "own"}, "preprocessing 'own'"),
+        ("export", {"model_name": "own_net"}, "network 'own_net'"),
+        ("export", {"preprocessing_name": "own"}, "preprocessing 'own'"),
+        ("train", {"preprocessing_name": "own"}, "preprocessing 'own'"),
+    ],
+)
+def test_a_run_has_no_module_imported_and_says_which_flag_would(
+    foreign_run, photos, command, values, what
+):
+    run = foreign_run(**values)
+    with pytest.raises(ValueError, match=f"may hold the {what}.*--import_modules=own_module"):
+        commands_on(run, photos)[command]()
+
+
+@pytest.mark.parametrize("command", ["evaluate", "export", "train"])
+def test_a_run_that_can_be_used_without_its_modules_is(foreign_run, photos, command):
+    """Such as one whose module holds an optimizer."""
+    assert commands_on(foreign_run(), photos)[command]()
+
+
+@pytest.mark.parametrize("values", [{"model_name": "own_net"}, {"dataset_name": "own_images"}])
+def test_names_that_nobody_registers_are_unknown(foreign_run, photos, values):
+    run = foreign_run(network_module=[], **values)
+    with pytest.raises(ValueError, match=r"Unknown (network|dataset) 'own"):
+        commands_on(run, photos)["evaluate"]()

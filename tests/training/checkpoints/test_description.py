@@ -43,6 +43,82 @@ def test_a_damaged_one_is_named(tmp_path, text):
         ModelDescription.load(str(tmp_path))
 
 
+WRONG_VALUES = (None, True, -1, 1.5, 10**9, 10**400, "big", [], {}, [1], ["a", None], {"a": 1})
+
+
+def is_right(name, value):
+    """What the fields take, said once more by hand."""
+    is_text = isinstance(value, str)
+    return {
+        "model_name": is_text,
+        "preprocessing_name": is_text,
+        "dataset_name": is_text,
+        "dataset_dir": is_text or value is None,
+        "validation_split_name": is_text or value is None,
+        "network_options": isinstance(value, dict),
+        "preprocessing_options": isinstance(value, dict),
+        "class_names": False,
+        "network_module": value == [],
+        "image_size": False,
+        "labels_offset": type(value) is int and value >= 0,
+        "moving_average_decay": value is None,
+    }[name]
+
+
+@pytest.mark.parametrize("field", dataclasses.fields(ModelDescription), ids=lambda one: one.name)
+def test_a_value_of_a_wrong_type_is_named_with_what_is_expected(description, tmp_path, field):
+    path = tmp_path / "model.json"
+    for value in WRONG_VALUES:
+        path.write_text(json.dumps({**vars(description), field.name: value}))
+        if is_right(field.name, value):
+            assert getattr(ModelDescription.load(str(tmp_path)), field.name) == value
+            continue
+        with pytest.raises(ValueError, match=r"model\.json is damaged") as error:
+            ModelDescription.load(str(tmp_path))
+        message = str(error.value)
+        assert f": {field.name} is " in message
+        assert "is expected." in message
+        assert len(message) < len(str(path)) + 250
+    path.write_text(json.dumps({k: v for k, v in vars(description).items() if k != field.name}))
+    with pytest.raises(ValueError, match=f"the field {field.name} is missing"):
+        ModelDescription.load(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("field", "options", "message"),
+    [
+        ("network_options", {"response_normalization": "yes"}, "a value such as true is expected"),
+        ("network_options", {"spatial_squeeze": None}, "a value such as true is expected"),
+        ("network_options", {"no_such": 1}, "Unknown option 'no_such'"),
+        ("preprocessing_options", {"image_side": "36"}, "a whole number is expected"),
+        ("preprocessing_options", {"image_side": -1}, "must be a positive number of pixels"),
+        ("preprocessing_options", {"image_side": 10**9}, "must be at most 16,384 pixels"),
+        ("preprocessing_options", {"image_side": 36.5}, "a whole number is expected"),
+        ("preprocessing_options", {"mean_rgb": [1, 2]}, "a list of 3 numbers is expected"),
+        ("preprocessing_options", {"mean_rgb": [1, 2, "a"]}, "a list of 3 numbers is expected"),
+        ("preprocessing_options", {"mean_image": 3}, "a text or null is expected"),
+        ("preprocessing_options", {"no_such": 1}, "no_such"),
+    ],
+)
+def test_an_option_of_a_wrong_type_is_named(description, tmp_path, field, options, message):
+    wrong = dataclasses.replace(description, **{field: options})
+    wrong.save(str(tmp_path))
+    with pytest.raises(ValueError, match=rf"model\.json is damaged .*{message}"):
+        wrong.check_names(str(tmp_path))
+
+
+def test_options_that_fit_are_accepted(description, tmp_path):
+    options = {"mean_rgb": [1, 2.5, 3], "image_side": 36, "mean_image": None}
+    dataclasses.replace(description, preprocessing_options=options).check_names(str(tmp_path))
+
+
+@pytest.mark.parametrize("name", ["../mean_image.npy", "/photos/mean_image.npy"])
+def test_a_file_of_the_preprocessing_lies_nowhere_else(description, tmp_path, name):
+    elsewhere = dataclasses.replace(description, preprocessing_options={"mean_image": name})
+    with pytest.raises(ValueError, match=r"the name of a file beside model\.json is expected"):
+        elsewhere.resolved_options(str(tmp_path))
+
+
 def test_the_network_is_built_with_its_options_and_classes(description):
     network_fn = description.build(is_training=True)
     assert network_fn.num_classes == 2

@@ -146,6 +146,22 @@ def test_a_plan_that_is_damaged_is_named(directory):
         directory().is_finished()
 
 
+@pytest.mark.parametrize(
+    "contents",
+    [
+        *(b"", b"[]", b"\xff", b"3", b"[" * 100_000, b'{"image_size": NaN}'),
+        *(b'{"skipped_images": []}', b'{"skipped_images": {"train": 3}}'),
+        b'{"is_complete": "yes"}',
+    ],
+)
+def test_whatever_a_plan_holds_it_is_named(directory, contents):
+    finish(directory())
+    path = directory().folder / "preparation.json"
+    path.write_bytes(contents)
+    with pytest.raises(ValueError, match=r"preparation\.json is damaged: .*Remove its folder"):
+        directory().is_finished()
+
+
 def test_interrupted_while_it_tidies_up_it_needs_no_more_than_that(directory, monkeypatch):
     one = directory()
     begin(one)

@@ -1,3 +1,4 @@
+import dataclasses
 import json
 
 import numpy as np
@@ -112,7 +113,25 @@ def test_what_is_no_statistics_is_said(tmp_path):
         DatasetStatistics.from_sums(PixelSums(SIZE))
     with pytest.raises(ValueError, match=r"nowhere.json: the file does not exist"):
         pixel_statistics.load_statistics(str(tmp_path / "nowhere.json"))
-    for contents in ("{}", "[1]", "no JSON"):
-        (tmp_path / "other.json").write_text(contents)
+    for contents in (b"{}", b"[1]", b"no JSON", b"", b"\xff", b"[" * 100_000, b'{"mean_rgb": NaN}'):
+        (tmp_path / "other.json").write_bytes(contents)
         with pytest.raises(ValueError, match=r"must be JSON with num_images, image_size, mean_rgb"):
             pixel_statistics.load_statistics(str(tmp_path / "other.json"))
+
+
+WRONG_VALUES = ("3", None, True, [], {}, ["1", "2", "3"], [1, 2, None], [[1, 2, "3"]] * 3, 10**400)
+
+
+@pytest.mark.parametrize("field", dataclasses.fields(DatasetStatistics), ids=lambda one: one.name)
+def test_a_value_of_a_wrong_type_is_named(images, tmp_path, field):
+    pixel_statistics.write_statistics(str(tmp_path), {"train": sums_of(images)}, "train")
+    path = tmp_path / pixel_statistics.STATISTICS_NAME
+    document = json.loads(path.read_text())
+    for value in WRONG_VALUES:
+        if field.name in ("num_images", "image_size") and value == 10**400:
+            continue  # a whole number as they are
+        path.write_text(json.dumps({**document, field.name: value}))
+        with pytest.raises(
+            ValueError, match=f"does not hold dataset statistics: .*{field.name} is"
+        ):
+            pixel_statistics.load_statistics(str(path))
