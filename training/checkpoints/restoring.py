@@ -10,7 +10,13 @@ import numpy as np
 from nets.nets_factory import NetworkFn
 from training.checkpoints.finding import find_checkpoint
 from training.checkpoints.scopes import select_scopes
-from training.checkpoints.sources import WeightSource, damage_explained, is_average, open_source
+from training.checkpoints.sources import (
+    DamagedCheckpointError,
+    WeightSource,
+    damage_explained,
+    is_average,
+    open_source,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,10 +81,33 @@ def restore_network(
         other shapes; or if a scope excludes nothing.
     """
     prefix = find_checkpoint(checkpoint_path)
-    variables = network_fn.variables
-    source = open_source(prefix, network_fn, bgr_to_rgb, use_moving_average)
-    shapes = source.shapes
-    excluded = select_scopes("checkpoint_exclude_scopes", variables, exclude_scopes)
+    excluded = select_scopes("checkpoint_exclude_scopes", network_fn.variables, exclude_scopes)
+    try:
+        with open_source(prefix, network_fn, bgr_to_rgb, use_moving_average) as source:
+            return _restore_from(
+                source,
+                prefix,
+                network_fn,
+                excluded=excluded,
+                ignore_missing=ignore_missing,
+                skip_other_head=skip_other_head,
+                use_moving_average=use_moving_average,
+            )
+    except DamagedCheckpointError as error:
+        raise ValueError(f"{error} Give an earlier one.") from error
+
+
+def _restore_from(
+    source: WeightSource,
+    prefix: str,
+    network_fn: NetworkFn,
+    *,
+    excluded: Collection[str],
+    ignore_missing: bool,
+    skip_other_head: bool,
+    use_moving_average: bool,
+) -> RestoreReport:
+    variables, shapes = network_fn.variables, source.shapes
     keys, skipped, wrong = {}, {}, {}
     for name, variable in variables.items():
         key = source.find_key(name, use_moving_average)
@@ -106,7 +135,9 @@ def restore_network(
         values = {name: source.read(key) for name, key in keys.items()}
     broken = [name for name, value in values.items() if not np.isfinite(value).all()]
     if broken:
-        raise ValueError(f"The checkpoint {prefix} holds NaNs or infinities in {broken[0]}.")
+        raise DamagedCheckpointError(
+            f"The checkpoint {prefix} holds NaNs or infinities in {broken[0]}."
+        )
     for name, value in values.items():
         variables[name].assign(value)
     return RestoreReport(

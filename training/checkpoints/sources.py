@@ -13,6 +13,7 @@ import tensorflow as tf
 from nets.nets_factory import NetworkFn
 from preprocessing.decoding import plain_message
 from training.checkpoints import foreign_weights
+from training.checkpoints.files import readable_path
 from training.checkpoints.finding import is_tensorflow_v1
 from weight_formats import read_weights
 
@@ -46,13 +47,14 @@ class WeightSource(NamedTuple):
         return find_key(name, self.shapes, use_moving_average, self.prefix)
 
 
+@contextlib.contextmanager
 def open_source(
     prefix: str,
     network_fn: NetworkFn,
     bgr_to_rgb: bool = False,
     use_moving_average: bool = False,
-) -> WeightSource:
-    """Opens a checkpoint or a file of weights.
+) -> Iterator[WeightSource]:
+    """Opens a checkpoint or a file of weights, from which values are read inside the context.
 
     Args:
       prefix: as `find_checkpoint` gives it.
@@ -69,7 +71,7 @@ def open_source(
         values, found = foreign_weights.converted(
             network_fn, weights, bgr_to_rgb, use_moving_average
         )
-        return WeightSource(
+        yield WeightSource(
             {name: list(value.shape) for name, value in values.items()},
             values.__getitem__,
             [f"{name} {list(weights.tensors[name].shape)}" for name in found.unexpected],
@@ -77,24 +79,26 @@ def open_source(
             taken=found.taken,
             not_taken=found.not_taken,
         )
+        return
     if bgr_to_rgb:
         raise ValueError(
             f"--bgr_to_rgb is for files of other frameworks; {prefix} is one of TensorFlow."
         )
-    with damage_explained(prefix):
-        reader = tf.train.load_checkpoint(prefix)
-        shapes = reader.get_variable_to_shape_map()
-    ours = [key.removeprefix("network/") for key in shapes if key.startswith("network/")]
-    scopes = sorted({key.split(".S")[0].split("/")[0] for key in ours or shapes})
-    wrapper = _wrapping_scope(prefix, network_fn, shapes)
-    return WeightSource(
-        shapes,
-        reader.get_tensor,
-        _unexpected(network_fn, shapes, wrapper),
-        scopes,
-        prefix=wrapper,
-        taken=f"names without {wrapper}" if wrapper else "",
-    )
+    with readable_path(prefix) as path:  # some of its files are opened when a value is read
+        with damage_explained(prefix):
+            reader = tf.train.load_checkpoint(path)
+            shapes = reader.get_variable_to_shape_map()
+        ours = [key.removeprefix("network/") for key in shapes if key.startswith("network/")]
+        scopes = sorted({key.split(".S")[0].split("/")[0] for key in ours or shapes})
+        wrapper = _wrapping_scope(prefix, network_fn, shapes)
+        yield WeightSource(
+            shapes,
+            reader.get_tensor,
+            _unexpected(network_fn, shapes, wrapper),
+            scopes,
+            prefix=wrapper,
+            taken=f"names without {wrapper}" if wrapper else "",
+        )
 
 
 def _wrapping_scope(path: str, network_fn: NetworkFn, shapes: Mapping[str, Any]) -> str:
