@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -100,7 +101,8 @@ class RunCheckpoints:
 
     def before(self, step: int) -> str | None:
         """The newest checkpoint from before a step, among the last and the best; None without."""
-        return next(reversed([path for path in self._by_step() if step_of(path) < step]), None)
+        found = [*checkpoints_in(self.train_dir), *checkpoints_in(self._best_folder)]
+        return max((path for path in found if step_of(path) < step), key=step_of, default=None)
 
     def is_finite(self) -> bool:
         """Whether no weight, no average of it and nothing of the optimizer is a NaN or infinite."""
@@ -127,10 +129,10 @@ class RunCheckpoints:
         if self.writes:
             for folder in (self.train_dir, self._best_folder):
                 files.remove_leftovers(folder)
-        newest_first = self._by_step()[::-1]
-        if not self.last() and on_damaged == "fail":
-            return None  # the best alone is not gone on from without being asked
-        for path, before in zip(newest_first, [*newest_first[1:], None], strict=True):
+        newest_first = checkpoints_in(self.train_dir)[::-1]
+        if on_damaged == "previous":
+            newest_first += checkpoints_in(self._best_folder)  # in the end
+        for path, before in itertools.zip_longest(newest_first, newest_first[1:]):
             try:
                 return self._read(path)
             except DamagedCheckpointError as error:
@@ -187,15 +189,6 @@ class RunCheckpoints:
     @property
     def _best_folder(self) -> str:
         return os.path.join(self.train_dir, BEST_FOLDER)
-
-    def _by_step(self) -> list[str]:
-        """All checkpoints by rising step; of one step that among the last comes before the best."""
-        found = {
-            step_of(path): path
-            for folder in (self._best_folder, self.train_dir)
-            for path in checkpoints_in(folder)
-        }
-        return [found[step] for step in sorted(found)]
 
     def _read(self, prefix: str) -> Resumed:
         with damage_explained(prefix), files.readable_path(prefix) as path:
