@@ -12,8 +12,10 @@ import os
 
 # The imports of sources are what registers them.
 from image_datasets import folder_source, shapes  # noqa: F401
+from image_datasets.file_names import check_utf8
 from image_datasets.image_dataset import ImageDataset
 from image_datasets.registry import DatasetSource, register_source, sources
+from image_datasets.split_names import find_split
 from image_datasets.tfds_source import TfdsSource
 
 __all__ = [
@@ -29,7 +31,7 @@ __all__ = [
     "split_sizes",
 ]
 
-# In order of preference.
+# In order of preference; other names that mean the same are found by them.
 _VALIDATION_SPLITS = ("validation", "val", "test")
 
 
@@ -71,7 +73,9 @@ def class_names(name: str, dataset_dir: str | None = None) -> tuple[str, ...]:
 
 
 def default_validation_split(name: str, dataset_dir: str | None = None) -> str | None:
-    """Returns the split to validate on: "validation", "val" or "test", or None without any.
+    """Returns the split to validate on: that for validation, else that for tests, else None.
+
+    Which one it is says its name, in any case: see `split_names`.
 
     A dataset that is not prepared is prepared, as only then its splits are known.
 
@@ -83,7 +87,8 @@ def default_validation_split(name: str, dataset_dir: str | None = None) -> str |
       ValueError: as in `get_dataset`.
     """
     splits = split_sizes(name, dataset_dir)
-    return next((split for split in _VALIDATION_SPLITS if split in splits), None)
+    found = (find_split(split, splits) for split in _VALIDATION_SPLITS)
+    return next((split for split in found if split), None)
 
 
 def split_sizes(name: str, dataset_dir: str | None = None) -> dict[str, int]:
@@ -134,4 +139,5 @@ def _find(name: str, dataset_dir: str | None) -> tuple[DatasetSource, str | None
         raise ValueError(
             f"The dataset {name!r} needs dataset_dir, the folder that holds the images."
         )
+    check_utf8([dataset_dir or ""], "dataset_dir")
     return source, dataset_dir and os.path.expanduser(dataset_dir)

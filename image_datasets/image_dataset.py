@@ -6,12 +6,13 @@ import dataclasses
 import functools
 import hashlib
 import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from image_datasets.split_slices import parse_split
+from image_datasets.file_names import same_spelling
+from image_datasets.split_slices import SplitSlice, num_shared, parse_split
 
 
 @dataclasses.dataclass(frozen=True)
@@ -29,6 +30,8 @@ class ImageDataset:
         "example 17 of cifar10, split train[:80%]".
       fingerprint: of what the examples are and their order, 0 to 2**63 - 1, so that a run that goes
         on knows whether they have changed; 0 where the source does not tell.
+      parts: the positions that the split selects, if the source knows them.
+      absent_classes: names of classes without an example, if the source knows them unread.
     """
 
     name: str
@@ -41,6 +44,8 @@ class ImageDataset:
         default=None, repr=False
     )
     fingerprint: int = 0
+    parts: tuple[SplitSlice, ...] = ()
+    absent_classes: tuple[str, ...] = ()
 
     @classmethod
     def from_files(
@@ -76,11 +81,8 @@ class ImageDataset:
             part: tfds.core.SplitInfo(name=part, shard_lengths=[len(rows)], num_bytes=0)
             for part, rows in files.items()
         }
-        rows = [
-            row
-            for part in parse_split(split, split_infos, called)
-            for row in files[part.name][part.start : part.stop]
-        ]
+        parts = parse_split(split, split_infos, called)
+        rows = [row for part in parts for row in files[part.name][part.start : part.stop]]
         for path, label in rows:
             if not -1 <= label < len(class_names):
                 raise ValueError(
@@ -120,6 +122,8 @@ class ImageDataset:
             describe=lambda index: os.path.join(root, rows[index][0]),
             make_stored_examples=make_examples,
             fingerprint=fingerprint(f"{path}\0{label}" for path, label in rows),
+            parts=tuple(parts),
+            absent_classes=_absent_classes(class_names, {label for _, label in rows}),
         )
 
     @property
@@ -139,6 +143,43 @@ class ImageDataset:
           dataset does not tell it; "index", int64 [], the position 0 to `num_examples - 1`.
         """
         return self.make_examples()
+
+    def num_shared(self, other: ImageDataset) -> int:
+        """Returns how many examples `other`, a split of the same dataset, has as well.
+
+        It is 0 where the sources do not know which positions their splits select.
+        """
+        return num_shared(self.parts, other.parts)
+
+    def with_classes(self, class_names: Sequence[str]) -> ImageDataset:
+        """Returns the same examples with the labels of other classes, matched by their names.
+
+        Args:
+          class_names: of the new labels. An example whose class is not among them gets -1. Accents
+            may be spelled in either way.
+        """
+        new_labels = {same_spelling(name): label for label, name in enumerate(class_names)}
+        labels = [new_labels.get(same_spelling(name), -1) for name in self.class_names]
+
+        def relabel(example: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
+            label = tf.gather(tf.constant(labels, tf.int64), tf.maximum(example["label"], 0))
+            return {**example, "label": tf.where(example["label"] < 0, example["label"], label)}
+
+        def relabelled(examples: tf.data.Dataset) -> tf.data.Dataset:
+            return examples.map(tf.autograph.experimental.do_not_convert(relabel))
+
+        there = {
+            label
+            for label, name in zip(labels, self.class_names, strict=True)
+            if name not in self.absent_classes
+        }
+        return dataclasses.replace(
+            self,
+            class_names=tuple(class_names),
+            make_examples=lambda: relabelled(self.make_examples()),
+            make_stored_examples=lambda start: relabelled(self.stored_examples(start)),
+            absent_classes=_absent_classes(class_names, there),
+        )
 
     def cached(self) -> ImageDataset:
         """Returns this dataset, whose examples stay in memory once all have been read.
@@ -172,3 +213,7 @@ def fingerprint(parts: Iterable[str]) -> int:
     for part in parts:
         digest.update(os.fsencode(part) + b"\n")
     return int.from_bytes(digest.digest()[:8], "big") >> 1
+
+
+def _absent_classes(class_names: Sequence[str], labels: Container[int]) -> tuple[str, ...]:
+    return tuple(name for label, name in enumerate(class_names) if label not in labels)

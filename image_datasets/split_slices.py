@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 import tensorflow_datasets as tfds
 
+from image_datasets.split_names import find_split
 from slimzoo_registry import unknown_name_message
 
 # TFDS's name for the union of all splits.
@@ -28,7 +29,8 @@ def parse_split(
     """Turns "train[:80%]+validation" into positions.
 
     Args:
-      split: in the syntax of https://www.tensorflow.org/datasets/splits.
+      split: in the syntax of https://www.tensorflow.org/datasets/splits. A name that means the
+        same as that of the only such split is taken for it: "valid" for "validation".
       split_infos: the splits that exist.
       dataset: what error messages call the dataset.
 
@@ -40,17 +42,21 @@ def parse_split(
         its split, or selects nothing.
     """
     try:
-        instruction = tfds.core.ReadInstruction.from_spec(split)
+        tfds.core.ReadInstruction.from_spec(split)
     except (ValueError, NotImplementedError) as error:
         raise ValueError(
             f"The split {split!r} of {dataset} cannot be read. Write a name, a slice or a sum, "
             f"such as train, train[:80%], train[100:200] or train+validation. "
             f"Splits that exist: {', '.join(split_infos)}."
         ) from error
+    terms = []
     for term in re.split(r"\s*\+\s*", split):
-        name = term.partition("[")[0]
-        if name not in split_infos and name != _ALL_SPLITS:
+        name, bracket, positions = term.partition("[")
+        known_name = name if name == _ALL_SPLITS else find_split(name, split_infos)
+        if known_name is None:
             raise ValueError(unknown_name_message(f"split of {dataset}", name, split_infos))
+        terms.append(f"{known_name}{bracket}{positions}")
+    instruction = tfds.core.ReadInstruction.from_spec("+".join(terms))
     sizes = ", ".join(f"{name} {info.num_examples:,}" for name, info in split_infos.items())
     try:
         absolute = instruction.to_absolute(dict(split_infos))
@@ -72,6 +78,20 @@ def parse_split(
             f"The split {split!r} of {dataset} selects no example. It has these: {sizes}."
         )
     return slices
+
+
+def num_shared(slices: Iterable[SplitSlice], others: Iterable[SplitSlice]) -> int:
+    """Returns how many examples of `slices` are in `others` as well, of the same dataset."""
+    count = 0
+    in_order = sorted(others)
+    for part in slices:
+        position = part.start
+        for other in in_order:
+            start, stop = max(position, other.start), min(part.stop, other.stop)
+            if other.name == part.name and start < stop:
+                count += stop - start
+                position = stop  # what several of the others have is counted once
+    return count
 
 
 def slices_from(slices: list[SplitSlice], start: int) -> list[SplitSlice]:

@@ -1,7 +1,16 @@
+import os
 import subprocess
 import sys
 
-from image_datasets.dataset_factory import get_dataset
+import pytest
+
+from image_datasets.dataset_factory import (
+    DatasetSource,
+    ImageDataset,
+    default_validation_split,
+    get_dataset,
+    register_source,
+)
 
 
 def test_names_and_splits_may_have_spaces_around_them(shapes_dir):
@@ -33,3 +42,34 @@ print(len(tf.config.list_logical_devices("CPU")))
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
     assert result.stdout == "not started by folder\nnot started by shapes\n3\n", result.stderr
+
+
+@pytest.mark.parametrize(
+    ("splits", "found"),
+    [
+        (["test", "Valid", "train"], "Valid"),
+        (["test", "val", "validation"], "validation"),
+        (["val", "dev"], "val"),
+        (["train", "Testing"], "Testing"),
+        (["train", "extra"], None),
+    ],
+)
+def test_the_split_to_validate_on_is_found_by_its_usual_names(registries_restored, splits, found):
+    @register_source("numbered")
+    class Numbered(DatasetSource):
+        def load(self, split, dataset_dir):
+            return ImageDataset.from_files("numbered", split, {"train": [("a", 0)]}, ["a"])
+
+        def class_names(self, dataset_dir):
+            return ("a",)
+
+        def split_sizes(self, dataset_dir):
+            return dict.fromkeys(splits, 1)
+
+    assert default_validation_split("numbered") == found
+
+
+@pytest.mark.parametrize("name", ["folder", "shapes", "cifar10"])
+def test_a_folder_whose_name_is_not_utf8_is_refused(name, tmp_path):
+    with pytest.raises(ValueError, match=r"1 name is not in UTF-8 in dataset_dir: .*caf\\xe9"):
+        get_dataset(name, "train", f"{tmp_path}/{os.fsdecode(bytes([99, 97, 102, 0xE9]))}")

@@ -1,3 +1,5 @@
+import unicodedata
+
 import pytest
 import tensorflow as tf
 
@@ -47,3 +49,31 @@ def test_what_is_wrong_with_lists_of_files_is_said(tmp_path):
         ImageDataset.from_files("letters", "tst", files, ["A", "B", "C"], called="my letters")
     with pytest.raises(ValueError, match="'test' of letters selects no example"):
         ImageDataset.from_files("letters", "test", files, ["A", "B", "C"])
+
+
+def test_splits_of_files_know_what_they_share_and_which_classes_they_lack(tmp_path):
+    files = {"train": files_of(tmp_path, "a", "b", "c")}
+    first, last, whole = (
+        ImageDataset.from_files("letters", split, files, ["A", "B", "C"], root=str(tmp_path))
+        for split in ("train[:2]", "train[1:]", "train")
+    )
+    assert first.num_shared(last) == last.num_shared(first) == 1
+    assert first.num_shared(whole) == 2
+    assert (first.absent_classes, last.absent_classes) == (("C",), ("A",))
+    assert whole.absent_classes == ()
+
+
+def test_labels_follow_names_to_other_classes(tmp_path):
+    """By name, in either spelling of an accent; what has no name there is not told."""
+    files = {"train": [*files_of(tmp_path, "a", "b", "c"), ("a", -1)]}
+    names = ["B", unicodedata.normalize("NFD", "é"), "A"]
+    dataset = ImageDataset.from_files("letters", "train", files, names, root=str(tmp_path))
+    other = dataset.with_classes(["A", "B", "C", unicodedata.normalize("NFC", "é")])
+    for rows in (other.examples(), other.stored_examples(), other.cached().examples()):
+        labels = [int(row["label"]) for row in rows]
+        assert labels == [1, 3, 0, -1]
+    assert [int(row["label"]) for row in other.stored_examples(2)] == [0, -1]
+    assert other.absent_classes == ("C",)
+    fewer = dataset.with_classes(["A"])
+    assert [int(row["label"]) for row in fewer.examples()] == [-1, -1, 0, -1]
+    assert (fewer.class_names, fewer.describe(1)) == (("A",), str(tmp_path / "b"))

@@ -3,7 +3,7 @@ import itertools
 import pytest
 import tensorflow_datasets as tfds
 
-from image_datasets.split_slices import SplitSlice, parse_split, slices_from
+from image_datasets.split_slices import SplitSlice, num_shared, parse_split, slices_from
 
 
 def split_info(name, *shard_lengths):
@@ -64,3 +64,37 @@ def test_what_is_left_of_slices_after_some_examples():
     assert slices_from(slices, 4) == [SplitSlice("test", 4, 10), SplitSlice("train", 10, 20)]
     assert slices_from(slices, 10) == [SplitSlice("train", 10, 20)]
     assert slices_from(slices, 13) == [SplitSlice("train", 13, 20)]
+
+
+@pytest.mark.parametrize(
+    ("split", "expected"),
+    [
+        ("Training[:50%] + TESTING", [("train", 0, 52), ("test", 0, 10)]),
+        ("testing[2:3]", [("test", 2, 3)]),
+    ],
+)
+def test_names_that_mean_the_same_are_found(split, expected):
+    assert parse_split(split, SPLITS, "pets") == [SplitSlice(*part) for part in expected]
+
+
+@pytest.mark.parametrize(
+    ("split", "other", "count"),
+    [
+        ("train[80:]", "train", 23),
+        ("train", "train[80:]", 23),
+        ("train[:50]", "train[50:]", 0),
+        ("test", "train", 0),
+        ("test+train[40:60]", "train[50:]+train[:45]", 15),
+        ("train[:10]", "train[:5]+train[2:8]+train[4:6]", 8),  # each counts once
+        ("train[:5]+train[:5]", "train[3:]", 4),
+        ("all", "all", 113),
+    ],
+)
+def test_examples_that_two_splits_share(split, other, count):
+    slices, others = (parse_split(one, SPLITS, "pets") for one in (split, other))
+    assert num_shared(slices, others) == count
+    positions = [
+        {(part.name, position) for part in parts for position in range(part.start, part.stop)}
+        for parts in (slices, others)
+    ]
+    assert len(positions[0] & positions[1]) == count or split == "train[:5]+train[:5]"
