@@ -5,8 +5,15 @@ Two layouts are read:
     root/train/<class>/...  root/{val,validation,test}/<class>/...
     root/<class>/...
 
+In the first, splits may be called by any of their usual names, in any case: see `split_names`. A
+split is called train, validation or test, except that a folder "val" keeps its name.
+
 In the second, a hash of each file's path below the root puts it into "train" (80%) or
-"validation" (20%), so that a file stays where it is when others are added.
+"validation" (20%), so that a file stays where it is when others are added. A class that would have
+no training image gets one: the one that is nearest to being one.
+
+A folder "train" among others may be a class, of vehicles say. What is inside decides: it is a
+split if most of its images lie in two or more folders of its own. What was taken for what is said.
 """
 
 from __future__ import annotations
@@ -15,19 +22,25 @@ import dataclasses
 import functools
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
+from image_datasets.class_folders import (
+    IMAGE_EXTENSIONS,
+    files_by_class,
+    holds_classes,
+    holds_image,
+    say_once,
+    visible_folders,
+)
+from image_datasets.file_names import listed, printable
 from image_datasets.image_dataset import ImageDataset
 from image_datasets.registry import DatasetSource, register_source
+from image_datasets.split_names import split_meaning
 
 _NAME = "folder"
 
-# No WebP: TensorFlow 2.21 refuses those with alpha, and crashes on animated ones.
-IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
-"""What an image's file name may end in, in any case."""
-
-SPLIT_FOLDERS = ("train", "validation", "val", "test")
-"""Folder names that mean a split rather than a class."""
+# In the order in which splits are listed.
+_SPLITS = ("train", "validation", "val", "test")
 
 _TRAIN_FRACTION = 0.8
 
@@ -81,11 +94,13 @@ class FolderSource(DatasetSource):
 def scan_folder(root: str) -> ImageFolder:
     """Finds classes, splits and images below `root`, without reading any image.
 
-    A class folder without images is no class. Hidden files and folders are ignored.
+    A class folder without images is no class. Hidden files and folders are ignored. A line is
+    printed for each kind of thing that is not used, and where it is not plain what is a split.
 
     Raises:
-      ValueError: if the folder is missing, is a file, has no class folders, or has validation
-        classes that training lacks.
+      ValueError: if the folder is missing, is a file, cannot be read, or has no class folders; if
+        it has validation classes that training lacks, two folders for one split, or names that
+        are not in UTF-8.
     """
     root = os.path.abspath(os.path.expanduser(root))
     if not os.path.exists(root):
@@ -93,12 +108,12 @@ def scan_folder(root: str) -> ImageFolder:
     if not os.path.isdir(root):
         raise ValueError(f"{root} is a file; a folder of images per class was expected.")
 
-    if split_names := _split_folders(root):
-        files = {name: _files_by_class(root, name) for name in split_names}
-        files = {name: classes for name, classes in files.items() if classes}
-        _check_same_classes(root, files)
+    if split_folders := _split_folders(root):
+        files = _files_by_split(root, split_folders)
     else:
-        files = _divided(_files_by_class(root, ""))
+        classes = files_by_class(root)
+        _say_if_they_look_like_splits(root, classes)
+        files = _divided(classes)
     class_names = tuple(sorted({name for classes in files.values() for name in classes}))
     if not class_names:
         raise ValueError(
@@ -126,93 +141,91 @@ def _divided(classes: Mapping[str, list[str]]) -> dict[str, dict[str, list[str]]
     """Puts the files of each class into "train" or "validation", by the hash of their paths."""
     files: dict[str, dict[str, list[str]]] = {"train": {}, "validation": {}}
     for name, paths in classes.items():
+        first = min(paths, key=_fraction)  # what is not in training at all cannot be learned
         for path in paths:
-            split = "train" if _fraction(path) < _TRAIN_FRACTION else "validation"
-            files[split].setdefault(name, []).append(path)
+            in_training = path == first or _fraction(path) < _TRAIN_FRACTION
+            files["train" if in_training else "validation"].setdefault(name, []).append(path)
     return {split: classes for split, classes in files.items() if classes}
 
 
-def _split_folders(root: str) -> list[str]:
-    """Returns the folders of `root` that are splits; none where its folders are classes."""
-    folders = _visible_folders(root)
-    split_names = [name for name in SPLIT_FOLDERS if name in folders]
-    if len(split_names) == len(folders):
-        return split_names
-    # Among other folders "train" may be a class, of vehicles say: then it holds images itself.
-    if "train" in folders and not any(map(_is_image, os.listdir(os.path.join(root, "train")))):
-        return split_names
-    return []
+def _files_by_split(root: str, split_folders: Mapping[str, str]) -> dict[str, dict[str, list[str]]]:
+    """Returns the files of each class of each split that has any.
 
-
-def _files_by_class(root: str, split_folder: str) -> dict[str, list[str]]:
-    """Returns, for each class folder with images, their paths below `root` with forward slashes."""
-    parent = os.path.join(root, split_folder)
-    prefix = f"{split_folder}/" if split_folder else ""
-    files = {
-        name: [f"{prefix}{name}/{path}" for path in _files_below(os.path.join(parent, name))]
-        for name in _visible_folders(parent)
-    }
-    images = {name: list(filter(_is_image, paths)) for name, paths in files.items()}
-    others = [path for paths in files.values() for path in paths if not _is_image(path)]
-    empty = [name for name, paths in images.items() if not paths]
-    if others:
-        endings = sorted({os.path.splitext(path)[1] or "nothing" for path in others})
-        _say_once(
-            f"Not used: {len(others):,} files in {parent} that end in {', '.join(endings)}, such "
-            f"as {others[0]}."
-        )
-    if empty and len(empty) < len(images):
-        _say_once(f"No class in {parent}, for lack of images: {', '.join(empty)}.")
-    return {name: paths for name, paths in images.items() if paths}
-
-
-@functools.cache  # a folder is scanned for each of its splits
-def _say_once(text: str) -> None:
-    print(text)
-
-
-def _files_below(folder: str) -> Iterator[str]:
-    """Yields the paths of visible files in a class folder, relative, with forward slashes."""
-    # Links are followed, as class folders are often links to a large disk; the real paths seen so
-    # far keep a link to a parent from being followed forever.
-    seen: set[str] = set()
-    for directory, subfolders, names in os.walk(folder, followlinks=True):
-        real_path = os.path.realpath(directory)
-        if real_path in seen:
-            subfolders.clear()
+    Raises:
+      ValueError: if two folders mean the same split, or if a split has a class that "train" lacks.
+    """
+    files: dict[str, dict[str, list[str]]] = {}
+    folder_of_meaning: dict[str | None, str] = {}
+    for folder, split in split_folders.items():
+        classes = files_by_class(os.path.join(root, folder), f"{folder}/")
+        if not classes:
             continue
-        seen.add(real_path)
-        subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
-        for name in names:
-            if name.startswith("."):
-                continue
-            yield os.path.relpath(os.path.join(directory, name), folder).replace(os.sep, "/")
-
-
-def _visible_folders(parent: str) -> list[str]:
-    with os.scandir(parent) as entries:
-        return sorted(
-            entry.name for entry in entries if entry.is_dir() and not entry.name.startswith(".")
-        )
-
-
-def _is_image(name: str) -> bool:
-    return name.lower().endswith(IMAGE_EXTENSIONS) and not os.path.basename(name).startswith(".")
-
-
-def _check_same_classes(root: str, files: Mapping[str, Mapping[str, list[str]]]) -> None:
-    """Raises ValueError if another split has a class that "train" lacks."""
-    if "train" not in files:
-        return
-    for split, classes in files.items():
-        unknown = sorted(set(classes) - set(files["train"]))
-        if unknown:
+        meaning = split_meaning(folder)
+        if other := folder_of_meaning.get(meaning):
             raise ValueError(
-                f"{os.path.join(root, split)} has classes that "
-                f"{os.path.join(root, 'train')} lacks: {', '.join(unknown)}. "
-                f"Classes to train on: {', '.join(sorted(files['train']))}. "
+                f"{printable(root)} has two folders for the split {meaning}: {other} and {folder}. "
+                "Put the images of both into one, or give one of them a name that is no split's."
+            )
+        folder_of_meaning[meaning] = folder
+        files[split] = classes
+    for split, classes in files.items():
+        unknown = sorted(set(classes) - set(files.get("train", classes)))
+        if unknown:
+            folder = folder_of_meaning[split_meaning(split)]
+            raise ValueError(
+                f"{printable(os.path.join(root, folder))} has classes that "
+                f"{printable(os.path.join(root, folder_of_meaning['train']))} lacks: "
+                f"{listed(unknown)}. Classes to train on: {listed(sorted(files['train']))}. "
                 "Rename or remove the folders, or add images of these classes to train."
             )
+    return files
+
+
+def _split_folders(root: str) -> dict[str, str]:
+    """Returns the folders of `root` that are splits, with the split's name; none if it has classes.
+
+    A line says what was taken for what, where someone else might have taken it for another thing.
+    """
+    folders = visible_folders(root)
+    meanings = {name: meaning for name in folders if (meaning := split_meaning(name))}
+    if not meanings:
+        return {}
+    others = [
+        name for name in folders if name not in meanings and holds_image(os.path.join(root, name))
+    ]
+    if others:
+        likely = [name for name in meanings if holds_classes(os.path.join(root, name))]
+        if len(likely) < 2 and "train" not in map(meanings.get, likely):
+            say_once(
+                f"In {printable(root)}, {listed(sorted(meanings))} "
+                f"{'is taken for a class' if len(meanings) == 1 else 'are taken for classes'} "
+                f"like {listed(others)}. If that is wrong, move {listed(others)} elsewhere."
+            )
+            return {}
+    names = {
+        folder: folder.lower() if folder.lower() in _SPLITS else meaning
+        for folder, meaning in meanings.items()
+    }
+    names = dict(sorted(names.items(), key=lambda item: _SPLITS.index(item[1])))
+    if others or any(folder != name for folder, name in names.items()):
+        splits = [
+            name if name == folder else f"{name} ({folder})" for folder, name in names.items()
+        ]
+        unused = f" Not used beside them: {listed(others)}." if others else ""
+        say_once(f"Splits in {printable(root)}: {', '.join(splits)}.{unused}")
+    return names
+
+
+def _say_if_they_look_like_splits(root: str, classes: Mapping[str, list[str]]) -> None:
+    """Prints a warning if every class has the same folders of images, and nothing else."""
+    inner = [{path.split("/")[1] for path in paths} for paths in classes.values()]
+    direct = any(path.count("/") == 1 for paths in classes.values() for path in paths)
+    if len(inner) > 1 and len(inner[0]) > 1 and not direct and all(x == inner[0] for x in inner):
+        say_once(
+            f"WARNING: the folders {listed(sorted(classes))} of {printable(root)} are taken for "
+            f"the classes. Each has the same folders, {listed(sorted(inner[0]))}: if these are the "
+            "classes, and the others splits, call those train and validation."
+        )
 
 
 @functools.cache

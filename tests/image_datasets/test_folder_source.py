@@ -1,7 +1,9 @@
+import unicodedata
+
 import pytest
 
 from image_datasets.dataset_factory import default_validation_split, get_dataset
-from image_datasets.folder_source import scan_folder
+from image_datasets.folder_source import _fraction, scan_folder
 
 
 def paths_of(root, split):
@@ -84,14 +86,156 @@ def test_only_images_count_and_what_does_not_is_named_once(write_images, capsys)
     ]  # fmt: skip
     scan_folder(str(root))
     assert capsys.readouterr().out == (
-        f"Not used: 3 files in {root}/ that end in .tiff, .txt, .webp, such as a/8.webp.\n"
-        f"No class in {root}/, for lack of images: notes.\n"
+        f"Not used: 1 image outside the class folders in {root}, such as 9.png.\n"
+        f"Not used: 3 files that end in .tiff, .txt, .webp in {root}, such as a/8.webp.\n"
+        f"No class in {root}, for lack of images: notes.\n"
     )
 
 
-def test_train_may_be_a_class_of_vehicles(write_images):
-    root = write_images("bus/1.png", "car/1.png", "train/1.png")
-    assert scan_folder(str(root)).class_names == ("bus", "car", "train")
+# What is in a folder, the sizes of its splits and its classes, and what is said of it.
+LAYOUTS = {
+    "usual": (
+        ["train/a/1.png", "train/b/1.png", "val/a/1.png", "test/b/1.png"],
+        {"train": 2, "val": 1, "test": 1},
+        "ab",
+        "",
+    ),
+    "valid": (
+        ["train/a/1.png", "train/b/1.png", "valid/a/1.png", "test/b/1.png"],
+        {"train": 2, "validation": 1, "test": 1},
+        "ab",
+        "Splits in ROOT: train, validation (valid), test.",
+    ),
+    "other forms": (
+        ["Training/a/1.png", "Training/b/1.png", "TESTING/a/1.png"],
+        {"train": 2, "test": 1},
+        "ab",
+        "Splits in ROOT: train (Training), test (TESTING).",
+    ),
+    "other case": (
+        ["Train/a/1.png", "Train/b/1.png", "Val/a/1.png"],
+        {"train": 2, "val": 1},
+        "ab",
+        "Splits in ROOT: train (Train), val (Val).",
+    ),
+    "stray image beside a fourth folder": (
+        ["train/a/1.png", "train/b/1.png", "train/c.png", "val/a/1.png", "test/a/1.png", "x/y.png"],
+        {"train": 2, "val": 1, "test": 1},
+        "ab",
+        "Splits in ROOT: train, val, test. Not used beside them: x.\n"
+        "Not used: 1 image outside the class folders in ROOT/train, such as train/c.png.",
+    ),
+    "a folder of anything else": (
+        ["val/a/1.png", "val/b/1.png", "docs/notes.txt"],
+        {"val": 2},
+        "ab",
+        "",
+    ),
+    "two that look like splits": (
+        ["val/a/1.png", "val/b/1.png", "test/a/1.png", "test/b/1.png", "x/y.png"],
+        {"val": 2, "test": 2},
+        "ab",
+        "Splits in ROOT: val, test. Not used beside them: x.",
+    ),
+    "train is a vehicle": (
+        ["bus/1.png", "car/1.png", "train/1.png"],
+        {"train": 3},
+        ["bus", "car", "train"],
+        "In ROOT, train is taken for a class like bus, car. "
+        "If that is wrong, move bus, car elsewhere.",
+    ),
+    "and has a folder of old ones": (
+        ["car/1.png", "train/1.png", "train/2.png", "train/old/3.png", "train/new/4.png"],
+        {"train": 4, "validation": 1},
+        ["car", "train"],
+        "In ROOT, train is taken for a class like car. If that is wrong, move car elsewhere.",
+    ),
+    "tested and not": (
+        ["test/s1/1.png", "test/s2/1.png", "control/s3/1.png", "control/s4/1.png"],
+        {"train": 3, "validation": 1},
+        ["control", "test"],
+        "In ROOT, test is taken for a class like control. "
+        "If that is wrong, move control elsewhere.",
+    ),
+    "splits of other names": (
+        ["fold1/a/1.png", "fold1/b/1.png", "fold2/a/1.png", "fold2/b/1.png"],
+        {"train": 4},
+        ["fold1", "fold2"],
+        "WARNING: the folders fold1, fold2 of ROOT are taken for the classes. Each has the same "
+        "folders, a, b: if these are the classes, and the others splits, call those train and "
+        "validation.",
+    ),
+}
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_what_is_inside_tells_splits_from_classes(write_images, capsys, layout):
+    paths, sizes, class_names, said = LAYOUTS[layout]
+    root = write_images(*paths)
+    folder = scan_folder(str(root))
+    assert folder.class_names == tuple(class_names)
+    assert {split: len(rows) for split, rows in folder.files.items()} == sizes
+    assert capsys.readouterr().out.replace(str(root), "ROOT").strip() == said
+
+
+def test_splits_are_asked_for_by_any_of_their_names(split, write_images):
+    for name in ("val", "validation", "Valid", "dev"):
+        assert get_dataset("folder", f"{name}[:2]", str(split)).num_examples == 2
+    assert get_dataset("folder", "Training+VAL", str(split)).num_examples == 16
+
+
+@pytest.mark.parametrize("folders", [("validation", "val"), ("Train", "train")])
+def test_two_folders_of_one_split_are_refused(write_images, folders):
+    root = write_images(*(f"{folder}/{name}/1.png" for folder in folders for name in "ab"))
+    with pytest.raises(
+        ValueError, match=rf"two folders for the split .*: {folders[0]} and {folders[1]}"
+    ):
+        scan_folder(str(root))
+
+
+def test_an_empty_folder_of_the_same_split_does_no_harm(write_images):
+    root = write_images("train/a/1.png", "train/b/1.png", "Training/notes.txt")
+    assert list(scan_folder(str(root)).files) == ["train"]
+
+
+def test_every_class_of_a_flat_folder_is_trained_on(write_images):
+    """Also those whose files the hash would put into validation, of which a fifth are single."""
+    root = write_images(
+        *(f"{number}/{i}.png" for number in range(60) for i in range(1 + number % 2))
+    )
+    dataset = get_dataset("folder", "train", str(root))
+    assert dataset.absent_classes == ()
+    # The one that is moved is the next to be in training, so that it is there for good.
+    rows = scan_folder(str(root)).files["train"]
+    moved = [path for path, _ in rows if _fraction(path) >= 0.8]
+    assert moved
+    for path in moved:
+        others = (root / path).parent.glob("*.png")
+        assert _fraction(path) == min(
+            _fraction(f"{path.split('/')[0]}/{one.name}") for one in others
+        )
+
+
+def test_accents_of_both_spellings_are_one_class_of_all_splits(write_images):
+    one, two = (unicodedata.normalize(form, "café") for form in ("NFC", "NFD"))
+    root = write_images(f"train/{one}/1.png", "train/b/1.png", f"val/{two}/2.png")
+    assert scan_folder(str(root)).class_names == ("b", one)
+    dataset = get_dataset("folder", "val", str(root))
+    assert dataset.describe(0) == f"{root}/val/{two}/2.png"
+    (row,) = dataset.examples()
+    assert (int(row["label"]), row["image"].numpy()[:4]) == (1, b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    "name", ["[a]", "a[1]*?", "back\\slash", "#%20", "a:b", "two\nlines", "{a,b}"]
+)
+def test_the_path_of_a_folder_is_no_pattern(write_images, name):
+    root = write_images(f"{name}/[x]/1.png", f"{name}/*/1.png", f"{name}/*/\\[0].png", "x/x/2.png")
+    root = root / name
+    dataset = get_dataset("folder", "all", str(root))
+    assert dataset.class_names == ("*", "[x]")
+    assert {row["image"][:4] for row in dataset.examples().as_numpy_iterator()} == {b"\x89PNG"}
+    assert dataset.num_examples == 3
 
 
 def test_a_test_folder_alone_can_be_evaluated(write_images):
