@@ -98,6 +98,7 @@ class TfdsSource(DatasetSource):
                 slices_from(slices, start), start, interleave_cycle_length=1
             ),
             fingerprint=fingerprint([builder.info.full_name, *map(str, slices)]),
+            parts=tuple(slices),
         )
 
     def class_names(self, dataset_dir: str | None) -> tuple[str, ...]:
@@ -203,14 +204,19 @@ def _prepare(name: str, builder: tfds.core.DatasetBuilder) -> None:
     except Exception as error:
         # Another process may have finished the same work meanwhile: TFDS writes to a folder of
         # its own and renames it, which fails when the dataset is there.
-        if builder.is_prepared():
+        if _is_prepared(builder):
             builder.info.read_from_directory(builder.data_path)
             return
         raise ValueError(f"{where}, and preparing it failed: {error}") from error
-    if not builder.is_prepared():
+    if not _is_prepared(builder):
         raise ValueError(
             f"The dataset in {builder.data_path} is incomplete. Remove that folder and try again."
         )
+
+
+def _is_prepared(builder: tfds.core.DatasetBuilder) -> bool:
+    # `builder.is_prepared` takes the path for a pattern, and so finds nothing in a folder "a[1]".
+    return (builder.data_path / "dataset_info.json").exists()
 
 
 def _has_downloads(builder: tfds.core.DatasetBuilder) -> bool:
