@@ -7,6 +7,7 @@ import os
 import pathlib
 
 from image_datasets import dataset_factory
+from image_datasets.file_names import same_spelling
 from image_datasets.image_dataset import ImageDataset
 from nets import nets_factory
 from preprocessing import preprocessing_factory
@@ -171,6 +172,8 @@ def _with_current_name(flag_line: str) -> str:
 def _check_same_run(earlier: ModelDescription, now: ModelDescription, train_dir: str) -> None:
     # As JSON gives them back, which knows no tuples.
     before, after = dict(vars(earlier)), json.loads(json.dumps(vars(now)))
+    before["class_names"] = list(map(same_spelling, earlier.class_names))
+    after["class_names"] = list(map(same_spelling, now.class_names))
     if earlier.preprocessing_name == now.preprocessing_name:  # its options may have had other names
         before["preprocessing_options"] = preprocessing_factory.merge_options(
             earlier.preprocessing_name, earlier.preprocessing_options, {}

@@ -5,23 +5,26 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import re
 
 import tensorflow as tf
 
 from image_datasets import dataset_factory
+from image_datasets.file_names import same_spelling
 from image_datasets.image_dataset import ImageDataset
+from image_datasets.split_names import find_split
 from slimzoo import program
 from slimzoo.configuration import PRECISIONS, InputConfig
 from slimzoo.flags import check_positive, flag, required_flag
-from slimzoo.output_folders import made_folder
+from slimzoo.output_folders import absolute, made_folder
 from slimzoo_registry import import_modules
 from training import devices
 from training.checkpoints.description import ModelDescription
 from training.checkpoints.finding import exists, find_checkpoint
 from training.checkpoints.trained_model import (
     TrainedModel,
-    check_classes,
     load_trained_model,
+    with_labels_of_network,
 )
 from training.evaluation import EvaluationResult, Evaluator, Member, Predictions, why_left_out
 from training.storage.locks import locked
@@ -99,7 +102,11 @@ def evaluate(config: EvaluationConfig) -> EvaluationResult:
     dataset = _dataset(config, paths[0], runs[0])
     with strategy.scope():
         models = _load_models(config, paths, dataset)
-    evaluator = _make_evaluator(config, models, dataset, strategy)
+    description = models[0].description
+    dataset, labels_offset = with_labels_of_network(
+        description.class_names, dataset, description.labels_offset
+    )
+    evaluator = _make_evaluator(config, models, dataset, labels_offset, strategy)
     if not devices.is_chief(strategy):
         return evaluator.run()
 
@@ -107,10 +114,9 @@ def evaluate(config: EvaluationConfig) -> EvaluationResult:
     eval_dir = made_folder("eval_dir", config.eval_dir or os.path.join(folder, "evaluation"))
     predictions_path = os.path.join(eval_dir, "predictions.csv")
     replaces = os.path.exists(predictions_path)
-    class_names = models[0].description.class_names
     with locked(eval_dir):
         remove_leftovers(eval_dir)
-        with Predictions(predictions_path, dataset, class_names) as predictions:
+        with Predictions(predictions_path, dataset, description.class_names) as predictions:
             result = evaluator.run(predictions)
         json_path = _write_result(config, models, dataset, result, eval_dir)
     replaced = " (in place of an earlier evaluation's; --eval_dir keeps both)" if replaces else ""
@@ -140,8 +146,8 @@ def _load_models(
         )
         for path, name in zip(paths, names, strict=True)
     ]
-    for model in models:
-        check_classes(model.description.class_names, dataset, model.description.labels_offset)
+    if len({tuple(map(same_spelling, model.description.class_names)) for model in models}) > 1:
+        raise ValueError("The checkpoints were trained on different classes.")
     if len({model.description.labels_offset for model in models}) > 1:
         raise ValueError("The checkpoints were trained with different --labels_offset.")
     return models
@@ -151,6 +157,7 @@ def _make_evaluator(
     config: EvaluationConfig,
     models: list[TrainedModel],
     dataset: ImageDataset,
+    labels_offset: int,
     strategy: tf.distribute.Strategy,
 ) -> Evaluator:
     batch_size, max_num_batches = config.batch_size, config.max_num_batches
@@ -177,7 +184,7 @@ def _make_evaluator(
         image_size=first.image_size,
         num_crops=config.eval_crops,
         others=others,
-        labels_offset=models[0].description.labels_offset,
+        labels_offset=labels_offset,
         skip_corrupt_images=config.skip_corrupt_images,
         max_num_batches=max_num_batches,
     )
@@ -193,11 +200,14 @@ def _write_result(
     """Writes `evaluation.json`, prints what it says, and returns its path."""
     model_names = ",".join(dict.fromkeys(model.description.model_name for model in models))
     checkpoints = ",".join(model.report.checkpoint for model in models)
+    class_names = models[0].description.class_names
+    absent = set(dataset.absent_classes) & set(class_names)
     summary = {
         "checkpoint": checkpoints,
         "model_name": model_names,
         "dataset_name": dataset.name,
         "dataset_split_name": dataset.split,
+        "num_classes": len(class_names) - len(absent),
         "eval_crops": config.eval_crops,
         "mixed_precision": config.mixed_precision,
         **result.as_json(),
@@ -207,7 +217,8 @@ def _write_result(
     print(f"{model_names} from {checkpoints}")
     crops = "" if config.eval_crops == 1 else f", {config.eval_crops} crops"
     several = "" if len(models) == 1 else f", {len(models)} networks averaged"
-    print(f"on {dataset.name}, split {dataset.split}{crops}{several}: {result}")
+    some = f", {len(class_names) - len(absent)} of the {len(class_names)} classes" if absent else ""
+    print(f"on {dataset.name}, split {dataset.split}{some}{crops}{several}: {result}")
     if result.num_skipped:
         print(
             f"{result.num_skipped:,} images were left out: "
@@ -236,16 +247,34 @@ def _dataset(
             "from another framework --model_name."
         )
     dataset_dir, split = config.dataset_dir, config.dataset_split_name
+    sizes: dict[str, int] = {}
     if description and dataset_name == trained_on:
         # The folder that was trained on goes with its name, and with no other dataset.
         dataset_dir = dataset_dir or description.dataset_dir
         if not config.dataset_name and dataset_name not in dataset_factory.sources:
             # Under its name TFDS may have something else.
             description.check_modules(os.path.dirname(path), "dataset", dataset_name)
+        is_named_by_folder = dataset_factory.is_named_by_folder(dataset_name)
+        if (
+            is_named_by_folder
+            and not split
+            and absolute(dataset_dir or "") != description.dataset_dir
+        ):
+            # Photos in another folder may be divided in another way.
+            sizes = dataset_factory.split_sizes(dataset_name, dataset_dir)
         split = split or description.validation_split_name
+        if sizes and split and not find_split(re.split(r"\W", split)[0], sizes):
+            split = None
     split = split or dataset_factory.default_validation_split(dataset_name, dataset_dir)
     if split is None:
         raise ValueError(
-            f"{dataset_name} has no validation or test split: give --dataset_split_name."
+            f"{dataset_name} has no validation or test split: give --dataset_split_name, for "
+            "example `all`, which is every image."
         )
-    return dataset_factory.get_dataset(dataset_name, split, dataset_dir)
+    dataset = dataset_factory.get_dataset(dataset_name, split, dataset_dir)
+    if dataset.num_examples < sum(sizes.values()):
+        print(
+            f"Evaluated are {dataset.num_examples:,} of {sum(sizes.values()):,} images, those of "
+            f"{split}; --dataset_split_name=all takes every one."
+        )
+    return dataset

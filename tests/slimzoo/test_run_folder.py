@@ -1,8 +1,10 @@
 """The folder of a run, without training: what is described in it, and what may go on there."""
 
+import json
 import os
 import pathlib
 import shutil
+import unicodedata
 
 import numpy as np
 import pytest
@@ -98,6 +100,21 @@ def test_a_train_dir_that_cannot_be_written_is_named(replaced, tmp_path):
 def test_a_folder_of_another_run_is_refused(run, replaced, values, message):
     with pytest.raises(ValueError, match=rf"holds a run with {message}.*another --train_dir"):
         prepared(replaced(**values))
+
+
+def test_a_run_goes_on_when_an_accent_is_spelled_in_another_way(run, replaced, photos, tmp_path):
+    """As runs of before have it whose photos came from a Mac."""
+    other = shutil.copytree(photos, tmp_path / "other")
+    name = unicodedata.normalize("NFD", "réd")
+    for split in ("train", "validation"):
+        (other / split / "red").rename(other / split / name)
+    path = pathlib.Path(run.train_dir, "model.json")
+    path.write_text(
+        json.dumps({**json.loads(path.read_text()), "class_names": ["blue", "green", name]})
+    )
+    config = replaced(dataset_dir=str(other))
+    assert described(config).class_names[2] != name
+    assert prepared(config) == run.train_dir
 
 
 def test_a_run_may_go_on_with_moved_photos_or_another_validation(run, replaced, photos, tmp_path):

@@ -7,6 +7,7 @@ import os
 from collections.abc import Sequence
 
 from image_datasets import dataset_factory
+from image_datasets.file_names import listed, printable, same_spelling
 from image_datasets.image_dataset import ImageDataset
 from nets import nets_factory
 from nets.nets_factory import NetworkFn
@@ -120,13 +121,49 @@ def check_classes(class_names: list[str], dataset: ImageDataset, labels_offset: 
     there = list(dataset.class_names[labels_offset:])
     if len(there) < 2:
         raise ValueError(f"{dataset.name} has {_class_list(there)}; a classifier needs two.")
-    if there != list(class_names):
+    if _comparable(there) != _comparable(class_names):
         raise ValueError(
             f"The network answers with {_class_list(class_names)}, but {dataset.name} has "
             f"{_class_list(there)}."
         )
 
 
-def _class_list(names: list[str]) -> str:
-    shown = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
-    return f"{len(names)} classes ({shown})"
+def with_labels_of_network(
+    class_names: list[str], dataset: ImageDataset, labels_offset: int
+) -> tuple[ImageDataset, int]:
+    """Makes a dataset that has the network's classes, or some of them, ready to be evaluated on.
+
+    Args:
+      class_names: of the network's outputs.
+      dataset: to evaluate on. Its classes are matched by name, unless all are the network's.
+      labels_offset: that the network was trained with. Classes below it are left out, but for
+        those that the network knows by name.
+
+    Returns:
+      The dataset, and what is to be subtracted from its labels.
+
+    Raises:
+      ValueError: naming the classes that the network does not know.
+    """
+    there, known = _comparable(dataset.class_names), _comparable(class_names)
+    if there[labels_offset:] == known:
+        return dataset, labels_offset
+    unknown = [
+        name for label, name in enumerate(there) if name not in known and label >= labels_offset
+    ]
+    if unknown or set(there).isdisjoint(known):
+        raise ValueError(
+            f"The network answers with {len(known)} classes ({listed(known, 10)}), but "
+            f"{dataset.name} has others: {listed(unknown or there)}. Name its classes as the "
+            "network's are called, or leave these out."
+        )
+    return dataset.with_classes(class_names), 0
+
+
+def _comparable(class_names: Sequence[str]) -> list[str]:
+    return list(map(same_spelling, class_names))
+
+
+def _class_list(names: Sequence[str]) -> str:
+    shown = ", ".join(map(printable, names[:3])) + (", ..." if len(names) > 3 else "")
+    return f"{len(names)} {'class' if len(names) == 1 else 'classes'} ({shown})"

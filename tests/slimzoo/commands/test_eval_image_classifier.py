@@ -1,5 +1,6 @@
 """The command; what it measures is the test of `training/evaluation.py`."""
 
+import csv
 import dataclasses
 import json
 import pathlib
@@ -13,6 +14,7 @@ from tiny_network import NUM_VALIDATION, metrics
 
 from nets.nets_factory import get_network_fn
 from slimzoo.commands.eval_image_classifier import EvaluationConfig, evaluate, split_paths
+from slimzoo.commands.prepare_dataset import PreparationConfig, prepare
 
 
 @pytest.fixture
@@ -65,6 +67,89 @@ def test_other_classes_are_refused_and_not_scored(evaluation, photos, tmp_path):
         (other / split / "red").rename(other / split / "yellow")
     with pytest.raises(ValueError, match="The network answers with 3 classes"):
         evaluate(dataclasses.replace(evaluation, dataset_dir=str(other)))
+
+
+def read_predictions(folder):
+    with open(pathlib.Path(folder, "predictions.csv"), newline="", encoding="utf-8") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.parametrize("prepared", [False, True])
+@pytest.mark.parametrize("classes", [["green"], ["green", "red"]])
+def test_some_of_the_classes_are_evaluated_as_among_all(
+    evaluation, photos, tmp_path, capsys, classes, prepared
+):
+    """A class is another label in fewer classes, in a folder as in a dataset of TFDS."""
+    evaluate(evaluation)
+    expected = {
+        "/".join(row["example"].split("/")[-2:]): row
+        for row in read_predictions(evaluation.eval_dir)
+        if row["label"] in classes
+    }
+    some = tmp_path / "some"
+    for name in classes:
+        shutil.copytree(f"{photos}/validation/{name}", some / "test" / name)
+    config = dataclasses.replace(evaluation, dataset_dir=str(some), eval_dir=str(tmp_path / "of"))
+    capsys.readouterr()
+    if prepared:
+        preparation = PreparationConfig(
+            dataset_name="folder",
+            dataset_dir=str(some),
+            output_dir=str(tmp_path),
+            image_size=64,
+        )
+        prepare(preparation)
+        config = dataclasses.replace(config, dataset_name="some_64", dataset_dir=str(tmp_path))
+    result = evaluate(config)
+    assert f", split test, {len(classes)} of the 3 classes: top-1" in capsys.readouterr().out
+    assert result.num_examples == len(expected) == 7 * len(classes)
+    rows = read_predictions(config.eval_dir)
+    assert sorted(row["label"] for row in rows) == sorted(row["label"] for row in expected.values())
+    written = json.loads(pathlib.Path(config.eval_dir, "evaluation.json").read_text())
+    assert written["num_classes"] == len(classes)
+    if not prepared:  # which changes the pixels
+        for row in rows:
+            name = "/".join(row["example"].split("/")[-2:])
+            for key in ("label", "prediction"):
+                assert row[key] == expected[name][key]
+            assert float(row["loss"]) == pytest.approx(float(expected[name]["loss"]), rel=1e-5)
+
+
+def test_other_photos_are_evaluated_by_the_split_that_they_have(
+    evaluation, photos, tmp_path, capsys
+):
+    """The run was validated on `validation`."""
+    for layout, number in (("Valid", 7), ("Testing", 7), ("", 2)):
+        folder = tmp_path / f"as {layout}"
+        shutil.copytree(f"{photos}/validation/red", folder / layout / "red")
+        config = dataclasses.replace(evaluation, dataset_dir=str(folder))
+        assert evaluate(config).num_examples == number
+    said = "Evaluated are 2 of 7 images, those of validation; --dataset_split_name=all takes every"
+    assert said in capsys.readouterr().out
+    config = dataclasses.replace(config, dataset_split_name="all")
+    assert evaluate(config).num_examples == 7
+    assert "Evaluated are" not in capsys.readouterr().out
+
+
+def test_a_run_validated_on_a_folder_called_val_is_evaluated_on_it(trained, photos, tmp_path):
+    run = shutil.copytree(trained, tmp_path / "run")
+    folder = shutil.copytree(photos, tmp_path / "photos")
+    (folder / "validation").rename(folder / "val")
+    for path in (run / "model.json", run / "best" / "model.json"):
+        if path.exists():
+            described = json.loads(path.read_text())
+            described.update(validation_split_name="val", dataset_dir=str(folder))
+            path.write_text(json.dumps(described))
+    assert evaluate(EvaluationConfig(checkpoint_path=str(run))).num_examples == NUM_VALIDATION
+
+
+def test_networks_of_different_classes_do_not_go_together(evaluation, trained, tmp_path):
+    other = shutil.copytree(trained, tmp_path / "other")
+    described = json.loads((other / "model.json").read_text())
+    described["class_names"] = ["red", "green", "blue"]
+    (other / "model.json").write_text(json.dumps(described))
+    with pytest.raises(ValueError, match="trained on different classes"):
+        evaluate(dataclasses.replace(evaluation, checkpoint_path=f"{trained},{other}"))
 
 
 def test_images_that_are_left_out_are_counted(evaluation, photos, tmp_path, capsys):

@@ -1,16 +1,19 @@
 import os
 import shutil
+import unicodedata
 
 import numpy as np
 import pytest
 from tiny_network import CLASSES, saved_weights
 
 from image_datasets.dataset_factory import get_dataset
+from image_datasets.image_dataset import ImageDataset
 from training.checkpoints.trained_model import (
     check_classes,
     describe_weights,
     imagenet_classes_or,
     load_trained_model,
+    with_labels_of_network,
 )
 
 TEN = list("abcdefghij")
@@ -132,3 +135,54 @@ def test_a_dataset_with_the_same_classes_is_accepted(photos):
     dataset = get_dataset("folder", "train", photos)
     check_classes(["blue", "green", "red"], dataset, 0)
     check_classes(["green", "red"], dataset, 1)
+
+
+def files_of(*class_names):
+    """A dataset with a file of each class, which are never read."""
+    files = {"test": [(name, label) for label, name in enumerate(class_names)]}
+    return ImageDataset.from_files("pets", "test", files, class_names)
+
+
+@pytest.mark.parametrize(
+    ("there", "offset", "names"),
+    [
+        (["ant", "bee", "cat"], 0, ["ant", "bee", "cat"]),
+        (["bee"], 0, ["bee"]),
+        (["ant", "cat"], 0, ["ant", "cat"]),
+        (["cat", "bee", "ant"], 0, ["cat", "bee", "ant"]),
+        # The network answers with all but the first class of what it was trained on.
+        (["aaa", "ant", "bee", "cat"], 1, [None, "ant", "bee", "cat"]),
+        (["aaa", "cat"], 1, [None, "cat"]),
+        (["cat"], 1, ["cat"]),
+        (["bee", "cat"], 1, ["bee", "cat"]),
+    ],
+)
+def test_classes_to_evaluate_on_are_matched_by_name(tmp_path, monkeypatch, there, offset, names):
+    monkeypatch.chdir(tmp_path)
+    for name in there:
+        (tmp_path / name).write_text(name)
+    known = ["ant", "bee", "cat"]
+    dataset, subtracted = with_labels_of_network(known, files_of(*there), offset)
+    labels = [int(row["label"]) - subtracted for row in dataset.examples()]
+    assert [known[label] if label >= 0 else None for label in labels] == names
+
+
+@pytest.mark.parametrize(
+    ("there", "offset", "message"),
+    [
+        (["bee", "wasp"], 0, r"3 classes \(ant, bee, cat\), but pets has others: wasp\. Name its"),
+        (["aaa", "bee", "wasp"], 1, "has others: wasp"),
+        (["wasp"], 1, "has others: wasp"),  # nothing would be left
+        (["aaa", "bee"], 0, "has others: aaa"),
+    ],
+)
+def test_classes_that_the_network_does_not_know_are_named(there, offset, message):
+    with pytest.raises(ValueError, match=message):
+        with_labels_of_network(["ant", "bee", "cat"], files_of(*there), offset)
+
+
+def test_a_class_is_the_same_in_both_spellings_of_an_accent():
+    one, two = (unicodedata.normalize(form, "é") for form in ("NFC", "NFD"))
+    dataset = files_of("a", one)
+    check_classes(["a", two], dataset, 0)
+    assert with_labels_of_network(["a", two], dataset, 0) == (dataset, 0)
