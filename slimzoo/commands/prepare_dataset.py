@@ -10,6 +10,7 @@ import tensorflow_datasets as tfds
 
 from image_datasets import dataset_factory
 from image_datasets.image_dataset import ImageDataset
+from image_datasets.split_names import find_split
 from slimzoo import program
 from slimzoo.configuration import SourceConfig
 from slimzoo.flags import check_positive, flag, required_flag
@@ -126,6 +127,7 @@ def make_plan(
     splits = list(dict.fromkeys(split.strip() for split in config.dataset_split_names)) or [
         split for split, num_examples in known.items() if num_examples
     ]
+    splits = list(dict.fromkeys(find_split(split, known) or split for split in splits))
     for split in splits:
         if split not in known:
             message = unknown_name_message(f"split of {name}", split, known)
@@ -138,6 +140,7 @@ def make_plan(
     datasets = {
         split: dataset_factory.get_dataset(name, split, config.dataset_dir) for split in splits
     }
+    _check_class_names(datasets[splits[0]].class_names)
     is_folder = dataset_factory.is_named_by_folder(name)
     plan = PreparationPlan(
         prepared_name=prepared_name,
@@ -186,11 +189,24 @@ def default_name(config: PreparationConfig) -> str:
     name = dataset_factory.short_name(name, config.dataset_dir)
     suffix = "_raw" if config.encoding == "raw" else ""
     name = re.sub(r"\W+", "_", name, flags=re.ASCII).strip("_").lower()
+    if not name[:1].isalpha():  # a folder can be called by a year, or in Japanese
+        name = f"{config.dataset_name}_{name}".rstrip("_")
     return f"{name}_{config.image_size}{suffix}"
 
 
 def _folder_path(config: PreparationConfig) -> str | None:
     return absolute(config.dataset_dir) if config.dataset_dir else None
+
+
+def _check_class_names(names: tuple[str, ...]) -> None:
+    # TFDS keeps them as lines of a text file, and drops spaces around them when it reads it.
+    lost = [name for name in names if name != name.strip() or {"\n", "\r"} & set(name)]
+    if lost:
+        raise ValueError(
+            f"{len(lost):,} of the classes cannot be prepared, as TFDS keeps neither line breaks "
+            f"in their names nor spaces around them: {', '.join(map(repr, lost[:5]))}. Rename "
+            "their folders, or train on the dataset as it is."
+        )
 
 
 def _check_name(name: str) -> None:

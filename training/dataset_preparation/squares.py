@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from image_datasets import dataset_factory
 from image_datasets.image_dataset import ImageDataset
+from image_datasets.split_slices import slices_from
 from preprocessing import decoding, windows
 from training.dataset_preparation.pixel_statistics import pixel_products
 
@@ -79,5 +80,8 @@ def read_squares(
 
 def describe(dataset: ImageDataset, position: int, dataset_dir: str | None) -> str:
     """Tells a user where to find the image at a position of a split."""
-    split = f"{dataset.split}[{position}:{position + 1}]"
+    if not dataset.parts:
+        return dataset.describe(position)
+    part = slices_from(list(dataset.parts), position)[0]
+    split = f"{part.name}[{part.start}:{part.start + 1}]"
     return dataset_factory.get_dataset(dataset.name, split, dataset_dir).describe(0)

@@ -235,3 +235,38 @@ def test_real_photos(real_data_dir, tmp_path):
     assert [row["label"] for row in sliced.as_numpy_iterator()] == [
         row["label"] for row in prepared.as_numpy_iterator()
     ]
+
+
+def test_a_split_is_asked_for_by_any_of_its_names(photos, tmp_path):
+    config = preparation(photos, tmp_path, dataset_split_names=["Training", "val", "train"])
+    plan, _ = prepare_dataset.make_plan(config, "photos_test")
+    assert plan.splits == {"train": NUM_TRAIN, "validation": NUM_VALIDATION}
+
+
+@pytest.mark.parametrize("name", ["two\nlines", "two\rlines", " red", "red\u00a0"])
+def test_classes_that_tfds_would_read_as_others_are_refused(photos, tmp_path, name):
+    root = shutil.copytree(photos, tmp_path / "photos")
+    for split in ("train", "validation"):
+        (root / split / "red").rename(root / split / name)
+    with pytest.raises(
+        ValueError, match="1 of the classes cannot be prepared, as TFDS keeps neither"
+    ):
+        prepare(preparation(str(root), tmp_path / "prepared"))
+    assert not (tmp_path / "prepared").exists()
+
+
+@pytest.mark.parametrize("folder", ["写真", "2024", "_", "[1]"])
+def test_a_folder_whose_name_has_no_letters_is_given_one(photos, tmp_path, folder):
+    config = preparation(str(tmp_path / folder), tmp_path, prepared_name=None)
+    name = prepare_dataset.default_name(config)
+    assert name.startswith("folder")
+    prepare_dataset._check_name(name)
+
+
+def test_folders_whose_paths_look_like_patterns_are_prepared(photos, tmp_path):
+    root = shutil.copytree(photos, tmp_path / "a[1] * \\x" / "photos")
+    config = preparation(str(root), tmp_path / "b[?]{,}" / "prepared")
+    assert prepare(config).num_images == NUM_TRAIN
+    dataset = get_dataset("photos_test", "train", config.output_dir)
+    assert sum(1 for _ in dataset.examples()) == NUM_TRAIN
+    assert prepare(config).num_images == NUM_TRAIN  # it is found again

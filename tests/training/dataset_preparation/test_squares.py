@@ -100,3 +100,10 @@ def test_skipped_it_has_the_weight_0_and_the_others_are_as_they_were(damaged, da
     for number, row in enumerate(squares(dataset)):
         if number != 9:
             np.testing.assert_array_equal(kept[number]["image"], row["image"])
+
+
+@pytest.mark.parametrize("split", ["train[10:20]", "validation+train[5:]", "Training"])
+def test_an_image_of_a_part_of_a_split_is_described(photos, split):
+    dataset = get_dataset("folder", split, photos)
+    for position in (0, dataset.num_examples - 1):
+        assert describe(dataset, position, photos) == dataset.describe(position)
