@@ -142,7 +142,7 @@ class TrainingConfig(InputConfig, PreprocessingConfig):
     )
     validation_split_name: str | None = flag(
         None,
-        "The split to validate on while training. Default: validation, val or test if the "
+        "The split to validate on while training. Default: that for validation, else test, if the "
         "dataset has one; `none` turns validation off.",
     )
     cache: bool = flag(

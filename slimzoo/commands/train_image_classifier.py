@@ -13,6 +13,7 @@ import keras
 import tensorflow as tf
 
 from image_datasets import dataset_factory
+from image_datasets.file_names import listed
 from image_datasets.image_dataset import ImageDataset
 from nets import nets_factory
 from preprocessing import preprocessing_factory
@@ -169,6 +170,8 @@ def _train(config: TrainingConfig, run: _Run) -> str:
         print(_nothing_to_do(config, progress, first_step, num_steps))
         return _conclude(config, checkpoints, None, 0, run.is_chief)
     print(_announcement(config, run, state, first_step, num_steps), flush=True)
+    for warning in _warnings(run):
+        print(f"WARNING: {warning}", flush=True)
     with (
         Reporter(
             run.train_dir,
@@ -355,6 +358,22 @@ def _nothing_to_do(
         epochs = f"{progress.epoch:.4g} of {config.num_epochs:.4g} epochs"
         taken = f"made {epochs} in {first_step:,} steps"
     return f"This run has {taken}; nothing to do."
+
+
+def _warnings(run: _Run) -> Iterator[str]:
+    """What a user should know of the images that are trained and validated on."""
+    for dataset in filter(None, (run.dataset, run.validation)):
+        known = run.description.class_names
+        if absent := [name for name in dataset.absent_classes if name in known]:
+            yield (
+                f"there is no image of {len(absent):,} of the {len(known):,} classes in "
+                f"{dataset.split}: {listed(absent)}."
+            )
+    if run.validation is not None and (shared := run.validation.num_shared(run.dataset)):
+        yield (
+            f"{shared:,} of the {run.validation.num_examples:,} validation images are trained on "
+            f"as well, as {run.dataset.split} and {run.validation.split} overlap."
+        )
 
 
 def _settings_of_the_network(config: TrainingConfig) -> str:

@@ -1,10 +1,12 @@
 import dataclasses
+import csv
 import os
 import pathlib
 import shutil
 import signal
 import threading
 import time
+import unicodedata
 
 import numpy as np
 import pytest
@@ -12,6 +14,7 @@ import tensorflow as tf
 from tiny_network import (
     NUM_VALIDATION,
     assert_equal_values,
+    encode_photo,
     metrics,
     saved_values,
     saved_weights,
@@ -19,6 +22,7 @@ from tiny_network import (
 
 from slimzoo.commands import train_image_classifier
 from slimzoo.commands.eval_image_classifier import EvaluationConfig, evaluate
+from slimzoo.commands.export_saved_model import ExportConfig, export
 from slimzoo.commands.train_image_classifier import train
 from training import input_pipeline
 from training.checkpoints.description import ModelDescription
@@ -477,3 +481,83 @@ def test_a_newest_checkpoint_that_is_damaged_does_not_end_a_run_that_is_restarte
 def test_another_run_in_the_same_train_dir_is_refused(run, replaced, values, message):
     with pytest.raises(ValueError, match=rf"holds a run with {message} .*another --train_dir"):
         train(replaced(**values))
+
+
+def test_images_that_are_trained_and_validated_on_are_counted(replaced, capsys):
+    options = {"max_number_of_steps": 1, "batch_size": 2}
+    train(replaced(**options, dataset_split_name="train[:21]", validation_split_name="train[14:]"))
+    printed = capsys.readouterr().out
+    said = "WARNING: 7 of the 16 validation images are trained on as well, as train[:21] and train["
+    assert said in printed
+    assert "there is no image" not in printed
+
+
+def test_classes_without_an_image_are_said(replaced, tmp_path, capsys):
+    for path in ("train/a/1", "train/b/1", "train/c/1", "train/d/1", "Val/b/1", "Val/c/1"):
+        file = tmp_path / "four" / f"{path}.jpg"
+        file.parent.mkdir(parents=True)
+        file.write_bytes(encode_photo(0, 0))
+    options = {"dataset_dir": str(tmp_path / "four"), "batch_size": 1, "max_number_of_steps": 1}
+    config = replaced(**options, validation_split_name=None, labels_offset=1)
+    train(config)
+    printed = capsys.readouterr().out
+    assert "WARNING: there is no image of 1 of the 3 classes in val: d." in printed
+    assert "of the 3 classes in train" not in printed  # a is below the offset
+    assert "are trained on as well" not in printed
+    (validated,) = metrics(config.train_dir, "validation")
+    assert validated["num_examples"] == 2
+
+
+ODD_NAMES = [
+    *(
+        "a,b",
+        'a"b',
+        "it's",
+        "50%",
+        "%(s)s",
+        "-x",
+        "two\nlines",
+        "tab\tx",
+        "\x01c",
+        "🐕",
+        "[x]",
+        "*",
+    ),
+    *("a\\b", "#h", "c:d", " lead", "trail ", "none", "{0}", "$HOME", "~", "=1+1", "L" * 250),
+    *("caf\u00e9", "cafe\u0301s", "\u202eleft"),
+]
+
+
+def test_classes_may_be_called_anything(replaced, tmp_path):
+    """They go through JSON, CSV, flags and a SavedModel."""
+    root = tmp_path / "a[1] * \\x,'#:%"
+    for split in ("train", "val"):
+        for name in ODD_NAMES:
+            (root / split / name).mkdir(parents=True)
+            (root / split / name / "[a]\n,*.jpg").write_bytes(encode_photo(0, 0))
+    config = replaced(
+        dataset_dir=str(root), batch_size=2, max_number_of_steps=1, **VALIDATED_AT_THE_END
+    )
+    train(config)
+    folder = pathlib.Path(config.train_dir, "evaluation")
+    result = evaluate(EvaluationConfig(checkpoint_path=config.train_dir))
+    assert result.num_examples == len(ODD_NAMES)
+    with (folder / "predictions.csv").open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    expected = sorted(unicodedata.normalize("NFC", name) for name in ODD_NAMES)
+    assert sorted(row["label"] for row in rows) == expected
+    for row in rows:
+        assert pathlib.Path(row["example"]).exists()
+        there = unicodedata.normalize("NFC", pathlib.Path(row["example"]).parent.name)
+        assert row["label"] == there
+    exported = tf.saved_model.load(export(ExportConfig(checkpoint_path=config.train_dir)))
+    assert [name.decode() for name in exported.class_names.numpy()] == expected
+
+
+def test_names_that_are_not_utf8_are_refused_before_anything_is_made(replaced, photos, tmp_path):
+    root = shutil.copytree(photos, tmp_path / "photos")
+    os.rename(root / "train" / "red" / "3.jpg", os.fsencode(root) + b"/train/red/caf\xe9.jpg")
+    config = replaced(dataset_dir=str(root))
+    with pytest.raises(ValueError, match=r"1 name is not in UTF-8 in .*: train/red/caf\\xe9\.jpg"):
+        train(config)
+    assert not os.path.exists(config.train_dir)
