@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import errno
+import contextlib
+import io
 import os
 import sys
 from collections.abc import Callable
@@ -25,6 +27,12 @@ def run(config_class: type[C], command: Callable[[C], Any]) -> None:
     message and exit status 1; `--verbosity=1` shows where it was raised.
     """
     define_flags(config_class)
+    for stream in (sys.stdout, sys.stderr):
+        # A class can be called what the terminal's encoding has no letters for. A file that became
+        # a pipe (descriptors can be exchanged) refuses, and is written as before.
+        if isinstance(stream, io.TextIOWrapper):
+            with contextlib.suppress(OSError):
+                stream.reconfigure(errors="backslashreplace")
 
     def main(arguments: list[str]) -> int:
         if flags.FLAGS["verbosity"].present:

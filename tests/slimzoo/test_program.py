@@ -78,6 +78,7 @@ from slimzoo.commands.compute_dataset_statistics import StatisticsConfig
 def fails(config): raise IsADirectoryError(21, 'Is a directory', 'a/b')
 def is_read_no_more(config): raise AssertionError
 def is_interrupted(config): raise KeyboardInterrupt
+def prints_a_cat(config): print('caf\u00e9/\u732b')
 def is_interrupted_with_advice(config): raise KeyboardInterrupt('Interrupted and saved.')
 
 for name, arguments in json.loads(sys.argv[1]):
@@ -88,6 +89,8 @@ for name, arguments in json.loads(sys.argv[1]):
     if not (child := os.fork()):
         os.dup2(write, 1)
         os.dup2(write, 2)
+        if name == 'prints_a_cat':  # on a terminal that has no letters for it
+            sys.stdout.reconfigure(encoding='ascii')
         sys.argv[1:] = arguments
         program.run(StatisticsConfig, globals()[name])
     os.close(write)
@@ -104,6 +107,7 @@ CASES = [
     ("fails", GIVEN, 1, "ERROR: a/b: Is a directory."),
     ("fails", ["--output_dri=x"], 1, "Pass --helpshort or --helpfull to see help"),
     ("is_read_no_more", ["--help"], 0, ""),
+    ("prints_a_cat", GIVEN, 0, r"caf\xe9/\u732b"),
     ("is_interrupted", GIVEN, 130, "Interrupted."),
     ("is_interrupted_with_advice", GIVEN, 130, "Interrupted and saved."),
 ]
