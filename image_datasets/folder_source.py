@@ -156,6 +156,7 @@ def _files_by_split(root: str, split_folders: Mapping[str, str]) -> dict[str, di
     """
     files: dict[str, dict[str, list[str]]] = {}
     folder_of_meaning: dict[str | None, str] = {}
+    folder_of_path: dict[str, str] = {}
     for folder, split in split_folders.items():
         classes = files_by_class(os.path.join(root, folder), f"{folder}/")
         if not classes:
@@ -168,6 +169,9 @@ def _files_by_split(root: str, split_folders: Mapping[str, str]) -> dict[str, di
             )
         folder_of_meaning[meaning] = folder
         files[split] = classes
+        same = folder_of_path.setdefault(os.path.realpath(os.path.join(root, folder)), folder)
+        if same != folder:
+            say_once(f"WARNING: {same} and {folder} of {printable(root)} are the same folder.")
     for split, classes in files.items():
         unknown = sorted(set(classes) - set(files.get("train", classes)))
         if unknown:

@@ -193,6 +193,13 @@ def test_two_folders_of_one_split_are_refused(write_images, folders):
         scan_folder(str(root))
 
 
+def test_a_split_that_is_a_link_to_another_is_said(write_images, capsys):
+    root = write_images("train/a/1.png", "train/b/1.png")
+    (root / "val").symlink_to("train")
+    assert list(scan_folder(str(root)).files) == ["train", "val"]
+    assert f"WARNING: train and val of {root} are the same folder." in capsys.readouterr().out
+
+
 def test_an_empty_folder_of_the_same_split_does_no_harm(write_images):
     root = write_images("train/a/1.png", "train/b/1.png", "Training/notes.txt")
     assert list(scan_folder(str(root)).files) == ["train"]

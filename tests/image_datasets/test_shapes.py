@@ -86,6 +86,13 @@ def test_tfds_load_finds_it(few_shapes, tmp_path):
     assert {row["image"].shape for row in rows} == {(256, 256, 3)}
 
 
+@pytest.mark.parametrize("name", ["a[1]", "*", "a b#c:%?", "back\\slash{,}"])
+def test_a_folder_whose_path_looks_like_a_pattern_is_one(few_shapes, tmp_path, monkeypatch, name):
+    assert len(list(get_dataset("shapes", "train", str(tmp_path / name)).examples())) == 20
+    monkeypatch.setattr(shapes, "draw_shape", None)  # it is found again
+    assert get_dataset("shapes", "validation", str(tmp_path / name)).num_examples == 10
+
+
 def test_what_is_told_goes_to_standard_error(few_shapes, tmp_path, capfd):
     get_dataset("shapes", "train", str(tmp_path))
     printed = capfd.readouterr()
