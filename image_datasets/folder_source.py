@@ -18,9 +18,11 @@ split if most of its images lie in two or more folders of its own. What was take
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
 import hashlib
+import itertools
 import os
 from collections.abc import Mapping
 
@@ -112,7 +114,7 @@ def scan_folder(root: str) -> ImageFolder:
         files = _files_by_split(root, split_folders)
     else:
         classes = files_by_class(root)
-        _say_if_they_look_like_splits(root, classes)
+        _say_if_classes_may_be_deeper(root, classes)
         files = _divided(classes)
     class_names = tuple(sorted({name for classes in files.values() for name in classes}))
     if not class_names:
@@ -220,15 +222,22 @@ def _split_folders(root: str) -> dict[str, str]:
     return names
 
 
-def _say_if_they_look_like_splits(root: str, classes: Mapping[str, list[str]]) -> None:
-    """Prints a warning if every class has the same folders of images, and nothing else."""
-    inner = [{path.split("/")[1] for path in paths} for paths in classes.values()]
-    direct = any(path.count("/") == 1 for paths in classes.values() for path in paths)
-    if len(inner) > 1 and len(inner[0]) > 1 and not direct and all(x == inner[0] for x in inner):
+def _say_if_classes_may_be_deeper(root: str, classes: Mapping[str, list[str]]) -> None:
+    """Prints a warning if folders that are taken for classes hold folders of the same names."""
+    inner = {
+        name: {path.split("/")[-2] for path in paths}
+        for name, paths in classes.items()
+        if all(path.count("/") > 1 for path in paths)
+    }
+    counts = collections.Counter(itertools.chain.from_iterable(inner.values()))
+    shared = sorted(name for name, count in counts.items() if count > 1 or len(classes) == 1)
+    if len(shared) > 1:
+        outer = sorted(name for name, names in inner.items() if not names.isdisjoint(shared))
         say_once(
-            f"WARNING: the folders {listed(sorted(classes))} of {printable(root)} are taken for "
-            f"the classes. Each has the same folders, {listed(sorted(inner[0]))}: if these are the "
-            "classes, and the others splits, call those train and validation."
+            f"WARNING: {listed(outer)} of {printable(root)} "
+            f"{'is taken for a class' if len(outer) == 1 else 'are taken for classes'}. If the "
+            f"folders in there ({listed(shared)}) are the classes, give the folder around them as "
+            "dataset_dir, or call it train, and the one to validate on validation."
         )
 
 

@@ -47,7 +47,9 @@ class EvaluationConfig(InputConfig):
     )
     dataset_name: str | None = flag(None, "The dataset. Default: the one trained on.")
     dataset_split_name: str | None = flag(
-        None, "The split, in TFDS syntax. Default: the one the run was validated on."
+        None,
+        "The split, in TFDS syntax; `all` is every image. Default: the one the run was validated "
+        "on.",
     )
     eval_dir: str | None = flag(
         None,

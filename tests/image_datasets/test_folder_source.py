@@ -161,9 +161,38 @@ LAYOUTS = {
         ["fold1/a/1.png", "fold1/b/1.png", "fold2/a/1.png", "fold2/b/1.png"],
         {"train": 4},
         ["fold1", "fold2"],
-        "WARNING: the folders fold1, fold2 of ROOT are taken for the classes. Each has the same "
-        "folders, a, b: if these are the classes, and the others splits, call those train and "
-        "validation.",
+        "WARNING: fold1, fold2 of ROOT are taken for classes. If the folders in there (a, b) are "
+        "the classes, give the folder around them as dataset_dir, or call it train, and the one "
+        "to validate on validation.",
+    ),
+    "splits of other names, as archives have them": (
+        ["s1/s1/a/1.png", "s1/s1/b/1.png", "s2/s2/a/1.png", "s2/s2/b/1.png", "s3/s3/1.png"],
+        {"train": 4, "validation": 1},
+        ["s1", "s2", "s3"],
+        "WARNING: s1, s2 of ROOT are taken for classes. If the folders in there (a, b) are "
+        "the classes, give the folder around them as dataset_dir, or call it train, and the one "
+        "to validate on validation.",
+    ),
+    "a folder too far up": (
+        ["pets/a/1.png", "pets/b/1.png", "notes.txt"],
+        {"train": 2},
+        ["pets"],
+        "WARNING: pets of ROOT is taken for a class. If the folders in there (a, b) are "
+        "the classes, give the folder around them as dataset_dir, or call it train, and the one "
+        "to validate on validation.",
+    ),
+    "folders of other names in classes": (
+        [
+            "cat/old/1.png",
+            "cat/new/1.png",
+            "dog/big/1.png",
+            "dog/new/1.png",
+            "ox/old/1.png",
+            "ox/1.png",
+        ],
+        {"train": 5, "validation": 1},
+        ["cat", "dog", "ox"],
+        "",
     ),
 }
 
