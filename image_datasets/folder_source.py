@@ -164,12 +164,17 @@ def _files_by_split(root: str, split_folders: Mapping[str, str]) -> dict[str, di
         if not classes:
             continue
         meaning = split_meaning(folder)
-        if other := folder_of_meaning.get(meaning):
+        other = folder_of_meaning.setdefault(meaning, folder)
+        if {folder, other} == {"validation", "val"}:  # which were two splits from the beginning
+            say_once(
+                f"{printable(root)} has both validation and val, which are two splits: validation "
+                "is taken where none is named."
+            )
+        elif other != folder:
             raise ValueError(
                 f"{printable(root)} has two folders for the split {meaning}: {other} and {folder}. "
                 "Put the images of both into one, or give one of them a name that is no split's."
             )
-        folder_of_meaning[meaning] = folder
         files[split] = classes
         same = folder_of_path.setdefault(os.path.realpath(os.path.join(root, folder)), folder)
         if same != folder:
@@ -177,10 +182,13 @@ def _files_by_split(root: str, split_folders: Mapping[str, str]) -> dict[str, di
     for split, classes in files.items():
         unknown = sorted(set(classes) - set(files.get("train", classes)))
         if unknown:
-            folder = folder_of_meaning[split_meaning(split)]
+            # By the names of the folders, with which the paths begin.
+            other, train = (
+                printable(os.path.join(root, next(iter(files[name].values()))[0].split("/")[0]))
+                for name in (split, "train")
+            )
             raise ValueError(
-                f"{printable(os.path.join(root, folder))} has classes that "
-                f"{printable(os.path.join(root, folder_of_meaning['train']))} lacks: "
+                f"{other} has classes that {train} lacks: "
                 f"{listed(unknown)}. Classes to train on: {listed(sorted(files['train']))}. "
                 "Rename or remove the folders, or add images of these classes to train."
             )

@@ -203,7 +203,8 @@ def _write_result(
     model_names = ",".join(dict.fromkeys(model.description.model_name for model in models))
     checkpoints = ",".join(model.report.checkpoint for model in models)
     class_names = models[0].description.class_names
-    absent = set(dataset.absent_classes) & set(class_names)
+    known = set(map(same_spelling, class_names))
+    absent = [name for name in dataset.absent_classes if same_spelling(name) in known]
     summary = {
         "checkpoint": checkpoints,
         "model_name": model_names,

@@ -213,7 +213,9 @@ def test_splits_are_asked_for_by_any_of_their_names(split, write_images):
     assert get_dataset("folder", "Training+VAL", str(split)).num_examples == 16
 
 
-@pytest.mark.parametrize("folders", [("validation", "val"), ("Train", "train")])
+@pytest.mark.parametrize(
+    "folders", [("valid", "validation"), ("Train", "train"), ("Val", "val"), ("dev", "validation")]
+)
 def test_two_folders_of_one_split_are_refused(write_images, folders):
     root = write_images(*(f"{folder}/{name}/1.png" for folder in folders for name in "ab"))
     with pytest.raises(
@@ -222,11 +224,28 @@ def test_two_folders_of_one_split_are_refused(write_images, folders):
         scan_folder(str(root))
 
 
+def test_validation_and_val_remain_two_splits(write_images, capsys):
+    """As runs of before were validated on either."""
+    root = write_images("train/a/1.png", "train/b/1.png", "val/a/1.png", "validation/b/1.png")
+    assert paths_of(root, "val") == [f"{root}/val/a/1.png"]
+    assert paths_of(root, "validation") == [f"{root}/validation/b/1.png"]
+    assert default_validation_split("folder", str(root)) == "validation"
+    assert "has both validation and val, which are two splits" in capsys.readouterr().out
+
+
 def test_a_split_that_is_a_link_to_another_is_said(write_images, capsys):
     root = write_images("train/a/1.png", "train/b/1.png")
     (root / "val").symlink_to("train")
     assert list(scan_folder(str(root)).files) == ["train", "val"]
     assert f"WARNING: train and val of {root} are the same folder." in capsys.readouterr().out
+
+
+def test_a_class_that_training_lacks_is_named_with_its_folder(write_images):
+    root = write_images("Training/a/1.png", "Training/b/1.png", "val/a/1.png", "validation/c/1.png")
+    with pytest.raises(
+        ValueError, match=rf"{root}/validation has classes that {root}/Training lac"
+    ):
+        scan_folder(str(root))
 
 
 def test_an_empty_folder_of_the_same_split_does_no_harm(write_images):
