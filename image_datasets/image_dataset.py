@@ -168,10 +168,11 @@ class ImageDataset:
         def relabelled(examples: tf.data.Dataset) -> tf.data.Dataset:
             return examples.map(tf.autograph.experimental.do_not_convert(relabel))
 
+        absent = set(self.absent_classes)
         there = {
             label
             for label, name in zip(labels, self.class_names, strict=True)
-            if name not in self.absent_classes
+            if name not in absent
         }
         return dataclasses.replace(
             self,

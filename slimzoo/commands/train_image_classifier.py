@@ -362,8 +362,8 @@ def _nothing_to_do(
 
 def _warnings(run: _Run) -> Iterator[str]:
     """What a user should know of the images that are trained and validated on."""
+    known = set(run.description.class_names)
     for dataset in filter(None, (run.dataset, run.validation)):
-        known = run.description.class_names
         if absent := [name for name in dataset.absent_classes if name in known]:
             yield (
                 f"there is no image of {len(absent):,} of the {len(known):,} classes in "

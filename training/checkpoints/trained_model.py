@@ -148,10 +148,11 @@ def with_labels_of_network(
     there, known = _comparable(dataset.class_names), _comparable(class_names)
     if there[labels_offset:] == known:
         return dataset, labels_offset
+    names = set(known)
     unknown = [
-        name for label, name in enumerate(there) if name not in known and label >= labels_offset
+        name for label, name in enumerate(there) if name not in names and label >= labels_offset
     ]
-    if unknown or set(there).isdisjoint(known):
+    if unknown or names.isdisjoint(there):
         raise ValueError(
             f"The network answers with {len(known)} classes ({listed(known, 10)}), but "
             f"{dataset.name} has others: {listed(unknown or there)}. Name its classes as the "
