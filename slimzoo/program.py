@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import errno
 import contextlib
-import io
+import errno
 import os
 import sys
 from collections.abc import Callable
@@ -30,9 +29,8 @@ def run(config_class: type[C], command: Callable[[C], Any]) -> None:
     for stream in (sys.stdout, sys.stderr):
         # A class can be called what the terminal's encoding has no letters for. A file that became
         # a pipe (descriptors can be exchanged) refuses, and is written as before.
-        if isinstance(stream, io.TextIOWrapper):
-            with contextlib.suppress(OSError):
-                stream.reconfigure(errors="backslashreplace")
+        with contextlib.suppress(OSError, AttributeError):
+            stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
 
     def main(arguments: list[str]) -> int:
         if flags.FLAGS["verbosity"].present:
