@@ -32,6 +32,8 @@ class ImageDataset:
         on knows whether they have changed; 0 where the source does not tell.
       parts: the positions that the split selects, if the source knows them.
       absent_classes: names of classes without an example, if the source knows them unread.
+      find_damage: reads the files of records that the split is in, and names one that is damaged,
+        with what to do about it; None if all are whole, or if there are no such files.
     """
 
     name: str
@@ -46,6 +48,7 @@ class ImageDataset:
     fingerprint: int = 0
     parts: tuple[SplitSlice, ...] = ()
     absent_classes: tuple[str, ...] = ()
+    find_damage: Callable[[], str | None] = dataclasses.field(default=lambda: None, repr=False)
 
     @classmethod
     def from_files(

@@ -5,7 +5,9 @@ from __future__ import annotations
 import contextlib
 import difflib
 import glob
+import json
 import os
+import pathlib
 import random
 import socket
 import sys
@@ -18,6 +20,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from image_datasets import record_files
 from image_datasets.image_dataset import ImageDataset, fingerprint
 from image_datasets.registry import DatasetSource, sources
 from image_datasets.split_slices import SplitSlice, parse_split, slices_from
@@ -53,10 +56,11 @@ class TfdsSource(DatasetSource):
         """
         name = self._name
         builder = prepared_builder(name, dataset_dir)
+        record_files.check_descriptions(name, pathlib.Path(builder.data_path))
         image_key, label_key = _image_and_label_keys(name, builder.info)
         slices = parse_split(split, builder.info.splits, name)
         for part in slices:
-            _check_files_exist(name, builder.info.splits[part.name])
+            _check_files(name, builder.info.splits[part.name])
 
         # Files stay encoded; pixels that are kept as such have nothing to be spared.
         is_encoded = isinstance(builder.info.features[image_key], tfds.features.Image)
@@ -99,6 +103,7 @@ class TfdsSource(DatasetSource):
             ),
             fingerprint=fingerprint([builder.info.full_name, *map(str, slices)]),
             parts=tuple(slices),
+            find_damage=lambda: _find_damage(name, builder, slices),
         )
 
     def class_names(self, dataset_dir: str | None) -> tuple[str, ...]:
@@ -136,20 +141,37 @@ def _find_prepared(name: str, data_dir: str | None) -> tfds.core.DatasetBuilder 
     # What is on the disk comes before the source code, whose version may be newer: then TFDS
     # would download again. Neither the source code nor the network is needed here.
     if data_dir and os.path.exists(os.path.join(data_dir, "features.json")):
-        builder = tfds.builder_from_directory(data_dir)
+        with _damage_explained(name):
+            builder = tfds.builder_from_directory(data_dir)
         if _base_name(name) != builder.name:
             raise ValueError(
                 f"{data_dir} holds the dataset {builder.name!r}, but {name!r} was asked for."
             )
         return builder
     try:
-        return tfds.core.read_only_builder.builder_from_files(name, data_dir=data_dir)
+        with _damage_explained(name):
+            return tfds.core.read_only_builder.builder_from_files(name, data_dir=data_dir)
     except tfds.core.DatasetNotFoundError:
         return None
     except ValueError as error:
         # The same dataset in several of TFDS's registered folders; TFDS's own words serve.
         raise ValueError(
             f"The dataset {name!r} cannot be read: {str(error).splitlines()[0]}"
+        ) from error
+
+
+@contextlib.contextmanager
+def _damage_explained(name: str) -> Iterator[None]:
+    """Turns what TFDS's parsers raise of damaged descriptions into a ValueError."""
+    try:
+        yield
+    except Exception as error:
+        is_damage = isinstance(error, json.JSONDecodeError | UnicodeDecodeError)
+        if isinstance(error, ValueError | OSError) and not is_damage:
+            raise
+        raise ValueError(
+            f"its dataset_info.json or features.json is damaged ({error}). Remove the folder of "
+            f"{name} and prepare the dataset again."
         ) from error
 
 
@@ -294,14 +316,39 @@ def _is_pixels(feature: Any) -> bool:
     )
 
 
-def _check_files_exist(name: str, split_info: tfds.core.SplitInfo) -> None:
-    missing = [path for path in split_info.filepaths if not path.exists()]
+def _check_files(name: str, split_info: tfds.core.SplitInfo) -> None:
+    """Raises ValueError if a file of the split is missing, or has another size than it had."""
+    paths = _paths(split_info)
+    missing = [path for path in paths if not path.exists()]
     if missing:
         raise ValueError(
             f"The dataset {name!r} is incomplete: {missing[0]} is missing"
             f"{f' and {len(missing) - 1} more' if len(missing) > 1 else ''}. "
-            f"Remove {missing[0].parent} and prepare the dataset again."
+            + record_files.remedy_of_missing(missing[0])
         )
+    if paths and _is_tfrecord(paths[0]):
+        record_files.check_sizes(name, paths, split_info.shard_lengths, split_info.num_bytes)
+
+
+def _find_damage(
+    name: str, builder: tfds.core.DatasetBuilder, slices: list[SplitSlice]
+) -> str | None:
+    for part in dict.fromkeys(one.name for one in slices):
+        split_info = builder.info.splits[part]
+        paths = _paths(split_info)
+        if not paths or not _is_tfrecord(paths[0]):
+            continue
+        if damage := record_files.find_damage(paths, split_info.shard_lengths):
+            return f"The dataset {name!r} is damaged: {damage}"
+    return None
+
+
+def _paths(split_info: tfds.core.SplitInfo) -> list[pathlib.Path]:
+    return [pathlib.Path(path) for path in split_info.filepaths]
+
+
+def _is_tfrecord(path: pathlib.Path) -> bool:
+    return ".tfrecord" in path.name
 
 
 def _base_name(name: str) -> str:

@@ -187,7 +187,7 @@ class Evaluator:
         try:
             for batch in self._batches:
                 yield {key: self._gather(answer) for key, answer in self._step(batch).items()}
-        except tf.errors.InvalidArgumentError as error:
+        except (tf.errors.InvalidArgumentError, tf.errors.DataLossError) as error:
             raise corrupt_image_error(self._dataset, error) from error
 
     def _gather(self, answer: tf.Tensor) -> np.ndarray:
@@ -277,7 +277,10 @@ def why_left_out(skip_corrupt_images: bool) -> str:
 
 
 def corrupt_image_error(dataset: ImageDataset, error: tf.errors.OpError) -> Exception:
-    """The error to raise when reading failed: one that names the image, if it was an image."""
+    """The error to raise when reading failed: one that names the image or the file of records."""
+    if isinstance(error, tf.errors.DataLossError):
+        damage = dataset.find_damage()
+        return ValueError(damage) if damage else error
     name = input_pipeline.find_corrupt_image(dataset)
     if name is None:
         return error

@@ -21,7 +21,8 @@ from slimzoo_registry import import_modules, unknown_name_message
 from training.dataset_preparation.directory import PreparationPlan, PreparedDirectory
 from training.dataset_preparation.pixel_statistics import DatasetStatistics, load_statistics
 from training.dataset_preparation.records import ENCODINGS
-from training.dataset_preparation.writing import write_dataset
+from training.dataset_preparation.writing import write_dataset, write_lost_shards
+from training.storage.locks import locked
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -99,7 +100,7 @@ def prepare(config: PreparationConfig) -> DatasetStatistics:
     plan, datasets = make_plan(config, prepared_name)
     directory = PreparedDirectory(output_dir, plan)
     if directory.is_finished():
-        print(f"{prepared_name} is complete already: nothing was written.")
+        print(_checked(directory, datasets, config))
     else:
         with directory.being_written():
             if directory.needs_finishing_only():
@@ -116,6 +117,35 @@ def prepare(config: PreparationConfig) -> DatasetStatistics:
                         stop_requested=lambda: bool(signals),
                     )
     return _report(directory, output_dir)
+
+
+def _checked(
+    directory: PreparedDirectory, datasets: dict[str, ImageDataset], config: PreparationConfig
+) -> str:
+    """Writes what the finished dataset has lost, compares all of it, and says so."""
+    said = [f"{directory.plan.prepared_name} is complete already: nothing was written."]
+    if directory.lost_shards():
+        said = [_write_again(directory, datasets, config)]
+    said.append(directory.verify())
+    for split in datasets:  # compares the sizes where there are no checksums
+        data_dir = str(directory.folder.parents[1])
+        dataset_factory.get_dataset(directory.plan.prepared_name, split, data_dir)
+    return "\n".join(said)
+
+
+def _write_again(
+    directory: PreparedDirectory, datasets: dict[str, ImageDataset], config: PreparationConfig
+) -> str:
+    """Writes the files that the finished dataset has lost, and says which."""
+    with locked(directory.folder), signals_noted() as signals:
+        names = write_lost_shards(
+            directory,
+            datasets,
+            dataset_dir=config.dataset_dir,
+            skip_corrupt_images=config.skip_corrupt_images,
+            stop_requested=lambda: bool(signals),
+        )
+    return f"Written again, as they were not there any more: {', '.join(names)}"
 
 
 def make_plan(

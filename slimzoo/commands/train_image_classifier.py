@@ -188,7 +188,7 @@ def _train(config: TrainingConfig, run: _Run) -> str:
                 reporter,
                 stop_requested=lambda: bool(signals),
             )
-        except tf.errors.InvalidArgumentError as error:
+        except (tf.errors.InvalidArgumentError, tf.errors.DataLossError) as error:
             raise evaluation.corrupt_image_error(run.dataset, error) from error
     return _conclude(config, checkpoints, result, loop.left_out, run.is_chief)
 

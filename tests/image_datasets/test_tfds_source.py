@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from image_datasets import tfds_source
+from image_datasets import record_files, tfds_source
 from image_datasets.dataset_factory import default_validation_split, get_dataset
 
 
@@ -204,6 +204,53 @@ def test_missing_records_are_named(shapes_dir, tmp_path):
     with pytest.raises(ValueError, match=r"incomplete: .*shapes-train.tfrecord.* is missing"):
         get_dataset("shapes", "train", str(tmp_path))
     assert get_dataset("shapes", "validation", str(tmp_path)).num_examples == 50
+
+
+@pytest.mark.parametrize("share", [0, 0.5, 0.999])
+def test_records_of_tfds_that_were_cut_are_named_at_the_start(shapes_dir, tmp_path, share):
+    shutil.copytree(f"{shapes_dir}/shapes", tmp_path / "shapes")
+    shard = tmp_path / "shapes/1.0.0/shapes-train.tfrecord-00000-of-00001"
+    shard.write_bytes(shard.read_bytes()[: int(share * shard.stat().st_size)])
+    with pytest.raises(
+        ValueError, match=f"'shapes' is damaged: {shard} .*Remove {shard.parent} and prepare the d"
+    ):
+        get_dataset("shapes", "train[:10]", str(tmp_path))
+    assert get_dataset("shapes", "validation", str(tmp_path)).num_examples == 50
+
+
+def test_records_of_tfds_that_are_damaged_inside_are_found(shapes_dir, tmp_path):
+    shutil.copytree(f"{shapes_dir}/shapes", tmp_path / "shapes")
+    shard = tmp_path / "shapes/1.0.0/shapes-train.tfrecord-00000-of-00001"
+    dataset = get_dataset("shapes", "train+validation", str(tmp_path))
+    assert dataset.find_damage() is None
+    contents = bytearray(shard.read_bytes())
+    contents[1000] ^= 1
+    shard.write_bytes(contents)
+    assert dataset.find_damage().startswith(f"The dataset 'shapes' is damaged: {shard} cannot be")
+    with pytest.raises(tf.errors.DataLossError):
+        list(dataset.examples())
+
+
+@pytest.mark.parametrize("by_its_folder", [False, True])
+@pytest.mark.parametrize("name", ["dataset_info.json", "features.json"])
+@pytest.mark.parametrize("contents", [b"", b"{", b"null", b"3", b"\xff", b"[" * 100_000])
+def test_damaged_descriptions_end_in_a_message(shapes_dir, tmp_path, name, contents, by_its_folder):
+    folder = shutil.copytree(f"{shapes_dir}/shapes", tmp_path / "shapes") / "1.0.0"
+    (folder / name).write_bytes(contents)
+    with pytest.raises(ValueError, match=r"damaged|cannot be read|[Ee]xpecting|decode"):
+        get_dataset("shapes", "train", str(folder if by_its_folder else tmp_path))
+
+
+def test_descriptions_are_those_that_were_written(shapes_dir, tmp_path):
+    """Of a dataset with checksums: class names that are torn would be others without a word."""
+    folder = shutil.copytree(f"{shapes_dir}/shapes", tmp_path / "shapes") / "1.0.0"
+    records = {path.name: record_files.measured(path) for path in folder.iterdir()}
+    (folder / "checksums.tsv").write_text(record_files.checksums_text(records))
+    assert get_dataset("shapes", "train", str(tmp_path)).class_names[0] == "arrow"
+    labels = folder / "label.labels.txt"
+    labels.write_bytes(labels.read_bytes()[:-8])
+    with pytest.raises(ValueError, match=f"{labels} is not as it was written. Remove {folder} and"):
+        get_dataset("shapes", "train", str(tmp_path))
 
 
 def test_an_empty_folder_in_place_of_a_dataset(tmp_path):

@@ -5,6 +5,7 @@ tf_flowers_256-train.tfrecord-00000-of-00004 ...
 dataset_info.json, features.json, label.labels.txt
 preparation.json                            what was asked for, and what was left out
 dataset_statistics.json, mean_image.npy
+checksums.tsv                               name, bytes and SHA-256 of each of these but the plan
 output_dir/tf_flowers_256/1.0.0.incomplete/     the same, while it is being written
 sums/                                       of each complete file of records
 """
@@ -19,6 +20,9 @@ import shutil
 from collections.abc import Iterator
 from typing import Any
 
+import tqdm
+
+from image_datasets.record_files import CHECKSUMS_NAME, checksums_text, measured, read_checksums
 from training.dataset_preparation.records import Shard
 from training.storage.json_files import check_types, read_object
 from training.storage.locks import locked
@@ -88,18 +92,90 @@ class PreparedDirectory:
         for folder in (self.folder, self.incomplete):
             if folder.exists():
                 self._check_same_plan(folder)
-        if self.folder.exists():
-            self._check_nothing_is_missing()
         return self.folder.exists()
 
-    def _check_nothing_is_missing(self) -> None:
-        names = [shard.path.name for split in self.plan.splits for shard in self.shards(split)]
-        missing = [name for name in names if not (self.folder / name).exists()]
-        if missing:
-            raise ValueError(
-                f"{self.folder} is damaged: {', '.join(missing[:3])} is not there any more. Remove "
-                "that folder, and the same command prepares the dataset again."
+    def lost_shards(self) -> dict[str, list[Shard]]:
+        """Returns the files of each split that are not in the finished folder any more.
+
+        They are to be written there again, and are then to have the checksums that are recorded.
+
+        Raises:
+          ValueError: if some are lost and there are no checksums.
+        """
+        lost = {
+            split: [
+                dataclasses.replace(
+                    shard,
+                    path=self.folder / shard.path.name,
+                    sums_path=self.folder / "sums" / shard.sums_path.name,
+                )
+                for shard in self.shards(split)
+                if not (self.folder / shard.path.name).exists()
+            ]
+            for split in self.plan.splits
+        }
+        names = [shard.path.name for shards in lost.values() for shard in shards]
+        if names and read_checksums(self.folder) is None:
+            raise self._damaged(f"{', '.join(names[:3])} is not there any more")
+        return {split: shards for split, shards in lost.items() if shards}
+
+    def check_rewritten(self, shard: Shard) -> None:
+        """Raises ValueError, and removes the file, if a lost one has become another."""
+        records = read_checksums(self.folder) or {}
+        if shard.read_record() != records.get(shard.path.name):
+            shard.path.unlink()
+            raise self._damaged(
+                f"{shard.path.name} was lost, and cannot be written again as it was: the images, "
+                "or the programs that decode them, have changed"
             )
+
+    def remove_temporary_files(self) -> None:
+        """Removes from the finished folder what is needed while lost files are written again."""
+        shutil.rmtree(self.folder / "sums", ignore_errors=True)
+        for path in self.folder.glob("*.incomplete"):
+            path.unlink()
+
+    def verify(self) -> str:
+        """Compares all files of the finished dataset with their checksums, which reads them all.
+
+        Returns:
+          What was compared, for people.
+
+        Raises:
+          ValueError: naming a file that is another than was written, and what to do.
+        """
+        records = read_checksums(self.folder)
+        if records is None:
+            return "It has no checksums, as an earlier version prepared it."
+        total = sum(record.num_bytes for record in records.values())
+        with tqdm.tqdm(
+            total=total, desc="verifying", unit="B", unit_scale=True, leave=False, disable=None
+        ) as bar:
+            for name, record in records.items():
+                path = self.folder / name
+                if not path.exists():
+                    raise self._damaged(f"{name} is not there any more")
+                # The sizes first: no need to read what has another one.
+                if path.stat().st_size != record.num_bytes or measured(path, bar.update) != record:
+                    raise self._not_as_written(path)
+        return (
+            f"Its {len(records):,} files ({total / 1e6:,.1f} MB) have the checksums with which "
+            "they were written."
+        )
+
+    def _not_as_written(self, path: pathlib.Path) -> ValueError:
+        if ".tfrecord" not in path.name:
+            return self._damaged(f"{path.name} is not as it was written")
+        return ValueError(
+            f"{path} is damaged: it is not as it was written. Remove that file, and the same "
+            "command writes it again."
+        )
+
+    def _damaged(self, why: str) -> ValueError:
+        return ValueError(
+            f"{self.folder} is damaged: {why}. Remove that folder, and the same command prepares "
+            "the dataset again."
+        )
 
     @contextlib.contextmanager
     def being_written(self) -> Iterator[None]:
@@ -154,6 +230,7 @@ class PreparedDirectory:
           skipped: for each split, descriptions of the images that were left out.
         """
         if not self.needs_finishing_only():
+            self._write_checksums()
             self._write_plan(is_complete=True, skipped_images=skipped)
         shutil.rmtree(self.incomplete / "sums", ignore_errors=True)
         for path in self.incomplete.glob("*.incomplete"):
@@ -163,6 +240,16 @@ class PreparedDirectory:
     def skipped_images(self) -> dict[str, list[str]]:
         """Returns, for each split of the finished dataset, what was left out of it."""
         return _read_json(self.folder / _PLAN_NAME).get("skipped_images", {})
+
+    def _write_checksums(self) -> None:
+        shards = [shard for split in self.plan.splits for shard in self.shards(split)]
+        records = {shard.path.name: shard.read_record() for shard in shards}
+        for path in sorted(self.incomplete.iterdir()):
+            is_other = path.is_file() and path.suffix != ".incomplete"
+            if is_other and path.name not in (_PLAN_NAME, CHECKSUMS_NAME):
+                records[path.name] = records.get(path.name) or measured(path)
+        text = checksums_text({name: record for name, record in records.items() if record})
+        write_text(str(self.incomplete / CHECKSUMS_NAME), text)
 
     def _write_plan(self, **more: Any) -> None:
         document = {**dataclasses.asdict(self.plan), **more}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import pathlib
+import zipfile
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -17,6 +18,7 @@ import numpy.typing as npt
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from image_datasets.record_files import FileRecord, measured
 from training.dataset_preparation.pixel_statistics import PixelSums
 
 ENCODINGS = ("jpeg", "raw")
@@ -57,8 +59,21 @@ class Shard:
     stop: int
 
     def is_complete(self) -> bool:
-        """Whether the file and its sums are there."""
-        return self.path.exists() and self.sums_path.exists()
+        """Whether the file is there as it was written, and its sums are."""
+        if not self.path.exists() or not self.sums_path.exists():
+            return False
+        try:
+            record = self.read_record()
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+            return False  # sums that are torn are written again, with the file
+        return record is None or record.num_bytes == self.path.stat().st_size
+
+    def read_record(self) -> FileRecord | None:
+        """Returns size and checksum of a complete shard; None if an earlier version wrote it."""
+        with np.load(self.sums_path) as arrays:
+            if "sha256" not in arrays:
+                return None
+            return FileRecord(int(arrays["num_bytes"]), str(arrays["sha256"]))
 
     def read_sums(self) -> tuple[PixelSums, list[int]]:
         """Returns the sums over the images of a complete shard, and positions left out of it."""
@@ -83,14 +98,20 @@ class Shard:
                     writer.write(serialized_example(image.encoded, image.label))
                     sums.add(image.image, image.products)
                 yield image
+        _flush_to_disk(records)
+        record = measured(records)
         self.sums_path.parent.mkdir(exist_ok=True)
         unfinished_sums = self.sums_path.with_name(f"{self.sums_path.name}.incomplete")
         with unfinished_sums.open("wb") as file:
-            arrays: dict[str, Any] = {"skipped": np.array(skipped, np.int64), **sums.arrays()}
+            arrays: dict[str, Any] = {
+                "skipped": np.array(skipped, np.int64),
+                "num_bytes": np.array(record.num_bytes),
+                "sha256": np.array(record.sha256),
+                **sums.arrays(),
+            }
             np.savez(file, **arrays)
         # The records come last: where they are, the sums are too.
         unfinished_sums.replace(self.sums_path)
-        _flush_to_disk(records)
         records.replace(self.path)
 
 

@@ -39,7 +39,8 @@ def read_squares(
       "weight", 1, or 0 if it could not be decoded.
 
     Raises:
-      ValueError: if an image cannot be decoded and such are not to be skipped.
+      ValueError: if an image cannot be decoded and such are not to be skipped, or a file of records
+        is damaged.
     """
 
     def decode(image: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -76,6 +77,8 @@ def read_squares(
                 f"({why}) Replace it, or run the same command with "
                 "--skip_corrupt_images; what is done is kept."
             ) from error
+        except tf.errors.DataLossError as error:
+            raise ValueError(dataset.find_damage() or error.message) from error
 
 
 def describe(dataset: ImageDataset, position: int, dataset_dir: str | None) -> str:

@@ -101,6 +101,46 @@ def write_dataset(
     directory.finish(skipped)
 
 
+def write_lost_shards(
+    directory: PreparedDirectory,
+    datasets: Mapping[str, ImageDataset],
+    *,
+    dataset_dir: str | None = None,
+    skip_corrupt_images: bool = False,
+    stop_requested: Callable[[], bool] = lambda: False,
+) -> list[str]:
+    """Writes the files again that are not in the finished dataset any more.
+
+    Args:
+      directory: of the dataset, being written by this process.
+      datasets: the splits of the source.
+      dataset_dir: of the source, to name an image by.
+      skip_corrupt_images: whether to leave out images that cannot be decoded.
+      stop_requested: asked after each image; if it says yes, the work is left.
+
+    Returns:
+      The names of the files.
+
+    Raises:
+      ValueError: if an image cannot be decoded, or if a file has not become what it was.
+      KeyboardInterrupt: if the work was left; complete files stay.
+    """
+    plan = directory.plan
+    names = []
+    for split, shards in directory.lost_shards().items():
+        dataset = datasets[split]
+        for shard in shards:
+            images = _read_images(dataset, shard.start, plan, dataset_dir, skip_corrupt_images)
+            count = shard.stop - shard.start
+            for _ in shard.write(itertools.islice(images, count), plan.image_size):
+                if stop_requested():
+                    raise KeyboardInterrupt("Interrupted. The same command continues.")
+            directory.check_rewritten(shard)
+            names.append(shard.path.name)
+    directory.remove_temporary_files()
+    return names
+
+
 def _read_images(
     dataset: ImageDataset,
     start: int,

@@ -63,9 +63,102 @@ def test_complete_it_is_left_as_it_is_and_says_how_to_train_on_it(prepared, monk
     assert {path: path.stat().st_mtime_ns for path in folder.iterdir()} == times
     output = capsys.readouterr().out
     assert "photos_test is complete already" in output
+    assert "Its 12 files (0.2 MB) have the checksums with which they were written." in output
     assert "train 30, validation 21 images of 36x36 (raw) in 7 files" in output
     command = output.splitlines()[-1]
     assert command.endswith(f"--dataset_name=photos_test --dataset_dir={prepared.output_dir}")
+
+
+SHARD = "photos_test-train.tfrecord-00001-of-00004"
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip(path):
+    contents = bytearray(path.read_bytes())
+    contents[len(contents) // 2] ^= 1
+    path.write_bytes(contents)
+
+
+@pytest.mark.parametrize("harm", [cut, flip])
+def test_a_damaged_shard_is_named_and_once_removed_written_again(prepared, harm, capsys):
+    folder = pathlib.Path(prepared.output_dir, "photos_test", "1.0.0")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    harm(folder / SHARD)
+    with pytest.raises(ValueError, match=f"{SHARD} is damaged: .*Remove that file, and the same"):
+        prepare(prepared)
+    assert "complete" not in capsys.readouterr().out
+    (folder / SHARD).unlink()
+    with pytest.raises(ValueError, match=f"{SHARD} is missing. The prepare_dataset command that"):
+        get_dataset("photos_test", "train", prepared.output_dir)
+    prepare(prepared)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+    output = capsys.readouterr().out
+    assert f"Written again, as they were not there any more: {SHARD}\nIts 12 files" in output
+
+
+@pytest.mark.parametrize("harm", [cut, flip])
+def test_training_and_evaluation_on_a_damaged_shard_name_it(prepared, replaced, trained, harm):
+    folder = pathlib.Path(prepared.output_dir, "photos_test", "1.0.0")
+    harm(folder / SHARD)
+    named = f"'photos_test' is damaged: {folder / SHARD} .*Remove that file. The prepare_dataset"
+    config = replaced(dataset_name="photos_test", dataset_dir=prepared.output_dir)
+    with pytest.raises(ValueError, match=named):
+        train(config)
+    if harm is cut:  # seen at the start, before anything is written
+        assert not pathlib.Path(config.train_dir).exists()
+    evaluation = EvaluationConfig(
+        checkpoint_path=str(trained),
+        dataset_name="photos_test",
+        dataset_dir=prepared.output_dir,
+        dataset_split_name="train",
+        eval_dir=f"{config.train_dir}/evaluation",
+    )
+    with pytest.raises(ValueError, match=named):
+        evaluate(evaluation)
+    # The other split is whole.
+    result = evaluate(dataclasses.replace(evaluation, dataset_split_name="validation"))
+    assert result.num_examples == NUM_VALIDATION
+
+
+@pytest.mark.parametrize("harm", [None, cut])
+def test_data_of_earlier_versions_have_no_checksums_and_are_known_by_their_sum(
+    prepared, harm, capsys
+):
+    folder = pathlib.Path(prepared.output_dir, "photos_test", "1.0.0")
+    (folder / "checksums.tsv").unlink()
+    if harm is None:
+        prepare(prepared)
+        assert "It has no checksums, as an earlier version prepared it." in capsys.readouterr().out
+        return
+    harm(folder / SHARD)
+    named = f"is damaged: {folder / SHARD} has 4 records.*Remove {folder}, and run the prepare"
+    for use in (lambda: prepare(prepared), lambda: get_dataset("photos_test", "train", folder)):
+        with pytest.raises(ValueError, match=named):
+            use()
+
+
+def test_a_signal_while_a_lost_shard_is_written_leaves_it_to_be_written(
+    prepared, monkeypatch, capsys
+):
+    folder = pathlib.Path(prepared.output_dir, "photos_test", "1.0.0")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    (folder / SHARD).unlink()
+    original = prepare_dataset.write_lost_shards
+
+    def signalled(*arguments, **options):
+        signal.raise_signal(signal.SIGTERM)
+        return original(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(prepare_dataset, "write_lost_shards", signalled)
+        with pytest.raises(KeyboardInterrupt, match="The same command continues"):
+            prepare(prepared)
+    assert not (folder / SHARD).exists()
+    prepare(prepared)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_one_split_has_a_part_for_validation_in_the_command(preparation_config, trained, capsys):

@@ -3,8 +3,10 @@
 import json
 import pathlib
 
+import numpy as np
 import pytest
 
+from image_datasets.record_files import measured, read_checksums
 from training.dataset_preparation.directory import PreparedDirectory
 
 SPLITS = {"train": 30, "validation": 21}
@@ -23,8 +25,9 @@ def begin(directory):
         for split in directory.plan.splits:
             for shard in directory.shards(split):
                 shard.sums_path.parent.mkdir(exist_ok=True)
-                shard.sums_path.touch()
-                shard.path.touch()
+                shard.path.write_text(shard.path.name)
+                record = measured(shard.path)._asdict()
+                np.savez(shard.sums_path, **{key: np.array(value) for key, value in record.items()})
 
 
 def finish(directory):
@@ -58,6 +61,18 @@ def test_a_shard_counts_once_all_before_it_are_complete(directory):
     assert one.num_complete("validation") == 0
 
 
+def test_a_shard_that_was_cut_meanwhile_or_has_torn_sums_is_not_complete(directory):
+    one = directory()
+    begin(one)
+    shards = one.shards("train")
+    shards[2].path.write_bytes(b"cut")
+    assert one.num_complete("train") == 2
+    shards[1].sums_path.write_bytes(shards[1].sums_path.read_bytes()[:30])
+    assert one.num_complete("train") == 1
+    np.savez(shards[1].sums_path, skipped=np.zeros(0))  # as an earlier version wrote them
+    assert one.num_complete("train") == 2
+
+
 def test_finished_it_has_its_name_and_says_what_was_left_out(directory):
     one = directory()
     begin(one)
@@ -67,8 +82,9 @@ def test_finished_it_has_its_name_and_says_what_was_left_out(directory):
     assert one.is_finished()
     assert not one.incomplete.exists()
     names = {path.name for path in one.folder.iterdir()}
-    assert len(names) == 4 + 3 + 1
-    assert "preparation.json" in names  # and neither sums nor what a killed process left
+    assert len(names) == 4 + 3 + 2
+    # And neither sums nor what a killed process left.
+    assert {"preparation.json", "checksums.tsv"} < names
     assert one.skipped_images() == {"train": ["a.jpg"], "validation": []}
 
 
@@ -94,12 +110,75 @@ def test_other_parameters_are_refused(directory, tmp_path, is_finished, values, 
     assert files_of(tmp_path) == before
 
 
-def test_one_that_lost_a_file_is_not_called_complete(directory):
+LOST = "photos_test-train.tfrecord-00002-of-00004"
+
+
+def test_files_that_are_lost_are_known_with_what_is_in_them(directory):
     finish(directory())
-    lost = directory().folder / "photos_test-train.tfrecord-00002-of-00004"
-    lost.unlink()
-    with pytest.raises(ValueError, match=rf"is damaged: {lost.name} is not there.*Remove"):
-        directory().is_finished()
+    one = directory()
+    assert one.lost_shards() == {}
+    (one.folder / LOST).unlink()
+    ((split, (shard,)),) = one.lost_shards().items()
+    assert (split, shard.path, shard.start) == ("train", one.folder / LOST, 16)
+    with pytest.raises(ValueError, match=f"is damaged: {LOST} is not there.*Remove that folder"):
+        one.verify()
+
+
+def test_without_checksums_a_lost_file_is_not_written_again(directory):
+    """As earlier versions prepared datasets."""
+    finish(directory())
+    one = directory()
+    (one.folder / "checksums.tsv").unlink()
+    assert one.is_finished()
+    assert one.lost_shards() == {}
+    assert "no checksums" in one.verify()
+    (one.folder / LOST).unlink()
+    with pytest.raises(ValueError, match=rf"is damaged: {LOST} is not there.*Remove that folder"):
+        one.lost_shards()
+
+
+def test_checksums_are_of_all_files_and_are_compared(directory):
+    one = directory()
+    begin(one)
+    (one.incomplete / "mean_image.npy").write_bytes(b"pixels")
+    one.finish({"train": [], "validation": []})
+    recorded = read_checksums(one.folder)
+    assert set(recorded) == {path.name for path in one.folder.iterdir()} - {
+        "preparation.json",
+        "checksums.tsv",
+    }
+    assert all(measured(one.folder / name) == record for name, record in recorded.items())
+    assert one.verify().startswith("Its 8 files (0.0 MB) have the checksums")
+
+
+@pytest.mark.parametrize("name", [LOST, "mean_image.npy"])
+@pytest.mark.parametrize("change", [lambda old: old[:3], lambda old: b"!" + old[1:], lambda _: b""])
+def test_a_file_that_is_not_as_it_was_written_is_named_with_the_remedy(directory, name, change):
+    one = directory()
+    begin(one)
+    (one.incomplete / "mean_image.npy").write_bytes(b"pixels")
+    one.finish({"train": [], "validation": []})
+    path = one.folder / name
+    path.write_bytes(change(path.read_bytes()))
+    what = "file, and the same command writes it" if name == LOST else "folder, and the same comm"
+    with pytest.raises(ValueError, match=f"{name}.* not as it was written. Remove that {what}"):
+        one.verify()
+
+
+def test_a_lost_file_that_became_another_is_removed_again(directory):
+    finish(directory())
+    one = directory()
+    (one.folder / LOST).unlink()
+    ((_, (shard,)),) = one.lost_shards().items()
+    shard.path.write_bytes(b"other")
+    shard.sums_path.parent.mkdir()
+    record = measured(shard.path)._asdict()
+    np.savez(shard.sums_path, **{key: np.array(value) for key, value in record.items()})
+    with pytest.raises(ValueError, match="cannot be written again as it was: the images, or"):
+        one.check_rewritten(shard)
+    assert not shard.path.exists()
+    one.remove_temporary_files()
+    assert not shard.sums_path.parent.exists()
 
 
 def test_what_a_full_disk_left_of_the_plan_is_in_nobodys_way(directory):

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
-from tiny_network import NUM_TRAIN, NUM_VALIDATION
+from tiny_network import NUM_TRAIN, NUM_VALIDATION, encode_photo
 
 from image_datasets.dataset_factory import get_dataset
 from training.dataset_preparation import writing
+from training.dataset_preparation.directory import PreparedDirectory
 from training.dataset_preparation.pixel_statistics import dataset_of_statistics, load_statistics
 from training.dataset_preparation.squares import read_squares
+from training.dataset_preparation.writing import write_lost_shards
 
 
 def data_dir_of(directory):
@@ -165,11 +167,51 @@ def test_a_corrupt_record_of_tfds_is_named_wherever_the_dataset_is(write, tmp_pa
     with tf.io.TFRecordWriter(str(records)) as writer:
         for example in examples:
             writer.write(example.SerializeToString())
+    (source.folder / "checksums.tsv").unlink()  # of what was there before
     options = {"source": ("photos_test", str(tmp_path / "source")), **one_split}
     with pytest.raises(ValueError, match=r"decoded: example 0 of photos_test, .*train\[7:8\]"):
         write(tmp_path / "again", **options)
     again = write(tmp_path / "again", **options, skip_corrupt_images=True)
     assert load_statistics(str(again.folder)).num_images == NUM_TRAIN - 1
+
+
+@pytest.mark.parametrize("number", [0, 1, 3])
+def test_a_lost_file_alone_is_written_again_as_it_was(
+    write, photos, finished, files_of, tmp_path, number
+):
+    directory = PreparedDirectory(str(tmp_path), finished.plan)
+    shutil.copytree(finished.folder, directory.folder)
+    name = f"photos_test-train.tfrecord-0000{number}-of-00004"
+    before = files_of(directory.folder)
+    (directory.folder / name).unlink()
+    datasets = {split: get_dataset("folder", split, photos) for split in finished.plan.splits}
+    assert write_lost_shards(directory, datasets, dataset_dir=photos) == [name]
+    assert files_of(directory.folder) == before
+    assert write_lost_shards(directory, datasets, dataset_dir=photos) == []
+
+
+def test_a_lost_file_of_other_images_is_not_written(write, photos, finished, tmp_path):
+    directory = PreparedDirectory(str(tmp_path / "prepared"), finished.plan)
+    shutil.copytree(finished.folder, directory.folder)
+    lost = directory.folder / "photos_test-train.tfrecord-00001-of-00004"
+    lost.unlink()
+    root = str(shutil.copytree(photos, tmp_path / "changed"))
+    datasets = {split: get_dataset("folder", split, root) for split in finished.plan.splits}
+    path = pathlib.Path(datasets["train"].describe(9))
+    path.write_bytes(encode_photo(2, 5_000))
+    with pytest.raises(ValueError, match="cannot be written again as it was: the images"):
+        write_lost_shards(directory, datasets, dataset_dir=root)
+    assert not lost.exists()
+
+
+def test_a_damaged_file_of_the_source_is_named(write, finished, tmp_path):
+    source = shutil.copytree(finished.folder, tmp_path / "photos_test" / "1.0.0")
+    shard = source / "photos_test-train.tfrecord-00001-of-00004"
+    contents = bytearray(shard.read_bytes())
+    contents[len(contents) // 2] ^= 1
+    shard.write_bytes(contents)
+    with pytest.raises(ValueError, match=rf"photos_test' is damaged: .*{shard.name} cannot be re"):
+        write(tmp_path, source=("photos_test", str(tmp_path)), prepared_name="copy")
 
 
 def test_images_that_are_all_corrupt(write, tmp_path):
