@@ -164,7 +164,11 @@ def find_damage(paths: Iterable[pathlib.Path], lengths: Iterable[int]) -> str | 
             found = int(records.reduce(np.int64(0), lambda count, _: count + 1))
         except tf.errors.OpError as error:
             # Without the names of operations.
-            why = re.sub(r"{{.*?}} *| *\(Is this.*| *\[Op:.*", "", error.message.splitlines()[0])
+            why = re.sub(
+                r"{{.*?}} *|' failed with.*| *\(Is this.*| *\[Op:.*",
+                "",
+                error.message.splitlines()[0],
+            )
             return f"{path} cannot be read ({why}). {remedy(path)}"
         if found != length:
             return f"{path} has {found:,} records, and should have {length:,}. {remedy(path)}"
