@@ -17,9 +17,11 @@ from slimzoo.flags import (
     check_not_negative,
     check_positive,
     flag,
+    settings,
 )
 from slimzoo_registry import unknown_name_message
 from training.checkpoints.saving import ON_DAMAGE
+from training.cluster import ClusterSettings
 from training.devices import STRATEGIES
 from training.learning_rates import LearningRateSettings, decay_types
 from training.optimizers import OptimizerSettings, optimizers
@@ -98,8 +100,21 @@ class InputConfig(SourceConfig):
     distribution_strategy: str = flag(
         "mirrored",
         "`mirrored`: all devices of this host; `multi_worker_mirrored`: several hosts, "
-        "described by the environment variable TF_CONFIG.",
+        "described by worker_hosts and task_index, or by the environment variable TF_CONFIG.",
         STRATEGIES,
+    )
+    worker_hosts: list[str] = flag(
+        [],
+        "HOST:PORT of each host that works together, separated by commas, in the same order on "
+        "all of them. The first one writes checkpoints. Default: as TF_CONFIG says.",
+    )
+    task_index: int | None = flag(
+        None, "Which of worker_hosts this process is, counted from 0. Default: as TF_CONFIG says."
+    )
+    cluster_timeout_secs: float = flag(
+        ClusterSettings.cluster_timeout_secs,
+        "Seconds to wait for the other hosts at the start, at most 3600; then the process ends "
+        "with exit status 1.",
     )
     num_replicas: int | None = flag(
         None,
@@ -111,6 +126,7 @@ class InputConfig(SourceConfig):
         """Checks what no later stage can check as clearly."""
         super().__post_init__()
         check_positive(batch_size=self.batch_size, num_replicas=self.num_replicas)
+        settings(ClusterSettings, self)
 
 
 # Of flags that a network can have values of its own for.

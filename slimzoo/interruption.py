@@ -118,8 +118,9 @@ def exit_at_once(message: str, status: int) -> NoReturn:
     A tf.data iterator can take a minute for it: its autotuner may be asleep. What had to be saved
     is saved.
     """
-    with contextlib.suppress(OSError, ValueError):  # a terminal that is closed
-        print(f"\n{message}", file=sys.stderr)
+    if message:
+        with contextlib.suppress(OSError, ValueError):  # a terminal that is closed
+            print(f"\n{message}", file=sys.stderr)
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError, ValueError, AttributeError):
             stream.flush()

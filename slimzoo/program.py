@@ -42,7 +42,8 @@ def run(config_class: type[C], command: Callable[[C], Any]) -> None:
                 raise ValueError(
                     f"Unexpected arguments: {' '.join(arguments[1:])}. Flags are --name=value."
                 )
-            command(read_flags(config_class))
+            config = read_flags(config_class)
+            command(config)
         except KeyboardInterrupt as error:
             interruption.leave(error)
         except Exception as error:
@@ -54,6 +55,9 @@ def run(config_class: type[C], command: Callable[[C], Any]) -> None:
             logging.debug("Raised here:", exc_info=True)
             interruption.exit_at_once(f"ERROR: {error_text(error)}", 1)
         interruption.ignore_signals()  # what is left is Python's own leave
+        if getattr(config, "distribution_strategy", None) == "multi_worker_mirrored":
+            # TensorFlow would report that the others end too, or wait for them.
+            interruption.exit_at_once("", 0)
         return 0
 
     try:

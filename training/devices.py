@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import os
 
 import tensorflow as tf
 
 from slimzoo_registry import unknown_name_message
+from training.cluster import ClusterSettings, find_cluster
+from training.cooperation import join
 
 STRATEGIES = ("mirrored", "multi_worker_mirrored")
 
 
 def make_strategy(
-    name: str = "mirrored", num_replicas: int | None = None
+    name: str = "mirrored",
+    num_replicas: int | None = None,
+    cluster_settings: ClusterSettings | None = None,
 ) -> tf.distribute.Strategy:
     """Makes the `tf.distribute` strategy that the drivers run under.
 
@@ -22,12 +25,16 @@ def make_strategy(
       num_replicas: devices of this host; None is every GPU, or one CPU device. Where there is no
         GPU, the CPU is divided into so many logical devices, which shows that a program is right
         but makes none faster.
+      cluster_settings: for `multi_worker_mirrored`, which waits until all hosts are there; None
+        takes them from TF_CONFIG.
 
     Returns:
       A strategy; with one replica, one that has no cost.
 
     Raises:
-      ValueError: if there are fewer devices than `num_replicas`, or the name is unknown.
+      ValueError: if there are fewer devices than `num_replicas`, the name is unknown, or the hosts
+        are not described as they should be.
+      TimeoutError: if a host does not come.
     """
     if name not in STRATEGIES:
         raise ValueError(unknown_name_message("distribution strategy", name, STRATEGIES))
@@ -37,12 +44,13 @@ def make_strategy(
                 "--num_replicas cannot be used with multi_worker_mirrored, which uses all devices "
                 "of every host."
             )
-        if not os.environ.get("TF_CONFIG"):
-            raise ValueError(
-                "--distribution_strategy=multi_worker_mirrored needs the environment variable "
-                "TF_CONFIG, which lists the hosts and says which of them this one is."
-            )
-        return tf.distribute.MultiWorkerMirroredStrategy()
+        cluster_settings = cluster_settings or ClusterSettings()
+        return join(find_cluster(cluster_settings), cluster_settings.cluster_timeout_secs)
+    if cluster_settings and cluster_settings.worker_hosts:
+        raise ValueError(
+            f"--worker_hosts needs --distribution_strategy=multi_worker_mirrored; it is {name}, "
+            "which uses the devices of one host."
+        )
     num_gpus = len(tf.config.list_physical_devices("GPU"))
     wanted = num_replicas or max(num_gpus, 1)
     if num_gpus:

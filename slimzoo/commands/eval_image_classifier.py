@@ -15,7 +15,7 @@ from image_datasets.image_dataset import ImageDataset
 from image_datasets.split_names import find_split
 from slimzoo import program
 from slimzoo.configuration import PRECISIONS, InputConfig
-from slimzoo.flags import check_positive, flag, required_flag
+from slimzoo.flags import check_positive, flag, required_flag, settings
 from slimzoo.output_folders import absolute, made_folder
 from slimzoo_registry import import_modules
 from training import devices
@@ -26,6 +26,8 @@ from training.checkpoints.trained_model import (
     load_trained_model,
     with_labels_of_network,
 )
+from training.cluster import ClusterSettings
+from training.cooperation import working_together
 from training.evaluation import EvaluationResult, Evaluator, Member, Predictions, why_left_out
 from training.storage.locks import locked
 from training.storage.whole_files import remove_leftovers, write_text
@@ -96,8 +98,16 @@ def evaluate(config: EvaluationConfig) -> EvaluationResult:
 
     Raises:
       ValueError: if something in the configuration does not exist or does not fit.
+      ConnectionError: if another host went away.
     """
-    strategy = devices.make_strategy(config.distribution_strategy, config.num_replicas)
+    strategy = devices.make_strategy(
+        config.distribution_strategy, config.num_replicas, settings(ClusterSettings, config)
+    )
+    with working_together(strategy):
+        return _evaluate(config, strategy)
+
+
+def _evaluate(config: EvaluationConfig, strategy: tf.distribute.Strategy) -> EvaluationResult:
     paths = split_paths(config.checkpoint_path)
     runs = [ModelDescription.of_checkpoint(path) for path in paths]
     import_modules(config.import_modules)

@@ -26,8 +26,11 @@ from slimzoo_registry import import_modules
 from training import devices, evaluation, input_pipeline
 from training.agreement import Agreement
 from training.checkpoints.description import ModelDescription
+from training.checkpoints.finding import latest_checkpoint
 from training.checkpoints.restoring import restore_network
 from training.checkpoints.saving import RunCheckpoints
+from training.cluster import ClusterSettings
+from training.cooperation import check_same, working_together
 from training.dataset_preparation.pixel_statistics import dataset_of_statistics
 from training.evaluation import EvaluationResult, Evaluator
 from training.input_pipeline import Example
@@ -64,10 +67,13 @@ def train(config: TrainingConfig) -> str:
     Raises:
       ValueError: if something in the configuration does not exist or does not fit, an image
         cannot be decoded, or the loss is no longer a number.
+      ConnectionError: if another host went away.
       KeyboardInterrupt: if the user interrupts the run (SIGINT, SIGTERM), after the step at hand
         has been finished and saved.
     """
-    strategy = devices.make_strategy(config.distribution_strategy, config.num_replicas)
+    strategy = devices.make_strategy(
+        config.distribution_strategy, config.num_replicas, settings(ClusterSettings, config)
+    )
     devices.per_replica_batch_size(config.batch_size, strategy)
     import_modules(config.import_modules)
     check_names(config)
@@ -86,7 +92,8 @@ def train(config: TrainingConfig) -> str:
     try:
         with locked(train_dir) if run.is_chief else contextlib.nullcontext():
             run_folder.fill_train_dir(train_dir, pipeline, description)
-            return _train(config, run)
+            with working_together(strategy, lambda: latest_checkpoint(train_dir)):
+                return _train(config, run)
     finally:
         with contextlib.suppress(OSError):
             os.rmdir(train_dir)  # if nothing has come into it
@@ -134,6 +141,13 @@ def _train(config: TrainingConfig, run: _Run) -> str:
         # In batches of today's size, of which the run so far may be another number.
         place + num_steps - first_step,
         rate_state,
+    )
+    check_same(
+        run.strategy,
+        number_of_steps=num_steps,
+        step_that_training_starts_from=first_step,
+        number_of_training_images=run.dataset.num_examples,
+        batch_size=config.batch_size,
     )
     if run.is_chief:
         run.description.save(run.train_dir)

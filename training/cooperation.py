@@ -1,0 +1,172 @@
+"""Hosts that work together: waiting until all are there, and saying who is not there any more.
+
+strategy = join(find_cluster(ClusterSettings()), timeout_secs=600)
+with working_together(strategy, last_checkpoint):
+...
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import faulthandler
+import re
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import tensorflow as tf
+
+from training.cluster import JOBS, Cluster, Task
+from training.rendezvous import meet, why_no_answer
+
+# What TensorFlow raises when it cannot reach another process, or no longer the same one.
+_LOSSES = (
+    tf.errors.AbortedError,
+    tf.errors.CancelledError,
+    tf.errors.DeadlineExceededError,
+    tf.errors.FailedPreconditionError,
+    tf.errors.InternalError,
+    tf.errors.UnavailableError,
+    tf.errors.UnknownError,
+)
+_LOSS = re.compile(
+    "Collective ops is aborted|CoordinationService|tensorflow.WorkerService|incarnation"
+)
+_TASK = re.compile(r"/job:(\w+)(?:/replica:\d+)?/task:(\d+)")
+
+
+def join(
+    cluster: Cluster, timeout_secs: float, say: Callable[[str], Any] = print
+) -> tf.distribute.MultiWorkerMirroredStrategy:
+    """Waits until all processes of a cluster are there, and returns the strategy that they share.
+
+    Args:
+      cluster: who they are.
+      timeout_secs: how long to wait.
+      say: is given a line when there is something to wait for.
+
+    Raises:
+      ValueError: if the port of this process is in use, or it does not fit to the others.
+      TimeoutError: if some do not come; names them.
+      ConnectionError: if one came and went away.
+    """
+    if len(cluster.tasks) == 1:
+        say(f"{cluster.source} has one host: this process works alone.")
+    meet(cluster, timeout_secs, say)
+    own = cluster.tasks[cluster.own]
+    resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
+        tf.train.ClusterSpec(cluster.as_dict()),
+        task_type=own.job,
+        task_id=own.index,
+        num_accelerators={"GPU": len(tf.config.list_physical_devices("GPU"))},
+        rpc_layer="grpc",
+    )
+    on_sigterm = signal.getsignal(signal.SIGTERM)
+    # If one of them dies this very moment, TensorFlow waits for it and lets no Python code run.
+    faulthandler.dump_traceback_later(timeout_secs, exit=True)
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
+    except _LOSSES as error:
+        raise ConnectionError(loss_message(cluster, str(error), None)) from error
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+        if on_sigterm is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, on_sigterm)  # TensorFlow has taken it for itself
+
+
+def cluster_of(strategy: tf.distribute.Strategy) -> Cluster | None:
+    """The processes that share `strategy`; None if it is of one process."""
+    if not isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy):
+        return None
+    resolver = strategy.cluster_resolver
+    jobs = resolver.cluster_spec().as_dict()
+    tasks = tuple(
+        Task(job, index, address) for job in JOBS for index, address in enumerate(jobs.get(job, ()))
+    )
+    keys = [(task.job, task.index) for task in tasks]
+    return Cluster(tasks, keys.index((resolver.task_type, resolver.task_id)))
+
+
+@contextlib.contextmanager
+def working_together(
+    strategy: tf.distribute.Strategy, last_checkpoint: Callable[[], str | None] = lambda: None
+) -> Iterator[None]:
+    """Holds what processes do together: none is done before all are, and a loss is explained.
+
+    Without the first, one that had nothing to write would end well where the one that writes
+    fails, and nobody would start it again.
+
+    Args:
+      strategy: that they share; of one process, nothing is done.
+      last_checkpoint: gives what a run that is started again goes on from.
+
+    Raises:
+      ConnectionError: if another process went away; says which, and what to do.
+    """
+    cluster = cluster_of(strategy)
+    try:
+        yield
+        if cluster is not None:
+            wait_for_all(strategy)
+    except _LOSSES as error:
+        if cluster is None or not _LOSS.search(str(error)):
+            raise
+        raise ConnectionError(loss_message(cluster, str(error), last_checkpoint())) from error
+
+
+def wait_for_all(strategy: tf.distribute.Strategy) -> None:
+    """Returns when all processes have called this; raises tf.errors.OpError if one went away."""
+    strategy.reduce("SUM", strategy.run(lambda: tf.constant(1.0)), axis=None)
+
+
+def check_same(strategy: tf.distribute.Strategy, **values: int) -> None:
+    """Raises ValueError if a value is not the same in all processes; all must call this."""
+    cluster = cluster_of(strategy)
+    if cluster is None:
+        return
+    own = tf.constant([list(values.values())], tf.int64)
+    rows = strategy.gather(strategy.run(lambda: own), axis=0).numpy()
+    per_task = len(rows) // len(cluster.tasks)
+    for column, name in enumerate(values):
+        found = {task: int(rows[n * per_task, column]) for n, task in enumerate(cluster.tasks)}
+        if len(set(found.values())) > 1:
+            each = ", ".join(f"{value} for {cluster.name(task)}" for task, value in found.items())
+            raise ValueError(
+                f"The processes do not agree on the {name.replace('_', ' ')}: {each}. Start the "
+                "same command on every host, on the same images, and with a train_dir that all "
+                "hosts see (a shared file system)."
+            )
+
+
+def loss_message(
+    cluster: Cluster,
+    error: str,
+    checkpoint: str | None,
+    why_missing: Callable[[str], str | None] | None = None,
+) -> str:
+    """What to tell when `error`, of TensorFlow, says that another process went away."""
+    others = {(task.job, task.index): task for task in cluster.others()}
+    named = {(job, int(index)) for job, index in _TASK.findall(error)}
+    lost = {
+        others[key]: "gives no sign of life" for key in sorted(named) if key in others
+    } | _reasons(cluster, why_missing or why_no_answer)
+    if not lost and "CoordinationService" in error and cluster.own:
+        lost = {cluster.tasks[0]: "gives no sign of life"}  # the service runs there
+    who = ", ".join(f"{cluster.name(task)} ({why})" for task, why in lost.items())
+    if not who:
+        who = f"Another process ({error.splitlines()[0]})"
+    message = (
+        f"{who[0].upper()}{who[1:]} went away, and without it nothing goes on; what it printed "
+        "last may say why. Start the same command again on every host"
+    )
+    return f"{message}: it continues from {checkpoint}." if checkpoint else f"{message}."
+
+
+def _reasons(cluster: Cluster, why_missing: Callable[[str], str | None]) -> dict[Task, str]:
+    """Why each of the others that does not answer does not."""
+    others = cluster.others()
+    with concurrent.futures.ThreadPoolExecutor(max(len(others), 1)) as pool:
+        answers = pool.map(why_missing, [task.address for task in others])
+        return {task: why for task, why in zip(others, answers, strict=True) if why}
