@@ -197,7 +197,7 @@ def _checked(jobs: Mapping[str, Any], job: Any, index: Any, given: _Given) -> Cl
         raise given.error(
             f"{given.list_name} has {twice} twice; every process has a host and port of its own."
         )
-    if job not in jobs:
+    if not isinstance(job, str) or job not in jobs:
         raise given.error(
             f'{given.name} gives {json.dumps(job)} as the "type" of this task; its cluster has '
             f"{' and '.join(map(json.dumps, jobs))}."

@@ -25,7 +25,7 @@ def test_one_cpu_device_is_the_default_and_more_are_logical_ones():
         ("mirored", None, "Unknown distribution strategy 'mirored'. Did you mean 'mirrored'"),
         ("mirrored", 7, "--num_replicas is 7, but there are"),
         ("multi_worker_mirrored", 2, "--num_replicas cannot be used with multi_worker_mirrored"),
-        ("multi_worker_mirrored", None, "needs the environment variable TF_CONFIG"),
+        ("multi_worker_mirrored", None, "needs to know the hosts: give --worker_hosts"),
     ],
 )
 def test_what_does_not_exist_or_fit_is_named(monkeypatch, name, num_replicas, message):

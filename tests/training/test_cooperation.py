@@ -1,0 +1,149 @@
+import json
+
+import pytest
+import tensorflow as tf
+from free_ports import free_ports
+
+from training import cooperation, devices
+from training.cluster import Cluster, Task
+from training.cooperation import check_same, cluster_of, loss_message, working_together
+
+TASKS = tuple(Task("worker", number, f"host{number}:1") for number in range(4))
+RESET = (
+    "Collective ops is aborted by: recvmsg:Connection reset by peer\nAdditional GRPC error "
+    "information from remote target /job:worker/replica:0/task:2 while calling "
+    "/tensorflow.WorkerService/RecvBuf:"
+)
+UNHEALTHY = (
+    "Collective ops is aborted by: Error reported from /job:worker/task:1: The following tasks "
+    "are unhealthy (stopped sending heartbeats):\n/job:worker/replica:0/task:1\nThe tasks have "
+    "crashed."
+)
+NO_LEADER = (
+    "Collective ops is aborted by: Deadline Exceeded\n\nRPC: "
+    "/tensorflow.CoordinationService/Heartbeat\nThe error could be from a previous operation."
+)
+
+
+def everybody_answers(address):
+    return None
+
+
+def only_host3_does_not_answer(address):
+    return "connection refused" if address == "host3:1" else None
+
+
+@pytest.mark.parametrize(
+    ("own", "error", "why_missing", "who"),
+    [
+        (0, RESET, everybody_answers, "Worker 2 of 4 at host2:1 (gives no sign of life)"),
+        (0, UNHEALTHY, everybody_answers, "Worker 1 of 4 at host1:1 (gives no sign of life)"),
+        (1, NO_LEADER, everybody_answers, "Worker 0 of 4 at host0:1 (gives no sign of life)"),
+        (0, NO_LEADER, only_host3_does_not_answer, "Worker 3 of 4 at host3:1 (connection refused)"),
+        (2, RESET, only_host3_does_not_answer, "Worker 3 of 4 at host3:1 (connection refused)"),
+        (
+            1,
+            RESET,
+            only_host3_does_not_answer,
+            "Worker 2 of 4 at host2:1 (gives no sign of life), worker 3 of 4 at host3:1 "
+            "(connection refused)",
+        ),
+        (
+            0,
+            "Collective ops is aborted by: something new",
+            everybody_answers,
+            "Another process (Collective ops is aborted by: something new)",
+        ),
+    ],
+)
+def test_who_was_lost_is_named(own, error, why_missing, who):
+    message = loss_message(Cluster(TASKS, own), error, "run/model.ckpt-7", why_missing)
+    assert message.startswith(f"{who} went away")
+    assert message.endswith("on every host: it continues from run/model.ckpt-7.")
+    without = loss_message(Cluster(TASKS, own), error, None, why_missing)
+    assert without.endswith("Start the same command again on every host.")
+
+
+@pytest.fixture
+def shared(monkeypatch):
+    """A strategy of one process that takes itself for one of several, whose others are gone."""
+    addresses = [f"localhost:{port}" for port in free_ports(2)]
+    cluster = Cluster(tuple(Task("worker", n, name) for n, name in enumerate(addresses)), 0)
+    monkeypatch.setattr(cooperation, "cluster_of", lambda strategy: cluster)
+    return devices.make_strategy(num_replicas=2), cluster.tasks[1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [
+        (tf.errors.UnavailableError, RESET),
+        (tf.errors.UnavailableError, UNHEALTHY),
+        (tf.errors.DeadlineExceededError, NO_LEADER),
+        (tf.errors.AbortedError, "Collective ops is aborted by: Leader incarnation ID mismatch"),
+        (tf.errors.FailedPreconditionError, "Device current incarnation doesn't match"),
+        (tf.errors.CancelledError, "Collective ops is aborted by: cancelled"),
+        (tf.errors.InternalError, "Collective ops is aborted by: Socket closed"),
+    ],
+)
+def test_the_loss_of_a_process_is_explained(shared, kind, text):
+    strategy, other = shared
+    message = f"at {other.address} .* went away.* continues from run/model.ckpt-7"
+    with (
+        pytest.raises(ConnectionError, match=message),
+        working_together(strategy, lambda: "run/model.ckpt-7"),
+    ):
+        raise kind(None, None, text)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        ValueError("a mistake"),
+        KeyboardInterrupt(),
+        tf.errors.InvalidArgumentError(None, None, "Input is empty."),
+        tf.errors.InternalError(None, None, "out of something of this host"),
+        tf.errors.UnavailableError(None, None, "storage.example is not there"),
+    ],
+)
+def test_other_errors_pass(shared, error):
+    with pytest.raises(type(error)) as raised, working_together(shared[0]):
+        raise error
+    assert raised.value is error
+
+
+def test_a_process_alone_loses_nobody():
+    strategy = devices.make_strategy()
+    assert cluster_of(strategy) is None
+    error = tf.errors.UnavailableError(None, None, RESET)
+    with pytest.raises(tf.errors.UnavailableError), working_together(strategy):
+        raise error
+    check_same(strategy, batch_size=1)
+
+
+def test_what_all_processes_must_have_alike_is_compared(shared, monkeypatch):
+    strategy, other = shared  # its two replicas are taken for two processes
+    numbers = iter([[5, 6], [7, 6]])
+
+    def run(function):
+        return tuple(tf.constant([next(numbers)], tf.int64) for _ in range(2))
+
+    check_same(strategy, step=5, batch_size=6)
+    monkeypatch.setattr(strategy, "run", run)
+    monkeypatch.setattr(strategy, "gather", lambda rows, axis: tf.concat(rows, axis))
+    with pytest.raises(ValueError, match=f"agree on the step: 5 .*, 7 for .*{other.address}"):
+        check_same(strategy, step=5, batch_size=6)
+
+
+def test_a_strategy_knows_its_cluster(monkeypatch):
+    cluster = {"worker": ["a:1", "b:1"], "chief": ["c:1"]}
+    monkeypatch.setenv(
+        "TF_CONFIG", json.dumps({"cluster": cluster, "task": {"type": "worker", "index": 1}})
+    )
+    resolver = tf.distribute.cluster_resolver.TFConfigClusterResolver()
+    strategy = object.__new__(tf.distribute.MultiWorkerMirroredStrategy)
+    monkeypatch.setattr(
+        tf.distribute.MultiWorkerMirroredStrategy, "cluster_resolver", resolver, raising=False
+    )
+    found = cluster_of(strategy)
+    assert found.as_dict() == {"chief": ["c:1"], "worker": ["a:1", "b:1"]}
+    assert found.tasks[found.own] == Task("worker", 1, "b:1")
