@@ -10,6 +10,7 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import faulthandler
+import functools
 import re
 import signal
 import threading
@@ -21,6 +22,7 @@ import tensorflow as tf
 from training.cluster import JOBS, Cluster, Task
 from training.rendezvous import meet, why_no_answer
 
+_CONNECTING_SECS = 120.0  # takes a second or two; more with many GPUs
 # What TensorFlow raises when it cannot reach another process, or no longer the same one.
 _LOSSES = (
     tf.errors.AbortedError,
@@ -37,15 +39,12 @@ _LOSS = re.compile(
 _TASK = re.compile(r"/job:(\w+)(?:/replica:\d+)?/task:(\d+)")
 
 
-def join(
-    cluster: Cluster, timeout_secs: float, say: Callable[[str], Any] = print
-) -> tf.distribute.MultiWorkerMirroredStrategy:
+def join(cluster: Cluster, timeout_secs: float) -> tf.distribute.MultiWorkerMirroredStrategy:
     """Waits until all processes of a cluster are there, and returns the strategy that they share.
 
     Args:
       cluster: who they are.
-      timeout_secs: how long to wait.
-      say: is given a line when there is something to wait for.
+      timeout_secs: how long to wait; for whom, is printed.
 
     Raises:
       ValueError: if the port of this process is in use, or it does not fit to the others.
@@ -53,8 +52,8 @@ def join(
       ConnectionError: if one came and went away.
     """
     if len(cluster.tasks) == 1:
-        say(f"{cluster.source} has one host: this process works alone.")
-    meet(cluster, timeout_secs, say)
+        print(f"{cluster.source} has one host: this process works alone.", flush=True)
+    meet(cluster, timeout_secs, functools.partial(print, flush=True))
     own = cluster.tasks[cluster.own]
     resolver = tf.distribute.cluster_resolver.SimpleClusterResolver(
         tf.train.ClusterSpec(cluster.as_dict()),
@@ -64,8 +63,9 @@ def join(
         rpc_layer="grpc",
     )
     on_sigterm = signal.getsignal(signal.SIGTERM)
-    # If one of them dies this very moment, TensorFlow waits for it and lets no Python code run.
-    faulthandler.dump_traceback_later(timeout_secs, exit=True)
+    # If one of them dies this very moment, TensorFlow waits for it, for an hour or for ever, and
+    # lets no Python code run. What it prints then is no message, but the process ends.
+    faulthandler.dump_traceback_later(_CONNECTING_SECS, exit=True)
     try:
         return tf.distribute.MultiWorkerMirroredStrategy(cluster_resolver=resolver)
     except _LOSSES as error:

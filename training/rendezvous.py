@@ -26,7 +26,7 @@ _SILENCE_SECS = 5.0  # after which one that waits gives up a connection
 _MAX_LINE = 1 << 16
 
 
-def meet(cluster: Cluster, timeout_secs: float, say: Callable[[str], Any] = print) -> None:
+def meet(cluster: Cluster, timeout_secs: float, say: Callable[[str], Any]) -> None:
     """Returns when all processes of a cluster have called this, in all of them.
 
     Args:

@@ -1,4 +1,9 @@
 import json
+import pathlib
+import re
+import subprocess
+import sys
+import time
 
 import pytest
 import tensorflow as tf
@@ -147,3 +152,57 @@ def test_a_strategy_knows_its_cluster(monkeypatch):
     found = cluster_of(strategy)
     assert found.as_dict() == {"chief": ["c:1"], "worker": ["a:1", "b:1"]}
     assert found.tasks[found.own] == Task("worker", 1, "b:1")
+
+
+PROCESS = """
+import os, sys
+from slimzoo import environment
+environment.set_up()
+from training import cooperation
+from training.cluster import ClusterSettings, find_cluster
+hosts, index, dies = sys.argv[1].split(","), int(sys.argv[2]), sys.argv[3]
+cluster = find_cluster(ClusterSettings(worker_hosts=hosts, task_index=index))
+cooperation._CONNECTING_SECS = 10.0
+if dies == "connecting" and index == 0:
+    cooperation.tf.distribute.MultiWorkerMirroredStrategy = lambda **_: os._exit(9)
+strategy = cooperation.join(cluster, 60.0)
+with cooperation.working_together(strategy, lambda: "run/model.ckpt-7"):
+    if dies == "saving" and index == 0:
+        os._exit(9)
+print("ended well", flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("dies", "statuses", "text"),
+    [
+        ("never", [0, 0], "ended well"),
+        # One that has nothing more to do waits for the one that has something to write.
+        ("saving", [9, 1], r"worker 0 of 2 at .* went away.* continues from run/model.ckpt-7"),
+        ("connecting", [9, 1], "Timeout"),
+    ],
+)
+def test_no_process_ends_well_before_all_do(monkeypatch, dies, statuses, text):
+    monkeypatch.delenv("TF_CONFIG", raising=False)
+    hosts = ",".join(f"localhost:{port}" for port in free_ports(2))
+    processes = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROCESS, hosts, str(index), dies],
+            cwd=pathlib.Path(__file__).parents[2],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for index in range(2)
+    ]
+    try:
+        started = time.monotonic()
+        outputs = [process.communicate(timeout=100)[0] for process in processes]
+        assert time.monotonic() - started < 60
+    finally:
+        for process in processes:
+            process.kill()
+    assert [process.returncode for process in processes] == statuses, outputs
+    assert re.search(text, outputs[1], re.IGNORECASE), outputs[1]

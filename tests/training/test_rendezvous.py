@@ -58,7 +58,7 @@ def test_all_go_on_when_the_last_one_has_come(pool, clusters, order):
 
 
 def test_one_alone_waits_for_nobody(clusters):
-    meet(Cluster(clusters[0].tasks[:1], 0), 0.5)
+    meet(Cluster(clusters[0].tasks[:1], 0), 0.5, print)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_who_does_not_come_is_named_in_the_end(clusters, number, names):
     with pytest.raises(
         TimeoutError, match=r"Waited [01] seconds for .* --cluster_timeout_secs"
     ) as end:
-        meet(clusters[number], 0.4)
+        meet(clusters[number], 0.4, print)
     assert time.monotonic() - started < 3
     for name in names:
         assert name in str(end.value)
@@ -82,7 +82,7 @@ def test_who_does_not_come_is_named_in_the_end(clusters, number, names):
 def test_one_that_waits_hears_from_the_first_who_else_is_missing(pool, clusters):
     first, _ = started(pool, clusters[0])
     with pytest.raises(TimeoutError, match=r"for worker 2 of 3 at localhost:[0-9]+[.]"):
-        meet(clusters[1], 0.6)
+        meet(clusters[1], 0.6, print)
     # And the first one hears that it has gone.
     two, one = started(pool, clusters[2])[0], started(pool, clusters[1])[0]
     for future in (first, one, two):
@@ -111,7 +111,7 @@ def test_another_list_of_hosts_is_refused(pool, clusters):
     first, _ = started(pool, clusters[0], timeout_secs=1.0)
     shorter = Cluster(clusters[1].tasks[:2], 1)
     with pytest.raises(ValueError, match=r"worker 1 of 2 .*, and was refused: it has the hosts"):
-        meet(shorter, 5.0)
+        meet(shorter, 5.0, print)
     with pytest.raises(TimeoutError):
         first.result(timeout=5)
 
@@ -122,7 +122,7 @@ def test_the_same_index_twice_is_refused(pool, clusters, monkeypatch):
     time.sleep(0.3)
     # The second one would be on another host, where the port is free.
     with pytest.raises(ValueError, match="another process with this index is there already"):
-        meet(clusters[1], 5.0)
+        meet(clusters[1], 5.0, print)
     started(pool, clusters[2])
     for future in (first, one):
         future.result(timeout=5)
@@ -147,7 +147,7 @@ def test_another_program_at_the_port_of_the_first_one_is_waited_out(clusters, an
         address = f"localhost:{server.getsockname()[1]}"
         tasks = (Task("worker", 0, address), *clusters[0].tasks[1:])
         with concurrent.futures.ThreadPoolExecutor() as pool:
-            waiting = pool.submit(meet, Cluster(tasks, 1), 0.5)
+            waiting = pool.submit(meet, Cluster(tasks, 1), 0.5, print)
             with server.accept()[0] as connection:
                 connection.sendall(answer)
             with pytest.raises(TimeoutError, match="for worker 0 of 3 at localhost:"):
@@ -162,7 +162,7 @@ def test_a_port_that_another_process_has_is_said_to_be(clusters, number, host):
         socket.create_server((host, port)),
         pytest.raises(ValueError, match=f"Port {port}, which TF_CONFIG gives .* another process"),
     ):
-        meet(clusters[number], 5.0)
+        meet(clusters[number], 5.0, print)
     check_port_is_free(clusters[number])
 
 
@@ -176,7 +176,7 @@ def test_why_nothing_answers():
 def test_a_message_is_a_line_of_json(clusters, pool):
     port = int(clusters[0].tasks[0].address.rpartition(":")[2])
     with socket.create_server(("localhost", port)) as server:
-        waiting = pool.submit(meet, clusters[1], 5.0)
+        waiting = pool.submit(meet, clusters[1], 5.0, print)
         connection = server.accept()[0]
         with connection, connection.makefile("rb") as file:
             hello = json.loads(file.readline())
