@@ -1,8 +1,11 @@
 """Hosts that work together: waiting until all are there, and saying who is not there any more.
 
-strategy = join(find_cluster(ClusterSettings()), timeout_secs=600)
-with working_together(strategy, last_checkpoint):
-...
+    strategy = join(find_cluster(ClusterSettings()), timeout_secs=600)
+    with working_together(strategy, last_checkpoint):
+        ...
+
+TensorFlow tells the other processes within about ten seconds that one is lost, and the operation
+at hand fails in them. It cannot replace one: all are started again.
 """
 
 from __future__ import annotations
@@ -15,7 +18,6 @@ import re
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from typing import Any
 
 import tensorflow as tf
 
