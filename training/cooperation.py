@@ -160,7 +160,7 @@ def loss_message(
     if not who:
         who = f"Another process ({error.splitlines()[0]})"
     message = (
-        f"{who[0].upper()}{who[1:]} went away, and without it nothing goes on; what it printed "
+        f"{who[0].upper()}{who[1:]} went away, and all are needed; what was printed there "
         "last may say why. Start the same command again on every host"
     )
     return f"{message}: it continues from {checkpoint}." if checkpoint else f"{message}."
