@@ -12,7 +12,10 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from image_datasets.file_names import same_spelling
+from image_datasets.file_reading import read_files
 from image_datasets.split_slices import SplitSlice, num_shared, parse_split
+
+_FILES_READ_TOGETHER = 16  # by one thread, one after the other
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,7 +76,8 @@ class ImageDataset:
           called: what error messages call the dataset; None is `name`.
 
         Returns:
-          The dataset; `describe` gives the path of an image.
+          The dataset; `describe` gives the path of an image. One that cannot be read, also when it
+          is tried again, is `file_reading.UNREADABLE` in its place.
 
         Raises:
           ValueError: if the split cannot be read, does not exist or selects nothing, or if a label
@@ -106,15 +110,22 @@ class ImageDataset:
 
         def make_examples(start: int = 0) -> tf.data.Dataset:
             examples = tf.data.Dataset.from_tensor_slices(path_and_label_tensors()).enumerate()
-            return examples.skip(start).map(
-                lambda index, example: {
-                    "image": tf.io.read_file(example[0]),
-                    "label": example[1],
-                    "index": index,
-                },
-                num_parallel_calls=tf.data.AUTOTUNE,
-                deterministic=True,
+            read = (
+                examples.skip(start)
+                .batch(_FILES_READ_TOGETHER)
+                .map(
+                    lambda index, example: {
+                        "image": read_files(example[0]),
+                        "label": example[1],
+                        "index": index,
+                    },
+                    num_parallel_calls=tf.data.AUTOTUNE,
+                    deterministic=True,
+                )
+                .unbatch()
             )
+            count = max(len(rows) - start, 0)
+            return read.apply(tf.data.experimental.assert_cardinality(count))
 
         return cls(
             name=name,
@@ -143,7 +154,8 @@ class ImageDataset:
         Returns:
           A dataset of dictionaries: "image", a scalar string with the encoded file, or uint8
           [height, width, 3] where the dataset keeps pixels; "label", int64 [], -1 where the
-          dataset does not tell it; "index", int64 [], the position 0 to `num_examples - 1`.
+          dataset does not tell it; "index", int64 [], the position 0 to `num_examples - 1`. A file
+          that `describe` names and that cannot be read is `file_reading.UNREADABLE`.
         """
         return self.make_examples()
 
