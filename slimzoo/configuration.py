@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from nets.nets_factory import networks
+from preprocessing.image_sizes import DEFAULT_MAX_IMAGE_PIXELS
 from slimzoo.flags import (
     check_fields,
     check_fraction,
@@ -77,6 +78,16 @@ class PreprocessingConfig(CommandConfig):
     )
 
 
+def max_image_pixels_flag() -> Any:
+    """The field that commands have which decode images."""
+    return flag(
+        DEFAULT_MAX_IMAGE_PIXELS,
+        "An image that has more pixels (height times width) by its header is not decoded, so that "
+        "a small file cannot take all memory. The default is Pillow's, about a quarter of a "
+        "gigabyte of RGB; 0 sets no limit.",
+    )
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SourceConfig(CommandConfig):
     """Where images come from."""
@@ -88,8 +99,14 @@ class SourceConfig(CommandConfig):
         "that the run was trained from, if it is the same dataset.",
     )
     skip_corrupt_images: bool = flag(
-        False, "Leave out and count images that cannot be decoded, instead of stopping."
+        False, "Leave out and count images that cannot be read or decoded, instead of stopping."
     )
+    max_image_pixels: int = max_image_pixels_flag()
+
+    def __post_init__(self) -> None:
+        """Checks ranges."""
+        super().__post_init__()
+        check_not_negative(max_image_pixels=self.max_image_pixels)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

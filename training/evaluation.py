@@ -15,7 +15,8 @@ import tqdm
 from image_datasets.image_dataset import ImageDataset
 from nets.nets_factory import NetworkFn
 from preprocessing.base import Preprocessing
-from training import devices, input_pipeline
+from preprocessing.image_sizes import DEFAULT_MAX_IMAGE_PIXELS
+from training import devices, input_errors, input_pipeline
 from training.input_pipeline import Example, compiled_device_half
 from training.storage.whole_files import written_whole
 
@@ -26,13 +27,14 @@ class EvaluationResult:
 
     Attributes:
       num_examples: images that were counted.
-      num_skipped: images that were left out: they could not be decoded, or their class is below
-        the labels' offset.
+      num_skipped: images that were left out: they could not be read or decoded, or their class is
+        below the labels' offset.
       loss: mean cross-entropy in nats, of the averaged softmax outputs if there are ten crops or
         several networks.
       top_1: share of examples whose likeliest class is right.
       top_k: share of examples whose class is among the `k` likeliest.
       k: 5, or the number of classes if that is less.
+      num_unread: how many of those left out could not be read.
     """
 
     num_examples: int
@@ -41,6 +43,7 @@ class EvaluationResult:
     top_1: float
     top_k: float
     k: int
+    num_unread: int = 0
 
     def as_json(self) -> dict[str, Any]:
         """A dictionary with `top_5` (or `top_3`, ...) for `top_k`."""
@@ -81,7 +84,8 @@ class Evaluator:
       num_crops: 1 or 10, whose softmax outputs are averaged.
       others: further networks, with whose softmax outputs this one's are averaged.
       labels_offset: subtracted from labels.
-      skip_corrupt_images: leaves out and counts images that cannot be decoded.
+      skip_corrupt_images: leaves out and counts images that cannot be read or decoded.
+      max_image_pixels: images that have more cannot be decoded; 0 sets no limit.
       max_num_batches: stops there; None is all.
     """
 
@@ -98,6 +102,7 @@ class Evaluator:
         others: Sequence[Member] = (),
         labels_offset: int = 0,
         skip_corrupt_images: bool = False,
+        max_image_pixels: int = DEFAULT_MAX_IMAGE_PIXELS,
         max_num_batches: int | None = None,
     ):
         devices.per_replica_batch_size(batch_size, strategy)
@@ -121,7 +126,9 @@ class Evaluator:
             num_crops=num_crops,
             labels_offset=labels_offset,
             skip_corrupt_images=skip_corrupt_images,
+            max_image_pixels=max_image_pixels,
         )
+        self._max_image_pixels = max_image_pixels
         if max_num_batches:
             batches = batches.take(max_num_batches)
         self._num_batches = min(
@@ -145,8 +152,8 @@ class Evaluator:
           The averages.
 
         Raises:
-          ValueError: if an image cannot be decoded and such are not to be skipped, or if none is
-            left.
+          ValueError: if an image cannot be read or decoded and such are not to be skipped, if the
+            source of the images fails, or if none is left.
         """
         bar = tqdm.tqdm(
             total=self._num_batches,
@@ -156,7 +163,7 @@ class Evaluator:
             disable=None if progress else True,
         )
         k = min(5, self._members[0].network_fn.num_classes or 1)
-        totals = np.zeros(4)
+        totals = np.zeros(5)
         seen = 0
         with bar:
             for batch in self._answers():
@@ -167,28 +174,36 @@ class Evaluator:
                     batch["loss"][counted].sum(dtype=np.float64),
                     hits[counted, 0].sum(),
                     hits[counted, :k].sum(),
+                    batch["unread"].sum(),
                 ]
                 seen += len(counted)
                 if predictions is not None:
                     predictions.add({key: value[counted] for key, value in batch.items()})
                 bar.update()
-        count, loss, top_1, top_k = totals
+        count, loss, top_1, top_k, unread = totals
         expected = min(seen, self._dataset.num_examples)
         if not count:
             raise ValueError(
                 f"No image of {self._dataset.name}, split {self._dataset.split}, could be counted."
             )
         return EvaluationResult(
-            int(count), expected - int(count), loss / count, top_1 / count, top_k / count, k
+            int(count),
+            expected - int(count),
+            loss / count,
+            top_1 / count,
+            top_k / count,
+            k,
+            num_unread=int(unread),
         )
 
     def _answers(self) -> Iterator[dict[str, np.ndarray]]:
         """The answers for each batch, over all replicas of all hosts."""
         try:
-            for batch in self._batches:
+            for batch in input_errors.marked(self._batches):
                 yield {key: self._gather(answer) for key, answer in self._step(batch).items()}
-        except (tf.errors.InvalidArgumentError, tf.errors.DataLossError) as error:
-            raise corrupt_image_error(self._dataset, error) from error
+        except input_errors.InputError as error:
+            explained = input_errors.explained(error, self._dataset, self._max_image_pixels)
+            raise explained from error.__cause__
 
     def _gather(self, answer: tf.Tensor) -> np.ndarray:
         if isinstance(self._strategy, tf.distribute.MultiWorkerMirroredStrategy):
@@ -215,7 +230,7 @@ class Evaluator:
             "loss": -tf.gather(averaged, batch["label"], axis=1, batch_dims=1),
             "probabilities": tf.exp(averaged),
             "top_classes": tf.math.top_k(averaged, min(5, averaged.shape[-1])).indices,
-            **{key: batch[key] for key in ("label", "weight", "index")},
+            **{key: batch[key] for key in ("label", "weight", "unread", "index")},
         }
 
 
@@ -270,21 +285,19 @@ class Predictions:
         self._whole.__exit__(*error)
 
 
-def why_left_out(skip_corrupt_images: bool) -> str:
-    """What images may have been left out for, after "images were left out: "."""
-    decoding = "they cannot be decoded, or " if skip_corrupt_images else ""
-    return f"{decoding}their class is unknown or below --labels_offset"
+def why_left_out(skip_corrupt_images: bool, left_out: int = 1, unread: int = 0) -> str:
+    """What images may have been left out for, after "images were left out: ".
 
-
-def corrupt_image_error(dataset: ImageDataset, error: tf.errors.OpError) -> Exception:
-    """The error to raise when reading failed: one that names the image or the file of records."""
-    if isinstance(error, tf.errors.DataLossError):
-        damage = dataset.find_damage()
-        return ValueError(damage) if damage else error
-    name = input_pipeline.find_corrupt_image(dataset)
-    if name is None:
-        return error
-    return ValueError(
-        f"This image cannot be decoded: {name}. Replace it, or leave out such images with "
-        "--skip_corrupt_images."
-    )
+    Args:
+      skip_corrupt_images: whether images that cannot be read or decoded are left out.
+      left_out: how many were.
+      unread: how many of them could not be read.
+    """
+    others = "their class is unknown or below --labels_offset"
+    if skip_corrupt_images:
+        others = f"they cannot be decoded, or {others}"
+    if not unread:
+        return others
+    if unread == left_out:
+        return "they cannot be read"
+    return f"{unread:,} cannot be read; of the others, {others}"

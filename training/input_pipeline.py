@@ -8,9 +8,11 @@ from typing import Any, Protocol
 
 import tensorflow as tf
 
+from image_datasets.file_reading import UNREADABLE
 from image_datasets.image_dataset import ImageDataset
 from preprocessing import decoding
 from preprocessing.base import Preprocessing
+from preprocessing.image_sizes import DEFAULT_MAX_IMAGE_PIXELS, limited
 
 Example = dict[str, tf.Tensor]
 
@@ -87,6 +89,7 @@ def training_batches(
     labels_offset: int = 0,
     shuffle_buffer_size: int = 10_000,
     skip_corrupt_images: bool = False,
+    max_image_pixels: int = DEFAULT_MAX_IMAGE_PIXELS,
 ) -> tf.data.Dataset:
     """The endless stream of batches from a place in the data on.
 
@@ -105,11 +108,14 @@ def training_batches(
         what is left out is not decoded.
       labels_offset: subtracted from labels; examples whose label becomes negative are left out.
       shuffle_buffer_size: examples from which the next is drawn.
-      skip_corrupt_images: gives an image that cannot be decoded the weight 0.
+      skip_corrupt_images: gives an image that cannot be read or decoded the weight 0.
+      max_image_pixels: an image that has more by its header counts as one that cannot be decoded;
+        0 sets no limit.
 
     Returns:
       Batches of dictionaries: what the host half gives, "label" int64 [batch], "weight" float32
-      [batch], "index" int64 [batch].
+      [batch], "index" int64 [batch], and "unread" float32 [batch], 1 where a file could not be
+      read.
     """
     num_examples = dataset.num_examples
 
@@ -125,7 +131,14 @@ def training_batches(
         for number in (example["epoch"], example["index"]):
             image_seed = tf.random.experimental.stateless_fold_in(image_seed, number)
         return _host_half(
-            example, preprocessing, image_size, image_seed, 1, labels_offset, skip_corrupt_images
+            example,
+            preprocessing,
+            image_size,
+            image_seed,
+            1,
+            labels_offset,
+            skip_corrupt_images,
+            max_image_pixels,
         )
 
     start_epoch, start_example = start
@@ -147,6 +160,7 @@ def evaluation_batches(
     num_crops: int = 1,
     labels_offset: int = 0,
     skip_corrupt_images: bool = False,
+    max_image_pixels: int = DEFAULT_MAX_IMAGE_PIXELS,
 ) -> tf.data.Dataset:
     """Every example once, in the dataset's order; the last batch is filled up with weight 0.
 
@@ -155,7 +169,14 @@ def evaluation_batches(
 
     def prepare(example: Example) -> Example:
         return _host_half(
-            example, preprocessing, image_size, None, num_crops, labels_offset, skip_corrupt_images
+            example,
+            preprocessing,
+            image_size,
+            None,
+            num_crops,
+            labels_offset,
+            skip_corrupt_images,
+            max_image_pixels,
         )
 
     def fill(batch: Example) -> Example:
@@ -191,25 +212,6 @@ def compiled_device_half(
     )
 
 
-def find_corrupt_image(dataset: ImageDataset) -> str | None:
-    """Describes the first image of `dataset` that cannot be decoded; None if all can.
-
-    Whole images are decoded: of a torn file, some crops lie before the tear.
-    """
-
-    def check(example: Example) -> tuple[tf.Tensor, tf.Tensor]:
-        _, weight = decoding.decode_or_zeros(
-            example["image"], lambda image: {"shape": tf.shape(decoding.decode(image))}
-        )
-        return weight, example["index"]
-
-    checked = dataset.examples().map(_as_it_is(check), num_parallel_calls=_NUM_CORES)
-    for weight, index in checked:
-        if weight == 0:
-            return dataset.describe(int(index))
-    return None
-
-
 def _host_half(
     example: Example,
     preprocessing: HostHalf,
@@ -218,19 +220,27 @@ def _host_half(
     num_crops: int,
     labels_offset: int,
     skip_corrupt_images: bool,
+    max_image_pixels: int,
 ) -> Example:
+    image, index = example["image"], example["index"]
+    is_read = image != UNREADABLE if image.dtype == tf.string else tf.constant(True)
+
     def decode(image: tf.Tensor) -> Example:
+        image = limited(image, max_image_pixels, "example", index)
         return preprocessing.host(image, image_size, image_size, seed=seed, num_crops=num_crops)
 
     weight = tf.ones([])
     if skip_corrupt_images:
-        prepared, weight = decoding.decode_or_zeros(example["image"], decode)
+        prepared, weight = decoding.decode_or_zeros(image, decode)
     else:
-        prepared = decode(example["image"])
+        check = tf.raw_ops.Assert(condition=is_read, data=["cannot be read", "example", index])
+        with tf.control_dependencies([check]):
+            prepared = decode(tf.identity(image))
     label = example["label"] - labels_offset
     weight = tf.where(label < 0, 0.0, weight)
     label = tf.maximum(label, 0)  # a label that no loss would accept, where the weight is 0
-    return {**prepared, "label": label, "weight": weight, "index": example["index"]}
+    unread = tf.cast(tf.logical_not(is_read), tf.float32)
+    return {**prepared, "label": label, "weight": weight, "unread": unread, "index": index}
 
 
 def _shuffle(dataset: tf.data.Dataset, buffer_size: int, seed: tf.Tensor) -> tf.data.Dataset:

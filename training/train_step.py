@@ -63,8 +63,8 @@ class TrainStep:
 
         Returns:
           Sums over the batch, float32 []: "loss", the cross-entropy in nats; "right", how many
-          times the likeliest class was right; "counted", of how many examples. With `wishes` also
-          their sum over all replicas.
+          times the likeliest class was right; "counted", of how many examples; "unread", how many
+          files could not be read. With `wishes` also their sum over all replicas.
         """
         self._optimizer.learning_rate.assign(rate)
         outcome = self._strategy.run(self._replica_step, (batch, step))
@@ -94,6 +94,7 @@ class TrainStep:
             "loss": loss,
             "right": tf.reduce_sum(right * batch["weight"]),
             "counted": tf.reduce_sum(batch["weight"]),
+            "unread": tf.reduce_sum(batch.get("unread", 0.0)),
         }
 
     def _cross_entropy(self, labels: tf.Tensor, logits: tf.Tensor) -> tf.Tensor:

@@ -93,6 +93,7 @@ class TrainingLoop:
 
     Attributes:
       left_out: how many times an image was left out so far.
+      unread: how many of those times its file could not be read.
     """
 
     def __init__(
@@ -123,6 +124,7 @@ class TrainingLoop:
         self._good_step = 0
         self._went_back_to = -1
         self.left_out = 0
+        self.unread = 0
 
     def run(
         self,
@@ -244,10 +246,11 @@ class TrainingLoop:
         self._look_at_losses()
         totals = {
             key: sum(float(outcome[key]) for outcome in self._outcomes)
-            for key in ("loss", "right", "counted")
+            for key in ("loss", "right", "counted", "unread")
         }
         expected = len(self._outcomes) * self._settings.batch_size
         self.left_out += expected - round(totals["counted"])
+        self.unread += round(totals["unread"])
         self._outcomes.clear()
         counted = max(totals["counted"], 1)
         reporter.train_metrics(

@@ -93,6 +93,7 @@ def compute(config: StatisticsConfig) -> DatasetStatistics:
                 plan,
                 dataset_dir=config.dataset_dir,
                 skip_corrupt_images=config.skip_corrupt_images,
+                max_image_pixels=config.max_image_pixels,
                 stop_requested=lambda: bool(signals),
             )
     print(f"{dataset.name}, {split}: {statistics.num_images:,} images, {statistics}")

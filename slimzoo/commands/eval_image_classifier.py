@@ -198,6 +198,7 @@ def _make_evaluator(
         others=others,
         labels_offset=labels_offset,
         skip_corrupt_images=config.skip_corrupt_images,
+        max_image_pixels=config.max_image_pixels,
         max_num_batches=max_num_batches,
     )
 
@@ -233,10 +234,8 @@ def _write_result(
     some = f", {len(class_names) - len(absent)} of the {len(class_names)} classes" if absent else ""
     print(f"on {dataset.name}, split {dataset.split}{some}{crops}{several}: {result}")
     if result.num_skipped:
-        print(
-            f"{result.num_skipped:,} images were left out: "
-            f"{why_left_out(config.skip_corrupt_images)}."
-        )
+        why = why_left_out(config.skip_corrupt_images, result.num_skipped, result.num_unread)
+        print(f"{result.num_skipped:,} images were left out: {why}.")
     return json_path
 
 

@@ -114,6 +114,7 @@ def prepare(config: PreparationConfig) -> DatasetStatistics:
                         datasets,
                         dataset_dir=config.dataset_dir,
                         skip_corrupt_images=config.skip_corrupt_images,
+                        max_image_pixels=config.max_image_pixels,
                         stop_requested=lambda: bool(signals),
                     )
     return _report(directory, output_dir)
@@ -195,7 +196,8 @@ def _report(directory: PreparedDirectory, output_dir: str) -> DatasetStatistics:
         if left_out:
             shown = "".join(f"\n  {description}" for description in left_out[:10])
             more = f"\n  and {len(left_out) - 10:,} more" if len(left_out) > 10 else ""
-            print(f"Left out of {split}, as they cannot be decoded: {len(left_out):,}{shown}{more}")
+            why = "as they cannot be read or decoded"
+            print(f"Left out of {split}, {why}: {len(left_out):,}{shown}{more}")
     sizes = ", ".join(f"{split} {info.splits[split].num_examples:,}" for split in plan.splits)
     num_files = sum(info.splits[split].num_shards for split in plan.splits)
     num_bytes = sum(path.stat().st_size for path in folder.iterdir())

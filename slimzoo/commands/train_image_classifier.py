@@ -23,7 +23,7 @@ from slimzoo.configuration import TrainingConfig
 from slimzoo.flags import flag_lines, settings
 from slimzoo.interruption import signals_noted
 from slimzoo_registry import import_modules
-from training import devices, evaluation, input_pipeline
+from training import devices, evaluation, input_errors, input_pipeline
 from training.agreement import Agreement
 from training.checkpoints.description import ModelDescription
 from training.checkpoints.finding import latest_checkpoint
@@ -202,9 +202,10 @@ def _train(config: TrainingConfig, run: _Run) -> str:
                 reporter,
                 stop_requested=lambda: bool(signals),
             )
-        except (tf.errors.InvalidArgumentError, tf.errors.DataLossError) as error:
-            raise evaluation.corrupt_image_error(run.dataset, error) from error
-    return _conclude(config, checkpoints, result, loop.left_out, run.is_chief)
+        except input_errors.InputError as error:
+            explained = input_errors.explained(error, run.dataset, config.max_image_pixels)
+            raise explained from error.__cause__
+    return _conclude(config, checkpoints, result, loop.left_out, run.is_chief, loop.unread)
 
 
 def _num_steps(
@@ -249,6 +250,7 @@ def _make_validation(
         image_size=run.description.image_size,
         labels_offset=config.labels_offset,
         skip_corrupt_images=config.skip_corrupt_images,
+        max_image_pixels=config.max_image_pixels,
     ).run
 
 
@@ -265,8 +267,9 @@ def _make_batches(
         labels_offset=config.labels_offset,
         shuffle_buffer_size=config.shuffle_buffer_size,
         skip_corrupt_images=config.skip_corrupt_images,
+        max_image_pixels=config.max_image_pixels,
     )
-    return iter(run.strategy.experimental_distribute_dataset(batches))
+    return input_errors.marked(run.strategy.experimental_distribute_dataset(batches))
 
 
 # ------------------------------------------------------------------- before the run
@@ -407,13 +410,14 @@ def _conclude(
     result: EvaluationResult | None,
     left_out: int,
     is_chief: bool,
+    unread: int = 0,
 ) -> str:
     """Says how the run ended and what comes next; returns the last checkpoint."""
     last, best = checkpoints.last() or "", checkpoints.best()
     if not is_chief:
         return last
     if left_out:
-        why = evaluation.why_left_out(config.skip_corrupt_images)
+        why = evaluation.why_left_out(config.skip_corrupt_images, left_out, unread)
         print(f"{left_out:,} times images were left out: {why}.")
     if result is not None:
         print(f"Done: {result}.")

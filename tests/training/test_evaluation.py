@@ -219,7 +219,8 @@ def test_a_result_is_shown_and_written_with_the_number_of_classes_that_count():
     result = EvaluationResult(1234, 2, loss=1.5, top_1=0.25, top_k=0.75, k=3)
     assert str(result) == "top-1 25.00%, top-3 75.00%, loss 1.5000, 1,234 images"
     assert result.as_json() == {
-        **{"num_examples": 1234, "num_skipped": 2, "loss": 1.5, "top_1": 0.25, "top_3": 0.75}
+        **{"num_examples": 1234, "num_skipped": 2, "loss": 1.5, "top_1": 0.25, "top_3": 0.75},
+        "num_unread": 0,
     }
     alone = EvaluationResult(1, 0, loss=0.0, top_1=1.0, top_k=1.0, k=1)
     assert str(alone) == "top-1 100.00%, loss 0.0000, 1 images"
@@ -227,4 +228,6 @@ def test_a_result_is_shown_and_written_with_the_number_of_classes_that_count():
 
 def test_images_are_called_corrupt_only_where_such_are_skipped():
     assert why_left_out(True).startswith("they cannot be decoded, or their class")
+    assert why_left_out(True, 1300, 1200).startswith("1,200 cannot be read; of the others, they")
+    assert why_left_out(True, 1300, 1300) == "they cannot be read"
     assert why_left_out(False).startswith("their class")

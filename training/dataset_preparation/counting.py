@@ -13,13 +13,14 @@ import numpy as np
 import tqdm
 
 from image_datasets.image_dataset import ImageDataset
+from preprocessing.image_sizes import DEFAULT_MAX_IMAGE_PIXELS
 from training.dataset_preparation.pixel_statistics import (
     STATISTICS_NAME,
     DatasetStatistics,
     PixelSums,
     write_statistics,
 )
-from training.dataset_preparation.squares import describe, read_squares
+from training.dataset_preparation.squares import left_out_message, read_squares
 from training.storage.json_files import read_object
 
 _PROGRESS_NAME = "sums.npz"
@@ -32,6 +33,7 @@ def compute_statistics(
     *,
     dataset_dir: str | None = None,
     skip_corrupt_images: bool = False,
+    max_image_pixels: int = DEFAULT_MAX_IMAGE_PIXELS,
     stop_requested: Callable[[], bool] = lambda: False,
     save_every: int = 10_000,
 ) -> DatasetStatistics:
@@ -42,13 +44,14 @@ def compute_statistics(
       output_dir: an existing folder; its unfinished pass over the same plan is taken up.
       plan: what is asked for: "split", "image_size" and what else the JSON file says.
       dataset_dir: of the source, to name an image by.
-      skip_corrupt_images: whether to leave out images that cannot be decoded.
+      skip_corrupt_images: whether to leave out images that cannot be read or decoded.
+      max_image_pixels: images that have more cannot be decoded; 0 sets no limit.
       stop_requested: asked after each image; if it says yes, the pass is saved and left.
       save_every: images between saves: a few seconds of work, of which a killed process loses no
         more.
 
     Raises:
-      ValueError: if an image cannot be decoded and such are not to be skipped.
+      ValueError: if an image cannot be read or decoded and such are not to be skipped.
       KeyboardInterrupt: if the pass was left.
     """
     sums, position = _read_progress(output_dir, plan)
@@ -60,6 +63,7 @@ def compute_statistics(
         plan["image_size"],
         dataset_dir=dataset_dir,
         skip_corrupt_images=skip_corrupt_images,
+        max_image_pixels=max_image_pixels,
     )
     bar = tqdm.tqdm(
         initial=position,
@@ -75,7 +79,7 @@ def compute_statistics(
                 if row["weight"] > 0:
                     sums.add(row["image"], row["products"])
                 else:
-                    bar.write(f"Left out: {describe(dataset, position, dataset_dir)}")
+                    bar.write(left_out_message(dataset, position, dataset_dir, row["unread"]))
                 position += 1
                 bar.update()
                 if position % save_every == 0:

@@ -30,10 +30,11 @@ class PreparedImage:
 
     Attributes:
       position: in the split of the source.
-      image: uint8 [image_size, image_size, 3]; None if it could not be decoded.
+      image: uint8 [image_size, image_size, 3]; None if it could not be read or decoded.
       products: int64 [3, 3], its `pixel_products`.
       encoded: what the record keeps of it.
       label: -1 if the source does not tell it.
+      unread: whether it could not be read.
     """
 
     position: int
@@ -41,6 +42,7 @@ class PreparedImage:
     products: npt.NDArray[np.int64]
     encoded: bytes
     label: int
+    unread: bool = False
 
 
 @dataclasses.dataclass(frozen=True)

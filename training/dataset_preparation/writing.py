@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator, Mapping
 import tqdm
 
 from image_datasets.image_dataset import ImageDataset
+from preprocessing.image_sizes import DEFAULT_MAX_IMAGE_PIXELS
 from training.dataset_preparation.directory import PreparationPlan, PreparedDirectory
 from training.dataset_preparation.pixel_statistics import PixelSums, write_statistics
 from training.dataset_preparation.records import PreparedImage, make_features, write_metadata
-from training.dataset_preparation.squares import describe, read_squares
+from training.dataset_preparation.squares import describe, left_out_message, read_squares
 
 
 def write_dataset(
@@ -25,6 +26,7 @@ def write_dataset(
     *,
     dataset_dir: str | None = None,
     skip_corrupt_images: bool = False,
+    max_image_pixels: int = DEFAULT_MAX_IMAGE_PIXELS,
     stop_requested: Callable[[], bool] = lambda: False,
 ) -> None:
     """Writes the shards that are missing, then what is made of all of them.
@@ -33,11 +35,12 @@ def write_dataset(
       directory: where it goes, being written by this process.
       datasets: the splits of the source.
       dataset_dir: of the source, to name an image by.
-      skip_corrupt_images: whether to leave out images that cannot be decoded.
+      skip_corrupt_images: whether to leave out images that cannot be read or decoded.
+      max_image_pixels: images that have more cannot be decoded; 0 sets no limit.
       stop_requested: asked after each image; if it says yes, the work is left.
 
     Raises:
-      ValueError: if an image cannot be decoded, or none of a split can.
+      ValueError: if an image cannot be read or decoded, or none of a split can.
       OSError: if the output cannot be written.
       KeyboardInterrupt: if the work was left; complete shards stay.
     """
@@ -63,13 +66,17 @@ def write_dataset(
         for split, dataset in datasets.items():
             shards = directory.shards(split)[first_shards[split] :]
             start = shards[0].start if shards else dataset.num_examples
-            images = _read_images(dataset, start, plan, dataset_dir, skip_corrupt_images)
+            images = _read_images(
+                dataset, start, plan, dataset_dir, skip_corrupt_images, max_image_pixels
+            )
             for shard in shards:
                 count = shard.stop - shard.start
                 for image in shard.write(itertools.islice(images, count), plan.image_size):
                     bar.update()
                     if image.image is None:
-                        bar.write(f"Left out: {describe(dataset, image.position, dataset_dir)}")
+                        bar.write(
+                            left_out_message(dataset, image.position, dataset_dir, image.unread)
+                        )
                     if stop_requested():
                         raise KeyboardInterrupt(
                             "Interrupted. The same command continues after the last complete file."
@@ -147,6 +154,7 @@ def _read_images(
     plan: PreparationPlan,
     dataset_dir: str | None,
     skip_corrupt_images: bool,
+    max_image_pixels: int,
 ) -> Iterator[PreparedImage]:
     """Decodes and resizes the images of a split from a position on, in order."""
     rows = read_squares(
@@ -155,6 +163,7 @@ def _read_images(
         plan.image_size,
         dataset_dir=dataset_dir,
         skip_corrupt_images=skip_corrupt_images,
+        max_image_pixels=max_image_pixels,
         jpeg_quality=plan.jpeg_quality,
     )
     for position, row in enumerate(rows, start):
@@ -165,6 +174,7 @@ def _read_images(
             products=row["products"],
             encoded=row["encoded"] if "encoded" in row else row["image"].tobytes(),
             label=int(row["label"]),
+            unread=bool(row["unread"]),
         )
 
 

@@ -158,6 +158,14 @@ def test_images_that_are_left_out_are_counted(evaluation, photos, tmp_path, caps
     config = dataclasses.replace(evaluation, dataset_dir=str(damaged), skip_corrupt_images=True)
     assert evaluate(config).num_skipped == 1
     assert "1 images were left out: they cannot be decoded, or" in capsys.readouterr().out
+    (damaged / "validation" / "red" / "3.jpg").unlink()
+    (damaged / "validation" / "red" / "3.jpg").symlink_to("nowhere.jpg")
+    result = evaluate(config)
+    assert (result.num_skipped, result.num_unread) == (2, 1)
+    printed = capsys.readouterr().out
+    assert "2 images were left out: 1 cannot be read; of the others, they cannot" in printed
+    with pytest.raises(ValueError, match=r"red.3\.jpg: No such file|red.2\.jpg\. Replace"):
+        evaluate(dataclasses.replace(config, skip_corrupt_images=False))
 
 
 @pytest.mark.parametrize(

@@ -211,7 +211,9 @@ def test_what_was_left_out_is_listed_when_it_ends(photos, tmp_path, capsys):
     for path in paths:
         pathlib.Path(path).write_bytes(b"not an image")
     prepare(preparation(str(root), tmp_path / "prepared", skip_corrupt_images=True))
-    report = capsys.readouterr().out.partition("Left out of train, as they cannot be decoded: 12")
+    report = capsys.readouterr().out.partition(
+        "Left out of train, as they cannot be read or decoded: 12"
+    )
     assert [line.strip() for line in report[2].splitlines()[1:11]] == paths[:10]
     assert "  and 2 more\n" in report[2]
 

@@ -210,6 +210,33 @@ def test_corrupt_images_are_named_or_left_out_and_counted(replaced, photos, tmp_
     assert "2 times images were left out: they cannot be decoded" in capsys.readouterr().out
 
 
+def test_unreadable_files_are_named_after_a_save_or_left_out_and_counted(
+    replaced, photos, tmp_path, capsys
+):
+    root = tmp_path / "damaged"
+    shutil.copytree(photos, root)
+    link = root / "train" / "green" / "4.jpg"
+    link.unlink()
+    link.symlink_to("nowhere.jpg")
+    # It comes after some steps, which are not lost.
+    config = replaced(
+        dataset_dir=str(root), batch_size=1, shuffle_buffer_size=1, max_number_of_steps=60
+    )
+    with pytest.raises(ValueError, match=r"cannot be read: .*green.4\.jpg: No such file"):
+        train(config)
+    assert tf.train.latest_checkpoint(config.train_dir)
+    other = str(tmp_path / "other")
+    train(replaced(dataset_dir=str(root), train_dir=other, skip_corrupt_images=True))
+    assert "2 times images were left out: they cannot be read." in capsys.readouterr().out
+
+
+def test_an_image_that_is_too_large_is_refused_and_the_flag_that_allows_it_named(replaced):
+    with pytest.raises(ValueError, match=r"cannot be decoded: .*give --max_image_pixels=\d{4}\."):
+        train(replaced(max_image_pixels=1000))
+    with pytest.raises(ValueError, match="--max_image_pixels is -1"):
+        replaced(max_image_pixels=-1)
+
+
 def test_a_factor_of_a_learning_rate_changes_at_its_epoch_also_in_a_run_that_goes_on(
     replaced, tmp_path
 ):

@@ -113,7 +113,7 @@ def test_an_image_that_cannot_be_decoded_stops_it_and_keeps_what_is_done(
     count(str(damaged), skip_corrupt_images=True)
     printed = capsys.readouterr().out
     assert f"Going on after {position} images" in printed
-    assert "01.png" in printed.partition("Left out: ")[2]
+    assert "01.png" in printed.partition("Left out, as it cannot be decoded: ")[2]
     check(tmp_path, np.delete(pixels, 1, axis=0))
 
 

@@ -1,6 +1,8 @@
+import dataclasses
 import pathlib
 import shutil
 
+import image_writers
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -89,6 +91,56 @@ def test_an_image_that_cannot_be_decoded_is_named_where_it_comes(damaged):
     with pytest.raises(ValueError, match=r"cannot be decoded: .*--skip_corrupt_images") as error:
         next(rows)
     assert path in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("missing", "cannot be read: {path}: No such file or directory. Put it back, or run the"),
+        ("folder", "cannot be read: {path}: Is a directory. Put it back, or run the same"),
+        ("too large", "cannot be decoded: {path}. (it has 400,000,000 pixels, more than --max"),
+        ("torn", "cannot be decoded: {path}. ("),
+    ],
+)
+def test_it_is_said_what_is_wrong_and_left_out_it_changes_no_other(damaged, kind, message):
+    folder, path = damaged
+    dataset = get_dataset("folder", "train", folder)  # before the file goes
+    pathlib.Path(path).unlink()
+    if kind == "folder":
+        pathlib.Path(path).mkdir()
+    elif kind == "too large":
+        pathlib.Path(path).write_bytes(image_writers.png(1, 1, said=(20_000, 20_000)))
+    elif kind == "torn":
+        pathlib.Path(path).write_bytes(b"\xff\xd8\xff\xe0")
+    rows = read_squares(dataset, 8, SIZE, dataset_dir=folder, skip_corrupt_images=False)
+    next(rows)
+    with pytest.raises(ValueError, match="what is done is kept") as info:
+        next(rows)
+    assert message.format(path=path) in str(info.value)
+    kept = squares(dataset, 8, skip_corrupt_images=True)
+    assert [bool(row["weight"]) for row in kept[:3]] == [True, False, True]
+    assert [bool(row["unread"]) for row in kept[:3]] == [False, "read" in message, False]
+    assert len(kept) == NUM_TRAIN - 8
+
+
+def test_a_source_that_fails_is_named_with_how_far_it_came(dataset):
+    def fail_at(index):
+        return tf.numpy_function(fail_at_the_fifth, [index], tf.int64)
+
+    def fail_at_the_fifth(index):
+        if index == 5:
+            raise OSError("the archive is torn")
+        return index
+
+    failing = dataclasses.replace(
+        dataset,
+        make_stored_examples=lambda start: dataset.stored_examples(start).map(
+            lambda example: {**example, "label": fail_at(example["index"])}
+        ),
+    )
+    message = r"Reading folder, split train, failed after 5 images: .*the archive is torn"
+    with pytest.raises(ValueError, match=message):
+        squares(failing)
 
 
 def test_skipped_it_has_the_weight_0_and_the_others_are_as_they_were(damaged, dataset):

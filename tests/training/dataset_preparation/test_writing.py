@@ -144,7 +144,7 @@ def test_a_corrupt_image_is_named_and_leaving_it_out_goes_on_from_there(
     directory = write(tmp_path, **options, skip_corrupt_images=True)
     output = capsys.readouterr().out
     assert "Going on after 9 images" in output
-    assert all(f"Left out: {path}" in output for path in paths)
+    assert all(f"Left out, as it cannot be decoded: {path}" in output for path in paths)
     assert directory.skipped_images() == {"train": paths, "validation": []}
     # A file may be left empty, which TFDS and slices must not mind.
     builder = tfds.builder("photos_test", data_dir=str(tmp_path))
