@@ -8,8 +8,8 @@ import os
 import tensorflow as tf
 
 from slimzoo import program
-from slimzoo.configuration import CommandConfig
-from slimzoo.flags import check_positive, flag, required_flag
+from slimzoo.configuration import CommandConfig, max_image_pixels_flag
+from slimzoo.flags import check_not_negative, check_positive, flag, required_flag
 from slimzoo.output_folders import new_folder
 from slimzoo_registry import import_modules
 from training.checkpoints.trained_model import imagenet_classes_or, load_trained_model
@@ -46,11 +46,13 @@ class ExportConfig(CommandConfig):
     use_moving_average: bool = flag(
         True, "Export the moving averages of the weights, if the run kept them."
     )
+    max_image_pixels: int = max_image_pixels_flag()
 
     def __post_init__(self) -> None:
         """Checks ranges."""
         super().__post_init__()
         check_positive(export_image_size=self.export_image_size, top_k=self.top_k)
+        check_not_negative(max_image_pixels=self.max_image_pixels)
 
 
 def main() -> None:
@@ -82,6 +84,7 @@ def export(config: ExportConfig) -> str:
         description.class_names,
         config.export_image_size or description.image_size,
         config.top_k,
+        config.max_image_pixels,
     )
     try:
         write_saved_model(classifier, export_dir)

@@ -1,5 +1,6 @@
 import pathlib
 
+import image_writers
 import keras
 import numpy as np
 import pytest
@@ -100,3 +101,78 @@ def test_an_interrupted_export_does_not_look_like_a_finished_one(classifier, tmp
             with pytest.raises(KeyboardInterrupt):
                 write_saved_model(classifier, str(tmp_path / "export"))
     assert not (tmp_path / "export").exists()
+
+
+def large_png():
+    """More pixels than may be, in four kilobytes."""
+    return image_writers.png(1, 1, said=(20_000, 20_000))
+
+
+BAD = {"torn": b"\xff\xd8\xff\xe0", "empty": b"", "no image": b"a,b\n", "too large": large_png()}
+
+
+def test_bad_images_change_no_answer_but_their_own(classifier, photos):
+    good = [photo(photos, name) for name in NAMES]
+    mixed = [good[0], BAD["torn"], BAD["empty"], good[1], good[2], *list(BAD.values())[2:]]
+    answers = classifier.serving_bytes(tf.constant(mixed))
+    valid = [True, False, False, True, True, False, False]
+    np.testing.assert_array_equal(answers["valid"], valid)
+    alone = classifier.serving_bytes(tf.constant(good))
+    np.testing.assert_array_equal(alone["valid"], [True] * 3)
+    for key, expected in alone.items():
+        answered = answers[key].numpy()
+        if expected.dtype == tf.float32:
+            np.testing.assert_allclose(answered[valid], expected, rtol=1e-5)
+        else:
+            np.testing.assert_array_equal(answered[valid], expected)
+        if key != "valid":
+            assert len(set(answered[np.logical_not(valid)].ravel())) == 1
+    assert not answers["probabilities"].numpy()[1].any()
+    assert answers["top_classes"].numpy()[1].tolist() == [b"", b""]
+    assert answers["top_indices"].numpy()[1].tolist() == [-1, -1]
+
+
+def test_an_image_may_be_as_large_as_is_said(photos):
+    encoded = tf.constant([photo(photos, "red")])
+    height, width = tf.io.extract_jpeg_shape(encoded[0])[:2].numpy()
+
+    def valid(max_image_pixels):
+        classifier = ServableClassifier(
+            get_network_fn("tiny", 3),
+            get_preprocessing("cifar"),
+            NAMES,
+            32,
+            max_image_pixels=max_image_pixels,
+        )
+        return bool(classifier.serving_bytes(encoded)["valid"][0])
+
+    assert valid(height * width)
+    assert valid(0)
+    assert not valid(height * width - 1)
+
+
+def test_an_empty_batch_has_empty_answers(classifier, photos):
+    some = classifier.serving_bytes(tf.constant([photo(photos, "red")]))
+    for answers in (
+        classifier.serving_bytes(tf.zeros([0], tf.string)),
+        classifier.serving_default(tf.zeros([0, 40, 50, 3], tf.uint8)),
+    ):
+        assert answers.keys() == some.keys()
+        for key, answer in answers.items():
+            assert answer.shape == (0, *some[key].shape[1:])
+            assert answer.dtype == some[key].dtype
+
+
+@pytest.mark.parametrize("count", [63, 64, 65, 130])
+def test_a_request_that_is_worked_on_in_parts_is_answered_in_order(classifier, photos, count):
+    encoded = [photo(photos, NAMES[number % 3]) for number in range(count)]
+    encoded[-1] = b"torn"
+    answers = classifier.serving_bytes(tf.constant(encoded))
+    three = classifier.serving_bytes(tf.constant(encoded[:3]))
+    for key, expected in three.items():
+        repeated = np.resize(expected.numpy(), (count, *expected.shape[1:]))[:-1]
+        if expected.dtype == tf.float32:
+            np.testing.assert_allclose(answers[key][:-1], repeated, rtol=1e-4, atol=1e-6)
+        else:
+            np.testing.assert_array_equal(answers[key][:-1], repeated)
+    assert not answers["valid"][-1]
