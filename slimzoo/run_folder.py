@@ -22,6 +22,12 @@ from training.storage.whole_files import written_whole
 
 FLAGS_NAME = "flags.txt"
 
+# Flags that may differ when a run goes on, and change nothing of what it learns.
+_OF_NO_CONSEQUENCE = (
+    *("--train_dir", "--checkpoint", "--on_damaged_checkpoint"),
+    *("--worker_hosts", "--task_index", "--cluster_timeout_secs"),
+)
+
 # What users call now what old files, and the description of the model, call as it was called once.
 _CURRENT_NAMES = current_names(TrainingConfig)
 
@@ -130,7 +136,7 @@ def changed_flags(config: TrainingConfig, train_dir: str) -> str:
         return ""
     now = flag_lines(config).splitlines()
     before, now = (
-        [line for line in lines if not line.startswith(("--train_dir", "--checkpoint"))]
+        [line for line in lines if not line.startswith(_OF_NO_CONSEQUENCE)]
         for lines in (before, now)
     )
     added = [line for line in now if line not in before]

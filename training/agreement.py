@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from training.cooperation import cluster_of, wait_for_all
+
 
 class Agreement:
     """What the hosts have agreed on; a single host agrees with itself at once.
@@ -18,7 +20,7 @@ class Agreement:
     """
 
     def __init__(self, strategy: tf.distribute.Strategy | None = None):
-        self._strategy = strategy if is_of_several_hosts(strategy) else None
+        self._strategy = strategy if strategy and cluster_of(strategy) else None
         self._stop = self._save = False
         self._saved_at = 0
 
@@ -46,22 +48,7 @@ class Agreement:
         """Takes note that the run was saved, so that older wishes for that are fulfilled."""
         self._save, self._saved_at = False, step
 
-    def all_have(self, succeeded: bool) -> bool:
-        """Waits for all hosts, and returns whether all have succeeded."""
-        if not self._strategy:
-            return succeeded
-        return not self._num_failures(tf.constant(not succeeded)).numpy()
-
-    @tf.function(autograph=False)
-    def _num_failures(self, failed: tf.Tensor) -> tf.Tensor:
-        assert self._strategy is not None
-        counts = self._strategy.run(lambda value: tf.cast(value, tf.int32), (failed,))
-        return self._strategy.reduce("SUM", counts, axis=None)
-
-
-def is_of_several_hosts(strategy: tf.distribute.Strategy | None) -> bool:
-    """Whether a strategy waits for other processes."""
-    return (
-        isinstance(strategy, tf.distribute.MultiWorkerMirroredStrategy)
-        and strategy.extended._num_workers > 1
-    )
+    def wait(self) -> None:
+        """Waits until all hosts are here, so that the one that writes has written."""
+        if self._strategy:
+            wait_for_all(self._strategy)

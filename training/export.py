@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 
 import tensorflow as tf
 
@@ -11,6 +10,7 @@ from nets.nets_factory import NetworkFn
 from preprocessing import decoding
 from preprocessing.base import Preprocessing
 from preprocessing.image_sizes import DEFAULT_MAX_IMAGE_PIXELS, limited
+from training.storage.whole_files import written_whole
 
 Answers = dict[str, tf.Tensor]
 
@@ -179,16 +179,13 @@ def write_saved_model(classifier: ServableClassifier, folder: str) -> None:
     Raises:
       OSError: if it cannot be written, or TensorFlow's error for that.
     """
-    # An interrupted export must not look like a finished one.
     os.makedirs(os.path.dirname(os.path.abspath(folder)), exist_ok=True)
-    incomplete = f"{folder.rstrip(os.sep)}.incomplete"
-    shutil.rmtree(incomplete, ignore_errors=True)
-    tf.saved_model.save(
-        classifier,
-        incomplete,
-        signatures={
-            "serving_default": classifier.serving_default,
-            "serving_bytes": classifier.serving_bytes,
-        },
-    )
-    os.replace(incomplete, folder)  # possibly over an empty folder
+    with written_whole(folder) as temporary:
+        tf.saved_model.save(
+            classifier,
+            temporary,
+            signatures={
+                "serving_default": classifier.serving_default,
+                "serving_bytes": classifier.serving_bytes,
+            },
+        )

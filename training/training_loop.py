@@ -202,7 +202,7 @@ class TrainingLoop:
                 reporter.paused(last_save - started)
             if stops and not is_last:
                 self._leave()
-        self._agreement.all_have(True)  # the others end when the last checkpoint is there
+        self._agreement.wait()  # the others end when the last checkpoint is there
         return result
 
     # ------------------------------------------------------------------------ steps
@@ -313,7 +313,7 @@ class TrainingLoop:
 
     def _leave(self) -> NoReturn:
         step = int(self._state.step)
-        self._agreement.all_have(True)  # the one that saves has done so
+        self._agreement.wait()  # the one that saves has done so
         who = "" if self._checkpoints.writes else " by the first host"
         continues = (
             "The same commands on all hosts continue."
@@ -333,7 +333,7 @@ class TrainingLoop:
         if self._good_step == self._went_back_to and self._checkpoints.before(self._good_step):
             self._good_step -= 1
         aside = self._checkpoints.set_aside(self._good_step + 1)
-        self._agreement.all_have(True)  # the one that writes has done so
+        self._agreement.wait()  # the one that writes has done so
         self._pending.clear()
         self._outcomes.clear()
         divergences = self._learning_rate.state.divergences

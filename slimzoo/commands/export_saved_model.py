@@ -93,4 +93,9 @@ def export(config: ExportConfig) -> str:
         raise ValueError(f"--export_dir {export_dir} cannot be written: {why}") from error
     print(f"{description.model_name} from {model.report.checkpoint}")
     print(f"Exported to {export_dir}, with the signatures serving_bytes and serving_default.")
+    if set("[\\") & set(os.path.abspath(export_dir)):
+        print(
+            "NOTE: TensorFlow takes [ and \\ in a path for a pattern, and loads no SavedModel from "
+            "there: move the folder to where it is served from."
+        )
     return export_dir

@@ -144,6 +144,7 @@ def _write_again(
             datasets,
             dataset_dir=config.dataset_dir,
             skip_corrupt_images=config.skip_corrupt_images,
+            max_image_pixels=config.max_image_pixels,
             stop_requested=lambda: bool(signals),
         )
     return f"Written again, as they were not there any more: {', '.join(names)}"

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from training.agreement import Agreement, is_of_several_hosts
+from training.agreement import Agreement
 
 
 def test_a_single_host_agrees_with_itself_at_once():
@@ -13,8 +13,7 @@ def test_a_single_host_agrees_with_itself_at_once():
         assert agreement.on(True, False) == (True, False)
         agreement.saved(1)
         assert agreement.on(False, True) == (False, True)
-        assert agreement.all_have(True)
-        assert not agreement.all_have(False)
+        agreement.wait()
 
 
 class SeveralHosts(Agreement):
@@ -50,12 +49,5 @@ def test_a_wish_to_save_is_fulfilled_by_a_later_save():
     assert agreement.on(False, False) == (False, True)
 
 
-def test_all_hosts_are_asked_whether_they_have_succeeded():
-    agreement = SeveralHosts()
-    assert agreement.all_have(True)
-    assert not agreement.all_have(False)
-
-
-def test_one_process_is_not_several_hosts():
-    assert not is_of_several_hosts(None)
-    assert not is_of_several_hosts(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]))
+def test_several_devices_of_one_process_are_not_several_hosts():
+    assert not Agreement(tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])).is_needed

@@ -114,6 +114,7 @@ def write_lost_shards(
     *,
     dataset_dir: str | None = None,
     skip_corrupt_images: bool = False,
+    max_image_pixels: int = DEFAULT_MAX_IMAGE_PIXELS,
     stop_requested: Callable[[], bool] = lambda: False,
 ) -> list[str]:
     """Writes the files again that are not in the finished dataset any more.
@@ -122,7 +123,8 @@ def write_lost_shards(
       directory: of the dataset, being written by this process.
       datasets: the splits of the source.
       dataset_dir: of the source, to name an image by.
-      skip_corrupt_images: whether to leave out images that cannot be decoded.
+      skip_corrupt_images: whether to leave out images that cannot be read or decoded.
+      max_image_pixels: images that have more cannot be decoded; 0 sets no limit.
       stop_requested: asked after each image; if it says yes, the work is left.
 
     Returns:
@@ -137,7 +139,9 @@ def write_lost_shards(
     for split, shards in directory.lost_shards().items():
         dataset = datasets[split]
         for shard in shards:
-            images = _read_images(dataset, shard.start, plan, dataset_dir, skip_corrupt_images)
+            images = _read_images(
+                dataset, shard.start, plan, dataset_dir, skip_corrupt_images, max_image_pixels
+            )
             count = shard.stop - shard.start
             for _ in shard.write(itertools.islice(images, count), plan.image_size):
                 if stop_requested():
