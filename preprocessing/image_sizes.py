@@ -27,11 +27,6 @@ _NO_HEADER = b"\0" * 32
 _GIF_EXTENSION, _GIF_FRAME = 0x21, 0x2C
 
 
-# A function that is not inlined: its many operations would be passed over, one by one, for each
-# image of another format.
-_kept_apart = tf.function(autograph=False, experimental_attributes={"_noinline": True})
-
-
 def limited(contents: tf.Tensor, max_pixels: int, *context: str | tf.Tensor) -> tf.Tensor:
     """Returns `contents` as they are, if the image in them is not too large.
 
@@ -105,54 +100,49 @@ def num_pixels(contents: tf.Tensor) -> tf.Tensor:
     )
 
 
-@_kept_apart
 def _not_jpeg_pixels(contents: tf.Tensor) -> tf.Tensor:
     # Zeros follow so that what is too short for a header fails in the decoder, which says why.
-    header = tf.strings.join([tf.strings.substr(contents, 0, 32), _NO_HEADER])
-    return tf.case(
-        [
-            (_starts_with(header, _PNG_START), lambda: _png_pixels(header)),
-            (_starts_with(header, _GIF_START), lambda: _gif_pixels(contents)),
-            (_starts_with(header, _BMP_START), lambda: _bmp_pixels(header)),
-            (_starts_with(header, _WEBP_START), lambda: _webp_pixels(header)),
-        ],
-        default=lambda: tf.constant(0, tf.int64),
-    )
+    header = tf.strings.substr(tf.strings.join([contents, _NO_HEADER]), 0, len(_NO_HEADER))
+    # Of all formats but GIF the few numbers are worked out at once: branches would have to be
+    # optimized, at each start of an iterator over images, which took a second.
+    numbers = tf.cast(tf.io.decode_raw(header, tf.uint8), tf.int64)
+    pixels = tf.constant(0, tf.int64)
+    for start, count in (
+        (_PNG_START, _png_pixels),
+        (_BMP_START, _bmp_pixels),
+        (_WEBP_START, _webp_pixels),
+    ):
+        pixels = tf.where(_starts_with(header, start), count(header, numbers), pixels)
+    return tf.cond(_starts_with(header, _GIF_START), lambda: _gif_pixels(contents), lambda: pixels)
 
 
-def _png_pixels(header: tf.Tensor) -> tf.Tensor:
+def _png_pixels(header: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
     # The standard has this chunk come first; libpng takes one that does not.
     is_first = tf.strings.substr(header, 12, 4) == b"IHDR"
-    pixels = tf.reduce_prod(_integers(header, 16, 4, 2, little_endian=False))
+    pixels = tf.reduce_prod(_integers(numbers, 16, 4, 2, little_endian=False))
     return tf.where(is_first, pixels, _UNKNOWN)
 
 
-@_kept_apart
-def _bmp_pixels(header: tf.Tensor) -> tf.Tensor:
-    unsigned = _integers(header, 18, 4, 2)
+def _bmp_pixels(header: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
+    del header
+    unsigned = _integers(numbers, 18, 4, 2)
     # Rows that run from the top are told by a negative height.
     return tf.reduce_prod(tf.minimum(unsigned, 2**32 - unsigned))
 
 
-@_kept_apart
-def _webp_pixels(header: tf.Tensor) -> tf.Tensor:
+def _webp_pixels(header: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
     """Of the three kinds: lossy, lossless and extended, whose canvas the frames must fill."""
     kind = tf.strings.substr(header, 8, 8)
-    lossy = tf.bitwise.bitwise_and(_integers(header, 26, 2, 2), 0x3FFF)
-    packed = tf.bitwise.right_shift(_integers(header, 21, 4, 1), [0, 14])
+    lossy = tf.bitwise.bitwise_and(_integers(numbers, 26, 2, 2), 0x3FFF)
+    packed = tf.bitwise.right_shift(_integers(numbers, 21, 4, 1), [0, 14])
     lossless = tf.bitwise.bitwise_and(packed, 0x3FFF) + 1
-    extended = _integers(header, 24, 3, 2) + 1
-    return tf.case(
-        [
-            (kind == b"WEBPVP8 ", lambda: tf.reduce_prod(lossy)),
-            (kind == b"WEBPVP8L", lambda: tf.reduce_prod(lossless)),
-            (kind == b"WEBPVP8X", lambda: tf.reduce_prod(extended)),
-        ],
-        default=lambda: tf.constant(_UNKNOWN, tf.int64),
-    )
+    extended = _integers(numbers, 24, 3, 2) + 1
+    pixels = tf.constant(_UNKNOWN, tf.int64)
+    for name, sides in ((b"WEBPVP8 ", lossy), (b"WEBPVP8L", lossless), (b"WEBPVP8X", extended)):
+        pixels = tf.where(kind == name, tf.reduce_prod(sides), pixels)
+    return pixels
 
 
-@_kept_apart
 def _gif_pixels(contents: tf.Tensor) -> tf.Tensor:
     """Goes from frame to frame: each says its own size, and the screen's does not matter."""
     raw = tf.io.decode_raw(tf.strings.join([contents, _NO_HEADER]), tf.uint8)
@@ -165,15 +155,6 @@ def _gif_pixels(contents: tf.Tensor) -> tf.Tensor:
         size = tf.bitwise.left_shift(6, tf.bitwise.bitwise_and(flags, 7))
         return tf.where(flags >= 128, size, 0)
 
-    def after_data(position: tf.Tensor) -> tf.Tensor:
-        """Behind pieces that each begin with their length, of which the last has none."""
-        last = tf.while_loop(
-            lambda at: byte(at) > 0,  # which is 0 behind the end
-            lambda at: [at + byte(at) + 1],
-            [position],
-        )[0]
-        return last + 1
-
     def is_block(position: tf.Tensor, *_: tf.Tensor) -> tf.Tensor:
         kind = byte(position)
         return (kind == _GIF_EXTENSION) | (kind == _GIF_FRAME)
@@ -182,17 +163,21 @@ def _gif_pixels(contents: tf.Tensor) -> tf.Tensor:
         position: tf.Tensor, height: tf.Tensor, width: tf.Tensor, pixels: tf.Tensor
     ) -> tuple[tf.Tensor, ...]:
         block = tf.cast(raw[position : position + 10], tf.int32)
-        frame_width = tf.cast(block[5] + 256 * block[6], tf.int64)
-        frame_height = tf.cast(block[7] + 256 * block[8], tf.int64)
-        return tf.cond(
-            block[0] == _GIF_FRAME,
-            lambda: (
-                after_data(position + 11 + color_table(block[9])),
-                tf.maximum(height, frame_height),
-                tf.maximum(width, frame_width),
-                pixels + frame_height * frame_width,
-            ),
-            lambda: (after_data(position + 2), height, width, pixels),
+        is_frame = block[0] == _GIF_FRAME
+        sides = tf.cast(block[5:9:2] + 256 * block[6:10:2], tf.int64)
+        frame_width, frame_height = tf.unstack(tf.where(is_frame, sides, 0), num=2)
+        data = position + tf.where(is_frame, 11 + color_table(block[9]), 2)
+        # Data is in pieces that each begin with their length, of which the last has none.
+        last = tf.while_loop(
+            lambda at: byte(at) > 0,  # which is 0 behind the end
+            lambda at: [at + byte(at) + 1],
+            [data],
+        )[0]
+        return (
+            last + 1,
+            tf.maximum(height, frame_height),
+            tf.maximum(width, frame_width),
+            pixels + frame_height * frame_width,
         )
 
     zero = tf.constant(0, tf.int64)
@@ -207,11 +192,10 @@ def _starts_with(header: tf.Tensor, start: bytes) -> tf.Tensor:
 
 
 def _integers(
-    header: tf.Tensor, position: int, size: int, count: int, little_endian: bool = True
+    numbers: tf.Tensor, position: int, size: int, count: int, little_endian: bool = True
 ) -> tf.Tensor:
     """Returns `count` unsigned integers of `size` bytes each, from a position on, as int64."""
-    raw = tf.io.decode_raw(tf.strings.substr(header, position, size * count), tf.uint8)
     powers = [256**power for power in range(size)]
     factors = tf.constant(powers if little_endian else powers[::-1], tf.int64)
-    digits = tf.reshape(tf.cast(raw, tf.int64), [count, size])
+    digits = tf.reshape(numbers[position : position + size * count], [count, size])
     return tf.reduce_sum(digits * factors, axis=1)

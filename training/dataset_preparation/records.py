@@ -10,7 +10,7 @@ import dataclasses
 import os
 import pathlib
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ import tensorflow_datasets as tfds
 
 from image_datasets.record_files import FileRecord, measured
 from training.dataset_preparation.pixel_statistics import PixelSums
+from training.storage.whole_files import written_whole
 
 ENCODINGS = ("jpeg", "raw")
 
@@ -82,8 +83,12 @@ class Shard:
         with np.load(self.sums_path) as arrays:
             return PixelSums.from_arrays(arrays), arrays["skipped"].tolist()
 
-    def write(self, images: Iterable[PreparedImage], image_size: int) -> Iterator[PreparedImage]:
+    def write(
+        self, images: Iterable[PreparedImage], image_size: int
+    ) -> Generator[PreparedImage, None, None]:
         """Writes the file and its sums, and gives each image on once it is written.
+
+        What has been written is removed when the iterator is closed before its end.
 
         Args:
           images: those of its positions, in order.
@@ -91,30 +96,30 @@ class Shard:
         """
         sums = PixelSums(image_size)
         skipped: list[int] = []
-        records = self.path.with_name(f"{self.path.name}.incomplete")
-        with tf.io.TFRecordWriter(str(records)) as writer:
-            for image in images:
-                if image.image is None:
-                    skipped.append(image.position)
-                else:
-                    writer.write(serialized_example(image.encoded, image.label))
-                    sums.add(image.image, image.products)
-                yield image
-        _flush_to_disk(records)
-        record = measured(records)
-        self.sums_path.parent.mkdir(exist_ok=True)
-        unfinished_sums = self.sums_path.with_name(f"{self.sums_path.name}.incomplete")
-        with unfinished_sums.open("wb") as file:
+        with written_whole(str(self.path)) as records:
+            with tf.io.TFRecordWriter(records) as writer:
+                for image in images:
+                    if image.image is None:
+                        skipped.append(image.position)
+                    else:
+                        writer.write(serialized_example(image.encoded, image.label))
+                        sums.add(image.image, image.products)
+                    yield image
+            _flush_to_disk(pathlib.Path(records))
+            record = measured(pathlib.Path(records))
             arrays: dict[str, Any] = {
                 "skipped": np.array(skipped, np.int64),
                 "num_bytes": np.array(record.num_bytes),
                 "sha256": np.array(record.sha256),
                 **sums.arrays(),
             }
-            np.savez(file, **arrays)
-        # The records come last: where they are, the sums are too.
-        unfinished_sums.replace(self.sums_path)
-        records.replace(self.path)
+            self.sums_path.parent.mkdir(exist_ok=True)
+            # The records come last: where they are, the sums are too.
+            with (
+                written_whole(str(self.sums_path)) as unfinished_sums,
+                open(unfinished_sums, "wb") as file,
+            ):
+                np.savez(file, **arrays)
 
 
 def make_features(

@@ -6,6 +6,7 @@ the central 256x256 are kept. The result is a dataset of TFDS, with its statisti
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -16,7 +17,12 @@ from image_datasets.image_dataset import ImageDataset
 from preprocessing.image_sizes import DEFAULT_MAX_IMAGE_PIXELS
 from training.dataset_preparation.directory import PreparationPlan, PreparedDirectory
 from training.dataset_preparation.pixel_statistics import PixelSums, write_statistics
-from training.dataset_preparation.records import PreparedImage, make_features, write_metadata
+from training.dataset_preparation.records import (
+    PreparedImage,
+    Shard,
+    make_features,
+    write_metadata,
+)
 from training.dataset_preparation.squares import describe, left_out_message, read_squares
 
 
@@ -70,16 +76,11 @@ def write_dataset(
                 dataset, start, plan, dataset_dir, skip_corrupt_images, max_image_pixels
             )
             for shard in shards:
-                count = shard.stop - shard.start
-                for image in shard.write(itertools.islice(images, count), plan.image_size):
+                for image in _written(shard, images, plan, stop_requested):
                     bar.update()
                     if image.image is None:
                         bar.write(
                             left_out_message(dataset, image.position, dataset_dir, image.unread)
-                        )
-                    if stop_requested():
-                        raise KeyboardInterrupt(
-                            "Interrupted. The same command continues after the last complete file."
                         )
 
     sums: dict[str, PixelSums] = {}
@@ -142,14 +143,29 @@ def write_lost_shards(
             images = _read_images(
                 dataset, shard.start, plan, dataset_dir, skip_corrupt_images, max_image_pixels
             )
-            count = shard.stop - shard.start
-            for _ in shard.write(itertools.islice(images, count), plan.image_size):
-                if stop_requested():
-                    raise KeyboardInterrupt("Interrupted. The same command continues.")
+            for _ in _written(shard, images, plan, stop_requested):
+                pass
             directory.check_rewritten(shard)
             names.append(shard.path.name)
     directory.remove_temporary_files()
     return names
+
+
+def _written(
+    shard: Shard,
+    images: Iterator[PreparedImage],
+    plan: PreparationPlan,
+    stop_requested: Callable[[], bool],
+) -> Iterator[PreparedImage]:
+    """Writes a file, gives its images on, and leaves nothing of it if it is left."""
+    some = itertools.islice(images, shard.stop - shard.start)
+    with contextlib.closing(shard.write(some, plan.image_size)) as written:
+        for image in written:
+            yield image
+            if stop_requested():
+                raise KeyboardInterrupt(
+                    "Interrupted. The same command continues after the last complete file."
+                )
 
 
 def _read_images(

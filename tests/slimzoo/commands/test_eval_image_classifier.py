@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import json
+import os
 import pathlib
 import shutil
 
@@ -15,6 +16,7 @@ from tiny_network import NUM_VALIDATION, metrics
 from nets.nets_factory import get_network_fn
 from slimzoo.commands.eval_image_classifier import EvaluationConfig, evaluate, split_paths
 from slimzoo.commands.prepare_dataset import PreparationConfig, prepare
+from training.storage.locks import locked
 
 
 @pytest.fixture
@@ -152,18 +154,20 @@ def test_networks_of_different_classes_do_not_go_together(evaluation, trained, t
         evaluate(dataclasses.replace(evaluation, checkpoint_path=f"{trained},{other}"))
 
 
-def test_images_that_are_left_out_are_counted(evaluation, photos, tmp_path, capsys):
+def test_images_that_are_left_out_are_counted(
+    evaluation, photos, tmp_path, capsys, deleted_after_the_scan
+):
     damaged = shutil.copytree(photos, tmp_path / "damaged")
     (damaged / "validation" / "red" / "2.jpg").write_bytes(b"not an image")
     config = dataclasses.replace(evaluation, dataset_dir=str(damaged), skip_corrupt_images=True)
     assert evaluate(config).num_skipped == 1
     assert "1 images were left out: they cannot be decoded, or" in capsys.readouterr().out
-    (damaged / "validation" / "red" / "3.jpg").unlink()
-    (damaged / "validation" / "red" / "3.jpg").symlink_to("nowhere.jpg")
+    deleted_after_the_scan(damaged / "validation" / "red" / "3.jpg")
     result = evaluate(config)
     assert (result.num_skipped, result.num_unread) == (2, 1)
     printed = capsys.readouterr().out
     assert "2 images were left out: 1 cannot be read; of the others, they cannot" in printed
+    shutil.copy(f"{photos}/validation/red/3.jpg", damaged / "validation" / "red" / "3.jpg")
     with pytest.raises(ValueError, match=r"red.3\.jpg: No such file|red.2\.jpg\. Replace"):
         evaluate(dataclasses.replace(config, skip_corrupt_images=False))
 
@@ -266,3 +270,16 @@ def test_a_comma_in_the_path_of_a_checkpoint_is_no_separator(trained, tmp_path):
     assert split_paths(str(folder)) == [prefix]
     other = f"{trained}/model.ckpt-3"
     assert split_paths(f"{other}, {other},") == [other, other]
+
+
+def test_a_second_evaluation_in_the_same_folder_is_refused_before_its_work(evaluation, tmp_path):
+    config = dataclasses.replace(evaluation, eval_dir=str(tmp_path / "evaluation"))
+    (tmp_path / "evaluation").mkdir()
+    (tmp_path / "evaluation" / "predictions.csv.0123abcd.incomplete").touch()  # of a killed one
+    with (
+        locked(config.eval_dir),
+        pytest.raises(ValueError, match=r"Another process is writing .*evaluation\. Wait until"),
+    ):
+        evaluate(config)
+    evaluate(config)
+    assert sorted(os.listdir(config.eval_dir)) == ["evaluation.json", "predictions.csv"]

@@ -204,6 +204,28 @@ def test_a_killed_host_comes_back_and_the_training_ends_as_if_nothing_had_been(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("told", [0, 1])
+def test_when_one_host_is_told_to_stop_both_do_at_the_same_step_and_the_first_saves(
+    steady, tmp_path, told
+):
+    run = str(tmp_path / "run")
+    flags = flag_list(steady(max_number_of_steps=1000, train_dir=run, log_every_n_steps=1))
+    with Hosts(tmp_path, flags) as hosts:
+        hosts.wait_until(lambda: steps_taken(run) >= 3)
+        hosts.kill(told, signal.SIGTERM)
+        statuses = hosts.statuses(60)
+    # Who hears of it from the other one has not been signalled itself.
+    assert statuses == ([143, 130] if told == 0 else [130, 143])
+    step = steps_taken(run)
+    assert [path.name for path in pathlib.Path(run).glob("*.index")] == [f"model.ckpt-{step}.index"]
+    for index, who in enumerate(("", " by the first host")):
+        message = hosts.output(index).splitlines()[-1]
+        assert message == (
+            f"Interrupted and saved{who} at step {step:,}. The same commands on all hosts continue."
+        )
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("stopped", [0, 1])
 def test_a_host_that_hangs_is_noticed(steady, tmp_path, stopped):
     run = str(tmp_path / "run")

@@ -135,7 +135,10 @@ def test_data_of_earlier_versions_have_no_checksums_and_are_known_by_their_sum(
         return
     harm(folder / SHARD)
     named = f"is damaged: {folder / SHARD} has 4 records.*Remove {folder}, and run the prepare"
-    for use in (lambda: prepare(prepared), lambda: get_dataset("photos_test", "train", folder)):
+    for use in (
+        lambda: prepare(prepared),
+        lambda: get_dataset("photos_test", "train", str(folder)),
+    ):
         with pytest.raises(ValueError, match=named):
             use()
 

@@ -211,13 +211,11 @@ def test_corrupt_images_are_named_or_left_out_and_counted(replaced, photos, tmp_
 
 
 def test_unreadable_files_are_named_after_a_save_or_left_out_and_counted(
-    replaced, photos, tmp_path, capsys
+    replaced, photos, tmp_path, capsys, deleted_after_the_scan
 ):
     root = tmp_path / "damaged"
     shutil.copytree(photos, root)
-    link = root / "train" / "green" / "4.jpg"
-    link.unlink()
-    link.symlink_to("nowhere.jpg")
+    deleted_after_the_scan(root / "train" / "green" / "4.jpg")
     # It comes after some steps, which are not lost.
     config = replaced(
         dataset_dir=str(root), batch_size=1, shuffle_buffer_size=1, max_number_of_steps=60
@@ -226,6 +224,7 @@ def test_unreadable_files_are_named_after_a_save_or_left_out_and_counted(
         train(config)
     assert tf.train.latest_checkpoint(config.train_dir)
     other = str(tmp_path / "other")
+    shutil.copy(f"{photos}/train/green/4.jpg", root / "train" / "green" / "4.jpg")
     train(replaced(dataset_dir=str(root), train_dir=other, skip_corrupt_images=True))
     assert "2 times images were left out: they cannot be read." in capsys.readouterr().out
 
