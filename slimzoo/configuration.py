@@ -22,8 +22,8 @@ from slimzoo.flags import (
 )
 from slimzoo_registry import unknown_name_message
 from training.checkpoints.saving import ON_DAMAGE
-from training.cluster import ClusterSettings
 from training.devices import STRATEGIES
+from training.hosts.cluster import ClusterSettings
 from training.learning_rates import LearningRateSettings, decay_types
 from training.optimizers import OptimizerSettings, optimizers
 from training.train_step import DTYPE_POLICIES

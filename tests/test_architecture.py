@@ -14,15 +14,19 @@ ROOMS = {
     "slimzoo_registry": set(),
     **{library: {"slimzoo_registry"} for library in LIBRARIES},
     "training.storage": set(),
+    "training.hosts": set(),
     "training.checkpoints": {*LIBRARIES, "slimzoo_registry", "training.storage"},
     "training.dataset_preparation": {
         *("image_datasets", "preprocessing", "slimzoo_registry", "training.storage"),
     },
-    "training": {*LIBRARIES, "slimzoo_registry", "training.storage", "training.checkpoints"},
+    "training": {
+        *(*LIBRARIES, "slimzoo_registry", "training.storage", "training.checkpoints"),
+        "training.hosts",
+    },
     "slimzoo": {
         *LIBRARIES,
         *("slimzoo_registry", "training", "training.storage", "training.checkpoints"),
-        "training.dataset_preparation",
+        *("training.dataset_preparation", "training.hosts"),
     },
 }
 ROOMS["slimzoo.commands"] = {*ROOMS["slimzoo"], "slimzoo"}

@@ -7,8 +7,8 @@ import contextlib
 import tensorflow as tf
 
 from slimzoo_registry import unknown_name_message
-from training.cluster import ClusterSettings, find_cluster
-from training.cooperation import join
+from training.hosts.cluster import ClusterSettings, find_cluster
+from training.hosts.cooperation import join
 
 STRATEGIES = ("mirrored", "multi_worker_mirrored")
 

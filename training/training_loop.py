@@ -16,9 +16,9 @@ from typing import NoReturn, Protocol
 
 import tensorflow as tf
 
-from training.agreement import Agreement
 from training.checkpoints.saving import RunCheckpoints
 from training.evaluation import EvaluationResult
+from training.hosts.agreement import Agreement
 from training.input_pipeline import Example
 from training.learning_rates import DIVERGENCE_FACTOR, LearningRate
 from training.progress import Progress

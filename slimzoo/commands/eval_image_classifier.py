@@ -26,9 +26,9 @@ from training.checkpoints.trained_model import (
     load_trained_model,
     with_labels_of_network,
 )
-from training.cluster import ClusterSettings
-from training.cooperation import working_together
 from training.evaluation import EvaluationResult, Evaluator, Member, Predictions, why_left_out
+from training.hosts.cluster import ClusterSettings
+from training.hosts.cooperation import working_together
 from training.storage.locks import locked
 from training.storage.whole_files import remove_leftovers, write_text
 

@@ -24,15 +24,15 @@ from slimzoo.flags import flag_lines, settings
 from slimzoo.interruption import signals_noted
 from slimzoo_registry import import_modules
 from training import devices, evaluation, input_errors, input_pipeline
-from training.agreement import Agreement
 from training.checkpoints.description import ModelDescription
 from training.checkpoints.finding import latest_checkpoint
 from training.checkpoints.restoring import restore_network
 from training.checkpoints.saving import RunCheckpoints
-from training.cluster import ClusterSettings
-from training.cooperation import check_same, working_together
 from training.dataset_preparation.pixel_statistics import dataset_of_statistics
 from training.evaluation import EvaluationResult, Evaluator
+from training.hosts.agreement import Agreement
+from training.hosts.cluster import ClusterSettings
+from training.hosts.cooperation import check_same, working_together
 from training.input_pipeline import Example
 from training.learning_rates import (
     LearningRate,

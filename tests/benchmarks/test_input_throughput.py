@@ -7,6 +7,7 @@ import photos
 from contenders import Contender, RunningContender
 
 
+@pytest.mark.slow
 def test_every_stage_is_measured_and_the_end_is_set_against_their_sum(run_here, check_figures):
     report, table = run_here(
         "input_throughput.py",

@@ -1,3 +1,7 @@
+import pytest
+
+
+@pytest.mark.slow
 def test_every_option_is_known_to_tf_data_and_measured(
     run_here, check_figures, benchmark_module, photos_folder
 ):

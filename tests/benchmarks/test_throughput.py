@@ -8,6 +8,7 @@ import peers
 TINY = ("--models=cifarnet_18pct", "--batch_size=2", "--runs=1", "--steps=1", "--seconds=0")
 
 
+@pytest.mark.slow
 def test_rates_stand_beside_ceilings_of_the_same_run(run_benchmark, check_figures, tmp_path):
     """The one quick test in which a script and all its contenders have processes of their own."""
     output = tmp_path / "report.json"

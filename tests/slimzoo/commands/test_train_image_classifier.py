@@ -418,7 +418,7 @@ def test_every_image_comes_once_an_epoch_whatever_the_batch_sizes_were(replaced,
     assert [sorted(orders[:30]), sorted(orders[30:])] == [list(range(30))] * 2
 
 
-@pytest.mark.parametrize("number", [-1, 0, 3])
+@pytest.mark.parametrize("number", [-1, 0])
 def test_when_photos_come_or_go_it_goes_on_at_its_epoch_and_says_so(
     replaced, photos, tmp_path, capsys, number
 ):
@@ -430,8 +430,6 @@ def test_when_photos_come_or_go_it_goes_on_at_its_epoch_and_says_so(
     train(dataclasses.replace(config, max_number_of_steps=5))
     assert "changed" not in capsys.readouterr().out.replace("The flags are not", "")
     (folder / "0.jpg").rename(folder / "other.jpg" if number == 0 else tmp_path / "0.jpg")
-    for name in range(max(number, 0) and number + 1):
-        shutil.copy(folder / "1.jpg", folder / f"copy {name}.jpg")
     train(config)
     printed = capsys.readouterr().out
     count = f"{30 + number} now and were 30" if number else "30 as before, but not the same"
@@ -468,8 +466,8 @@ def test_a_second_training_in_the_same_folder_is_refused(replaced):
     train(config)
 
 
-@pytest.mark.parametrize("name", ["a[lr=0.01]", "b\\c", "d e#%é"])
-def test_a_run_may_be_called_as_one_likes(replaced, tmp_path, name):
+def test_a_run_may_be_called_as_one_likes(replaced, tmp_path):
+    name = "a[lr=0.01]b\\c d#%é"
     config = replaced(train_dir=str(tmp_path / name), validation_split_name=None)
     train(config)
     longer = dataclasses.replace(config, max_number_of_steps=9)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tensorflow as tf
 
-from training.cooperation import cluster_of, wait_for_all
+from training.hosts.cooperation import cluster_of, wait_for_all
 
 
 class Agreement:

@@ -9,8 +9,8 @@ import pytest
 from free_ports import free_ports
 
 from training import rendezvous
-from training.cluster import Cluster, Task
-from training.rendezvous import check_port_is_free, meet, why_no_answer
+from training.hosts.cluster import Cluster, Task
+from training.hosts.rendezvous import check_port_is_free, meet, why_no_answer
 
 
 @pytest.fixture(autouse=True)

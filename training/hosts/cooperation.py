@@ -21,8 +21,8 @@ from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
-from training.cluster import JOBS, Cluster, Task
-from training.rendezvous import meet, why_no_answer
+from training.hosts.cluster import JOBS, Cluster, Task
+from training.hosts.rendezvous import meet, why_no_answer
 
 _CONNECTING_SECS = 120.0  # takes a second or two; more with many GPUs
 # What TensorFlow raises when it cannot reach another process, or no longer the same one.

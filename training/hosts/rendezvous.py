@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from training.cluster import Cluster, Task, host_and_port
+from training.hosts.cluster import Cluster, Task, host_and_port
 
 _QUIET_SECS = 3.0  # hosts that are started together need no word
 _REMIND_SECS = 60.0

@@ -2,7 +2,7 @@
 
 import tensorflow as tf
 
-from training.agreement import Agreement
+from training.hosts.agreement import Agreement
 
 
 def test_a_single_host_agrees_with_itself_at_once():

@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from training.cluster import Cluster, ClusterSettings, Task, find_cluster, host_and_port
+from training.hosts.cluster import Cluster, ClusterSettings, Task, find_cluster, host_and_port
 
 TWO = ["host0:1", "host1:2"]
 BY_FLAGS = ClusterSettings(worker_hosts=TWO, task_index=1)

@@ -10,8 +10,8 @@ import tensorflow as tf
 from free_ports import free_ports
 
 from training import cooperation, devices
-from training.cluster import Cluster, Task
-from training.cooperation import check_same, cluster_of, loss_message, working_together
+from training.hosts.cluster import Cluster, Task
+from training.hosts.cooperation import check_same, cluster_of, loss_message, working_together
 
 TASKS = tuple(Task("worker", number, f"host{number}:1") for number in range(4))
 RESET = (
@@ -159,7 +159,7 @@ import os, sys
 from slimzoo import environment
 environment.set_up()
 from training import cooperation
-from training.cluster import ClusterSettings, find_cluster
+from training.hosts.cluster import ClusterSettings, find_cluster
 hosts, index, dies = sys.argv[1].split(","), int(sys.argv[2]), sys.argv[3]
 cluster = find_cluster(ClusterSettings(worker_hosts=hosts, task_index=index))
 cooperation._CONNECTING_SECS = 10.0
@@ -190,7 +190,7 @@ def test_no_process_ends_well_before_all_do(monkeypatch, dies, statuses, text):
     processes = [
         subprocess.Popen(
             [sys.executable, "-c", PROCESS, hosts, str(index), dies],
-            cwd=pathlib.Path(__file__).parents[2],
+            cwd=pathlib.Path(__file__).parents[3],
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,

@@ -1,0 +1,1 @@
+"""Several hosts that train or evaluate together: who they are, how they meet, agree and part."""
