@@ -18,6 +18,7 @@ DEFAULT_MAX_IMAGE_PIXELS = 89_478_485
 _UNKNOWN = tf.int64.max  # of a file that hides its size where the decoder would find it
 
 _PNG_START = b"\x89PNG\r\n\x1a\n"
+_PNG_FIRST_CHUNK = b"\0\0\0\rIHDR"
 _GIF_START = b"GIF8"
 _BMP_START = b"BM"
 _WEBP_START = b"RIFF"
@@ -102,25 +103,33 @@ def num_pixels(contents: tf.Tensor) -> tf.Tensor:
 
 def _not_jpeg_pixels(contents: tf.Tensor) -> tf.Tensor:
     # Zeros follow so that what is too short for a header fails in the decoder, which says why.
-    header = tf.strings.substr(tf.strings.join([contents, _NO_HEADER]), 0, len(_NO_HEADER))
+    start = tf.strings.substr(contents, 0, len(_NO_HEADER))
+    header = tf.strings.substr(tf.strings.join([start, _NO_HEADER]), 0, len(_NO_HEADER))
+    # Small PNGs come by the hundred thousand, and take a tenth of a millisecond each.
+    return tf.cond(
+        _starts_with(header, _PNG_START + _PNG_FIRST_CHUNK),
+        lambda: _png_pixels(header),
+        lambda: _other_pixels(contents, header),
+    )
+
+
+def _png_pixels(header: tf.Tensor) -> tf.Tensor:
+    sides = tf.io.decode_raw(tf.strings.substr(header, 16, 8), tf.int32, little_endian=False)
+    return tf.reduce_prod(tf.bitwise.bitwise_and(tf.cast(sides, tf.int64), 0xFFFFFFFF))
+
+
+def _other_pixels(contents: tf.Tensor, header: tf.Tensor) -> tf.Tensor:
     # Of all formats but GIF the few numbers are worked out at once: branches would have to be
     # optimized, at each start of an iterator over images, which took a second.
     numbers = tf.cast(tf.io.decode_raw(header, tf.uint8), tf.int64)
-    pixels = tf.constant(0, tf.int64)
+    # The standard has another chunk come first in a PNG; libpng takes one that does not.
+    pixels = tf.where(_starts_with(header, _PNG_START), _UNKNOWN, tf.constant(0, tf.int64))
     for start, count in (
-        (_PNG_START, _png_pixels),
         (_BMP_START, _bmp_pixels),
         (_WEBP_START, _webp_pixels),
     ):
         pixels = tf.where(_starts_with(header, start), count(header, numbers), pixels)
     return tf.cond(_starts_with(header, _GIF_START), lambda: _gif_pixels(contents), lambda: pixels)
-
-
-def _png_pixels(header: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
-    # The standard has this chunk come first; libpng takes one that does not.
-    is_first = tf.strings.substr(header, 12, 4) == b"IHDR"
-    pixels = tf.reduce_prod(_integers(numbers, 16, 4, 2, little_endian=False))
-    return tf.where(is_first, pixels, _UNKNOWN)
 
 
 def _bmp_pixels(header: tf.Tensor, numbers: tf.Tensor) -> tf.Tensor:
@@ -191,11 +200,8 @@ def _starts_with(header: tf.Tensor, start: bytes) -> tf.Tensor:
     return tf.strings.substr(header, 0, len(start)) == start
 
 
-def _integers(
-    numbers: tf.Tensor, position: int, size: int, count: int, little_endian: bool = True
-) -> tf.Tensor:
+def _integers(numbers: tf.Tensor, position: int, size: int, count: int) -> tf.Tensor:
     """Returns `count` unsigned integers of `size` bytes each, from a position on, as int64."""
-    powers = [256**power for power in range(size)]
-    factors = tf.constant(powers if little_endian else powers[::-1], tf.int64)
+    factors = tf.constant([256**power for power in range(size)], tf.int64)
     digits = tf.reshape(numbers[position : position + size * count], [count, size])
     return tf.reduce_sum(digits * factors, axis=1)
