@@ -82,9 +82,9 @@ def max_image_pixels_flag() -> Any:
     """The field that commands have which decode images."""
     return flag(
         DEFAULT_MAX_IMAGE_PIXELS,
-        "An image that has more pixels (height times width) by its header is not decoded, so that "
-        "a small file cannot take all memory. The default is Pillow's, about a quarter of a "
-        "gigabyte of RGB; 0 sets no limit.",
+        "An image that has more pixels (height times width) by its header counts as one that "
+        "cannot be decoded, so that a small file cannot take all memory. The default is Pillow's, "
+        "about a quarter of a gigabyte of RGB; 0 sets no limit.",
     )
 
 

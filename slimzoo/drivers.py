@@ -59,7 +59,7 @@ def _run(name: str) -> None:
         _leave_if_interrupted()
         print(f"\nERROR: {error}", file=sys.stderr)
         sys.exit(1)
-    except KeyboardInterrupt:
+    except BaseException:  # a library that is broken off in its import can raise anything
         _leave_if_interrupted()
         raise
     command.main()

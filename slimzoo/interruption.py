@@ -12,12 +12,16 @@ import os
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any, NoReturn
 
 SIGNALS = tuple(
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 )
+
+SECONDS_OF_ONE_WISH = 1.0
+"""Signals that come so soon after the first add nothing to it."""
 
 # Signals belong to the process, and so does what has been raised of them.
 _raised: list[int] = []
@@ -41,10 +45,12 @@ class InterruptedBySignal(KeyboardInterrupt):
 
 def raise_on_signals() -> None:
     """From now on each signal raises an InterruptedBySignal in the main thread."""
+    wish = _OneWish()
 
     def interrupt(number: int, frame: Any) -> None:
-        _raised.append(number)
-        raise InterruptedBySignal(number)
+        if not wish.is_said_again(number):
+            _raised.append(number)
+            raise InterruptedBySignal(number)
 
     _handle(interrupt)
 
@@ -67,17 +73,24 @@ def signals_noted() -> Iterator[list[int]]:
     """Yields a list to which the first signal is appended; the program is not stopped.
 
     So the caller can finish the step at hand and save: a step that is torn apart would leave
-    weights that no step count belongs to. A second signal has its usual effect. A KeyboardInterrupt
-    that the caller then raises becomes one that knows the signal.
+    weights that no step count belongs to. A second Ctrl-C or SIGTERM, seconds later, has its usual
+    effect. A KeyboardInterrupt that the caller then raises becomes one that knows the signal.
     """
     received: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield received  # Python delivers signals to the main thread alone
         return
 
+    wish = _OneWish()
+
     def note(number: int, frame: Any) -> None:
-        received.append(number)
-        restore()
+        if wish.is_said_again(number):
+            return
+        if received:
+            restore()
+            signal.raise_signal(number)
+        else:
+            received.append(number)
 
     restore = _handle(note)
     try:
@@ -88,6 +101,26 @@ def signals_noted() -> Iterator[list[int]]:
         raise
     finally:
         restore()
+
+
+class _OneWish:
+    """Tells a new wish from one that is said again.
+
+    A terminal that is closed sends SIGHUP twice within a millisecond, from the shell and from the
+    system, and a service manager may send SIGHUP after SIGTERM: nobody is in that much of a hurry.
+    """
+
+    def __init__(self) -> None:
+        self._first: float | None = None
+
+    def is_said_again(self, number: int) -> bool:
+        """Whether a signal repeats the one before: soon after it, or as SIGHUP at any time."""
+        now = time.monotonic()
+        if self._first is None:
+            self._first = now
+            return False
+        is_hangup = hasattr(signal, "SIGHUP") and number == signal.SIGHUP
+        return is_hangup or now - self._first < SECONDS_OF_ONE_WISH
 
 
 def _handle(handler: Any) -> Callable[[], None]:

@@ -139,7 +139,10 @@ def changed_flags(config: TrainingConfig, train_dir: str) -> str:
         [line for line in lines if not line.startswith(_OF_NO_CONSEQUENCE)]
         for lines in (before, now)
     )
-    added = [line for line in now if line not in before]
+    # A flag that an earlier version did not have had its default.
+    known = set(map(_name, before))
+    new = [line for line in flag_lines(TrainingConfig()).splitlines() if _name(line) not in known]
+    added = [line for line in now if line not in before and line not in new]
     removed = [line for line in before if line not in now]
     if not added and not removed:
         return ""
@@ -147,6 +150,10 @@ def changed_flags(config: TrainingConfig, train_dir: str) -> str:
         f"The flags are not those it ran with: now {' '.join(added) or 'none'}, "
         f"before {' '.join(removed) or 'none'}."
     )
+
+
+def _name(flag_line: str) -> str:
+    return flag_line.removeprefix("--no").removeprefix("--").partition("=")[0]
 
 
 def batch_size_before(train_dir: str) -> int | None:

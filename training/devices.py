@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 
 import tensorflow as tf
 
@@ -50,6 +51,11 @@ def make_strategy(
         raise ValueError(
             f"--worker_hosts needs --distribution_strategy=multi_worker_mirrored; it is {name}, "
             "which uses the devices of one host."
+        )
+    if os.environ.get("TF_CONFIG"):
+        print(
+            "NOTE: the environment variable TF_CONFIG is not used with "
+            f"--distribution_strategy={name}: this process works alone."
         )
     num_gpus = len(tf.config.list_physical_devices("GPU"))
     wanted = num_replicas or max(num_gpus, 1)

@@ -6,6 +6,8 @@ place in another epoch.
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 import numpy as np
 import tensorflow as tf
 
@@ -16,6 +18,7 @@ class Progress:
     Args:
       num_examples: images in an epoch.
       fingerprint: of what these images are; see `ImageDataset.fingerprint`.
+      batch_size_before: of a run whose checkpoints, of an earlier version, count steps alone.
 
     Attributes:
       variable: int64 [4], to be kept in checkpoints: the epoch, images taken of it, images in it,
@@ -23,9 +26,10 @@ class Progress:
       validated: int64 [], to be kept too: the step of the last validation.
     """
 
-    def __init__(self, num_examples: int, fingerprint: int = 0):
+    def __init__(self, num_examples: int, fingerprint: int = 0, batch_size_before: int = 1):
         self._num_examples = num_examples
         self._fingerprint = fingerprint
+        self._batch_size_before = batch_size_before
         with tf.device("CPU:0"):
             self.variable = tf.Variable([0, 0, num_examples, fingerprint], dtype=tf.int64)
             self.validated = tf.Variable(0, dtype=tf.int64)
@@ -47,27 +51,29 @@ class Progress:
         """Epochs so far, with the part of the one that has begun."""
         return self.num_taken / self._num_examples
 
-    @property
-    def epoch_before(self) -> float:
-        """The same in epochs of as many images as there were when the checkpoint was saved."""
-        epoch, taken, num_before, _ = self.variable.numpy().tolist()
-        return epoch + taken / num_before
-
     def advance(self, num_images: int) -> None:
         """Counts images that have been taken."""
         self._move_to(self.num_taken + num_images)
 
-    def assume(self, num_images: int) -> None:
-        """Takes so many images for taken, where a checkpoint does not say it."""
-        self._move_to(num_images)
-
-    def fit_to_data(self) -> str:
+    def take_up(self, step: int, lacks: Container[str] = ()) -> tuple[str, float]:
         """Brings what a checkpoint says to the images that there are now.
 
+        Args:
+          step: of the checkpoint.
+          lacks: what it does not say, by the names "progress" and "validated".
+
         Returns:
-          What is different now, for the user; empty if the images are those that there were, so
-          that the run goes on exactly where it was.
+          What is different now, for the user, empty if the images are those that there were, so
+          that the run goes on exactly where it was; and the epoch that it was in.
         """
+        if "progress" in lacks:
+            self._move_to(step * self._batch_size_before)
+        if "validated" in lacks:
+            self.validated.assign(step)
+        epoch, taken, num_before, _ = self.variable.numpy().tolist()
+        return self._fit_to_data(), epoch + taken / num_before
+
+    def _fit_to_data(self) -> str:
         epoch, taken, num_before, fingerprint_before = self.variable.numpy().tolist()
         if num_before == self._num_examples and fingerprint_before == self._fingerprint:
             return ""

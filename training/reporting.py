@@ -49,11 +49,10 @@ class Reporter:
         self._path = os.path.join(train_dir, "metrics.jsonl")
         self._summaries = {}
         self._unwritable: set[str] = set()
-        if not silent:
-            self._summaries = {
-                "train": _summary_writer(train_dir),
-                "validation": _summary_writer(os.path.join(train_dir, "validation")),
-            }
+        for kind, folder in (("train", ""), ("validation", "validation")):
+            if not silent:
+                with self._going_on("TensorBoard's events"):
+                    self._summaries[kind] = _summary_writer(os.path.join(train_dir, folder))
         # A log file gets a line every half a minute rather than ten a second.
         self._bar = tqdm.tqdm(
             initial=first_step,
@@ -78,7 +77,8 @@ class Reporter:
     def __exit__(self, *error: Any) -> None:
         self._bar.close()
         for writer in self._summaries.values():
-            writer.close()
+            with self._going_on("TensorBoard's events"):
+                writer.close()
 
     def step(self) -> None:
         """Counts a step."""
@@ -92,6 +92,7 @@ class Reporter:
     def go_back(self, step: int) -> None:
         """Forgets what was reported of later steps."""
         self._bar.n = step
+        self._bar.initial = min(self._bar.initial, step)  # or it counts time backwards
         self._bar.refresh()
         self._last_time, self._last_step, self._paused, self._waited = (
             *(time.perf_counter(), step),
@@ -144,9 +145,10 @@ class Reporter:
         summary = tf.compat.v1.Summary(
             value=[value(tag=name, simple_value=number) for name, number in metrics.items()]
         )
-        with self._going_on("TensorBoard's events"):
-            self._summaries[kind].add_summary(summary, step)
-            self._summaries[kind].flush()
+        if writer := self._summaries.get(kind):
+            with self._going_on("TensorBoard's events"):
+                writer.add_summary(summary, step)
+                writer.flush()
 
     def _forget_after(self, step: int) -> None:
         if self._silent:
@@ -157,7 +159,8 @@ class Reporter:
         # TensorBoard then shows none of what a session before has written of these steps.
         start = tf.compat.v1.SessionLog(status=tf.compat.v1.SessionLog.START)
         for writer in self._summaries.values():
-            writer.add_session_log(start, step + 1)
+            with self._going_on("TensorBoard's events"):
+                writer.add_session_log(start, step + 1)
 
     @contextlib.contextmanager
     def _going_on(self, what: str) -> Iterator[None]:

@@ -30,6 +30,8 @@ from training.training_state import TrainingState
 _LOST = 1e4
 # Weights with a loss above this are not gone back to: they may be on the way there.
 _GOOD = 100.0
+# Seconds of work that a kill while validating may take along.
+_LONG = 30.0
 
 
 class DivergenceError(ValueError):
@@ -193,6 +195,8 @@ class TrainingLoop:
             if is_validation or saves or is_last or stops:
                 started = time.perf_counter()
                 if is_validation:
+                    if started - last_save > _LONG:  # nobody may wait for its end
+                        self._save()
                     result = self._validate_and_save(reporter)
                     # It can take long. Other hosts hear of it at the next step.
                     stops, _ = self._agreement.on(stop_requested(), False)
@@ -250,6 +254,11 @@ class TrainingLoop:
         }
         expected = len(self._outcomes) * self._settings.batch_size
         self.left_out += expected - round(totals["counted"])
+        if totals["unread"] and not self.unread:
+            reporter.say(
+                "WARNING: some images cannot be read any more, and are left out; each is tried "
+                "several times, which takes time."
+            )
         self.unread += round(totals["unread"])
         self._outcomes.clear()
         counted = max(totals["counted"], 1)
@@ -297,7 +306,8 @@ class TrainingLoop:
             reporter.say(f"step {step:,}: no better for a while, the learning rate is lowered.")
         self._check_finite()
         self._progress.validated.assign(step)
-        self._checkpoints.save_if_best(result.top_1)
+        if result.loss <= _GOOD:  # of ruined weights the accuracy can be the best, by chance
+            self._checkpoints.save_if_best(result.top_1)
         return result
 
     def _save(self) -> None:
@@ -342,7 +352,8 @@ class TrainingLoop:
         last = self._checkpoints.before(self._good_step + 1)
         if times > self._settings.max_nan_restarts or last is None:
             raise ValueError(self._end_of_divergence(error, rate, last, aside)) from error
-        self._checkpoints.take_up(last)
+        resumed = self._checkpoints.take_up(last)
+        self._progress.take_up(int(self._state.step), resumed.lacks)
         divergences.assign(times)
         step = self._good_step = self._went_back_to = int(self._state.step)
         reporter.go_back(step)
@@ -350,21 +361,25 @@ class TrainingLoop:
             f"WARNING: at step {error.step:,} {error.what}: training diverged at the learning rate "
             f"{rate:.3g}. It goes back to step {step:,} ({last}), and all rates are multiplied by "
             f"{DIVERGENCE_FACTOR**times:.3g} from now on ({times} of "
-            f"--max_nan_restarts={self._settings.max_nan_restarts})."
+            f"--max_nan_restarts={self._settings.max_nan_restarts}).{_moved(aside)}"
         )
 
     def _end_of_divergence(
         self, error: DivergenceError, rate: float, last: str | None, aside: list[str]
     ) -> str:
         best = self._checkpoints.best()
-        moved = f" What was saved after that is now {', '.join(aside)}." if aside else ""
-        kept = "There is no checkpoint yet."
+        kept = "There is no checkpoint to go back to."
+        by_itself = " With --max_nan_restarts=3 a run goes back by itself, with a lower rate."
         if last:
             kept = f"The last good checkpoint is {last}, from which the same command continues."
         if best and best != last:
             kept += f" The best is {best}."
         return (
             f"At step {error.step:,} {error.what}: training diverged at the learning rate "
-            f"{rate:.3g}. {kept}{moved} Try a lower --learning_rate or --warmup_epochs. With "
-            "--max_nan_restarts=3 a run goes back by itself, with a lower rate."
+            f"{rate:.3g}. {kept}{_moved(aside)} Try a lower --learning_rate or --warmup_epochs."
+            f"{'' if self._settings.max_nan_restarts else by_itself}"
         )
+
+
+def _moved(aside: list[str]) -> str:
+    return f" What was saved after that is now {', '.join(aside)}." if aside else ""

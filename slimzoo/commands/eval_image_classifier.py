@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -128,9 +129,13 @@ def _evaluate(config: EvaluationConfig, strategy: tf.distribute.Strategy) -> Eva
     replaces = os.path.exists(predictions_path)
     with locked(eval_dir):
         remove_leftovers(eval_dir)
-        with Predictions(predictions_path, dataset, description.class_names) as predictions:
-            result = evaluator.run(predictions)
-        json_path = _write_result(config, models, dataset, result, eval_dir)
+        try:
+            with Predictions(predictions_path, dataset, description.class_names) as predictions:
+                result = evaluator.run(predictions)
+            json_path = _write_result(config, models, dataset, result, eval_dir)
+        finally:
+            with contextlib.suppress(OSError):
+                os.rmdir(eval_dir)  # if nothing has come into it
     replaced = " (in place of an earlier evaluation's; --eval_dir keeps both)" if replaces else ""
     print(f"Written: {json_path}, {predictions_path}{replaced}")
     return result

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import os
 import shlex
 from collections.abc import Callable, Iterator
@@ -35,6 +36,7 @@ from training.hosts.cluster import ClusterSettings
 from training.hosts.cooperation import check_same, working_together
 from training.input_pipeline import Example
 from training.learning_rates import (
+    DIVERGENCE_FACTOR,
     LearningRate,
     LearningRateSettings,
     LearningRateState,
@@ -89,14 +91,15 @@ def train(config: TrainingConfig) -> str:
     description = run_folder.describe(config, pipeline, dataset, validation)
     train_dir = run_folder.make_train_dir(config)
     run = _Run(strategy, dataset, validation, description, train_dir)
-    try:
-        with locked(train_dir) if run.is_chief else contextlib.nullcontext():
+    with locked(train_dir) if run.is_chief else contextlib.nullcontext():
+        try:
             run_folder.fill_train_dir(train_dir, pipeline, description)
             with working_together(strategy, lambda: latest_checkpoint(train_dir)):
                 return _train(config, run)
-    finally:
-        with contextlib.suppress(OSError):
-            os.rmdir(train_dir)  # if nothing has come into it
+        finally:
+            if run.is_chief:
+                with contextlib.suppress(OSError):
+                    os.rmdir(train_dir)  # if nothing has come into it
 
 
 class _Run(NamedTuple):
@@ -118,7 +121,11 @@ def _train(config: TrainingConfig, run: _Run) -> str:
     """Builds what a run needs, takes up what train_dir holds, and trains to the last step."""
     steps_per_epoch = run.dataset.num_examples / config.batch_size
     state = _make_state(config, run)
-    progress = Progress(run.dataset.num_examples, run.dataset.fingerprint)
+    progress = Progress(
+        run.dataset.num_examples,
+        run.dataset.fingerprint,
+        batch_size_before=run_folder.batch_size_before(run.train_dir) or config.batch_size,
+    )
     rate_state = LearningRateState()
     checkpoints = RunCheckpoints(
         run.train_dir,
@@ -133,13 +140,18 @@ def _train(config: TrainingConfig, run: _Run) -> str:
         writes=run.is_chief,
     )
     _restore(config, state, progress, checkpoints)
+    if times := int(rate_state.divergences):
+        factor = DIVERGENCE_FACTOR**times
+        print(
+            f"It has diverged {times:,} times; all learning rates are multiplied by {factor:.3g}."
+        )
     first_step, place = int(state.step), progress.num_taken / config.batch_size
     num_steps = _num_steps(config, steps_per_epoch, first_step, place)
     learning_rate = LearningRate(
         settings(LearningRateSettings, config),
         steps_per_epoch,
         # In batches of today's size, of which the run so far may be another number.
-        place + num_steps - first_step,
+        max(place + num_steps - first_step, 1),
         rate_state,
     )
     check_same(
@@ -147,7 +159,12 @@ def _train(config: TrainingConfig, run: _Run) -> str:
         number_of_steps=num_steps,
         step_that_training_starts_from=first_step,
         number_of_training_images=run.dataset.num_examples,
+        number_of_validation_images=run.validation.num_examples if run.validation else 0,
+        names_of_images=run.dataset.fingerprint % 2**31,
         batch_size=config.batch_size,
+        seed=config.seed,
+        log_every_n_steps=config.log_every_n_steps,
+        max_nan_restarts=config.max_nan_restarts,
     )
     if run.is_chief:
         run.description.save(run.train_dir)
@@ -204,6 +221,9 @@ def _train(config: TrainingConfig, run: _Run) -> str:
             )
         except input_errors.InputError as error:
             explained = input_errors.explained(error, run.dataset, config.max_image_pixels)
+            if isinstance(explained, ValueError) and int(state.step):
+                saved = f"The run is saved at step {int(state.step):,}; the same command continues."
+                explained = ValueError(f"{explained} {saved}")
             raise explained from error.__cause__
     return _conclude(config, checkpoints, result, loop.left_out, run.is_chief, loop.unread)
 
@@ -215,7 +235,8 @@ def _num_steps(
     if config.max_number_of_steps:
         return config.max_number_of_steps
     left = max(1, round(config.num_epochs * steps_per_epoch)) - place
-    return first_step + max(0, round(left))
+    # A half is rounded up at whatever step a run is taken up.
+    return first_step + max(0, math.floor(left + 0.5))
 
 
 # ------------------------------------------------------------------ parts of a run
@@ -307,15 +328,11 @@ def _restore(
 ) -> None:
     """Takes up the run that train_dir holds, or starts from the weights of --checkpoint_path."""
     if resumed := checkpoints.resume(config.on_damaged_checkpoint):
-        step = int(state.step)
-        if "progress" in resumed.lacks:  # of an earlier version, which counted steps alone
-            before = run_folder.batch_size_before(checkpoints.train_dir) or config.batch_size
-            progress.assume(step * before)
-            progress.validated.assign(step)
+        changed_data, epoch = progress.take_up(int(state.step), resumed.lacks)
         said = [
-            f"Resuming from {resumed.checkpoint}, epoch {progress.epoch_before:.2f}.",
+            f"Resuming from {resumed.checkpoint}, epoch {epoch:.2f}.",
             run_folder.changed_flags(config, checkpoints.train_dir),
-            progress.fit_to_data(),
+            changed_data,
         ]
         print(" ".join(filter(None, said)))
         if config.checkpoint_path:
@@ -369,12 +386,11 @@ def _announcement(
 def _nothing_to_do(
     config: TrainingConfig, progress: Progress, first_step: int, num_steps: int
 ) -> str:
-    if config.max_number_of_steps:
-        taken = f"taken {first_step:,} of {num_steps:,} steps"
-    else:
-        epochs = f"{progress.epoch:.4g} of {config.num_epochs:.4g} epochs"
-        taken = f"made {epochs} in {first_step:,} steps"
-    return f"This run has {taken}; nothing to do."
+    taken = f"{first_step:,} of {num_steps:,} steps"
+    if not config.max_number_of_steps:
+        epochs = f"{progress.epoch:.4g} of {config.num_epochs:.4g}"
+        taken += f", which are {epochs} epochs in whole batches"
+    return f"This run has taken {taken}; nothing to do."
 
 
 def _warnings(run: _Run) -> Iterator[str]:

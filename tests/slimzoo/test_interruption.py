@@ -22,8 +22,9 @@ def usual():
         signal.signal(number, handler)
 
 
-@pytest.mark.parametrize("number", NUMBERS)
-def test_the_first_signal_is_noted_and_the_second_has_its_usual_effect(usual, number):
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_first_signal_is_noted_and_the_second_has_its_usual_effect(usual, number, monkeypatch):
+    monkeypatch.setattr(interruption, "SECONDS_OF_ONE_WISH", 0)
     with signals_noted() as signals:
         assert not signals
         signal.raise_signal(number)
@@ -32,6 +33,24 @@ def test_the_first_signal_is_noted_and_the_second_has_its_usual_effect(usual, nu
         assert (signals, usual) == ([number], [number])
     signal.raise_signal(number)
     assert (signals, usual) == ([number], [number] * 2)
+
+
+@pytest.mark.parametrize("first", NUMBERS)
+@pytest.mark.parametrize("second", NUMBERS)
+def test_signals_close_together_are_one_wish(usual, first, second):
+    """As of a terminal that is closed, or a service that is stopped."""
+    with signals_noted() as signals:
+        signal.raise_signal(first)
+        signal.raise_signal(second)
+        assert (signals, usual) == ([first], [])
+
+
+def test_a_terminal_is_closed_only_once(usual, monkeypatch):
+    monkeypatch.setattr(interruption, "SECONDS_OF_ONE_WISH", 0)
+    with signals_noted() as signals:
+        signal.raise_signal(signal.SIGTERM)
+        signal.raise_signal(signal.SIGHUP)
+        assert (signals, usual) == ([signal.SIGTERM], [])
 
 
 def test_afterwards_signals_do_what_they_did_before_also_after_an_error(usual):
@@ -98,6 +117,7 @@ def test_a_signal_is_raised_and_remembered(usual, nothing_raised, number):
     with pytest.raises(InterruptedBySignal):
         signal.raise_signal(number)
     assert interruption.raised_interruption().status == (130 if number == signal.SIGINT else 143)
+    signal.raise_signal(number)  # what is half written is being cleared away
 
 
 def test_a_command_that_is_done_is_not_interrupted_any_more(usual):

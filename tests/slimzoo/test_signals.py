@@ -91,6 +91,8 @@ def test_at_work_it_ends_with_a_line_and_leaves_nothing_half_written(
     assert process.returncode == 143, output
     assert output.strip().splitlines()[-1].startswith("Interrupted")
     assert "Traceback" not in output
+    if command == "train_image_classifier":
+        assert list((tmp_path / "out").glob("model.ckpt-*.index"))
     left = [path.name for path in tmp_path.rglob("*.incomplete")]
     # What is taken up by the same command.
     assert left == (["1.0.0.incomplete"] if command == "prepare_dataset" else [])

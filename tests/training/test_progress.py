@@ -24,7 +24,7 @@ def test_the_same_images_are_gone_on_with_exactly():
     progress = Progress(10, fingerprint=7)
     progress.advance(24)
     again = taken_up(progress, 10, fingerprint=7)
-    assert again.fit_to_data() == ""
+    assert again.take_up(3) == ("", 2.4)
     assert again.place == (2, 4)
 
 
@@ -43,21 +43,23 @@ def test_other_images_are_gone_on_with_at_the_same_part_of_the_epoch(
     progress = Progress(10, fingerprint=7)
     progress.advance(24)
     other = taken_up(progress, num_examples, fingerprint)
-    assert other.epoch_before == 2.4
-    assert said in other.fit_to_data()
+    changed, epoch = other.take_up(3)
+    assert said in changed
+    assert epoch == 2.4
     assert other.place == place
-    assert other.fit_to_data() == ""
+    assert other.take_up(3)[0] == ""
 
 
 def test_at_the_end_of_an_epoch_nothing_comes_twice():
     progress = Progress(10)
     progress.advance(20)
-    assert "twice" not in taken_up(progress, 20).fit_to_data()
+    assert "twice" not in taken_up(progress, 20).take_up(3)[0]
     progress.advance(1)
-    assert "some may come twice" in taken_up(progress, 20).fit_to_data()
+    assert "some may come twice" in taken_up(progress, 20).take_up(3)[0]
 
 
-def test_a_checkpoint_that_does_not_say_it_is_told():
-    progress = Progress(10)
-    progress.assume(35)
+def test_of_a_checkpoint_that_counts_steps_alone_the_batch_size_tells_the_place():
+    progress = Progress(10, batch_size_before=5)
+    assert progress.take_up(7, lacks=("progress", "validated")) == ("", 3.5)
     assert progress.place == (3, 5)
+    assert int(progress.validated) == 7

@@ -15,9 +15,11 @@ from collections.abc import Iterator
 from training.storage import whole_files
 
 CHECKPOINT_NAME = "model.ckpt"
+ASIDE_FOLDER = "set_aside"
 
 # What TensorFlow makes of the checkpoint NAME: a folder while it writes, data, then the index.
 _TEMPORARY = re.compile(rf"{re.escape(CHECKPOINT_NAME)}-\d+_temp.*|checkpoint\.tmp.*")
+_OWN = re.compile(rf"{re.escape(CHECKPOINT_NAME)}-\d+")
 _PART = re.compile(rf"({re.escape(CHECKPOINT_NAME)}-\d+)\.data-\d+-of-\d+")
 
 
@@ -27,11 +29,18 @@ def checkpoints_in(folder: str) -> list[str]:
     The files themselves are asked, not TensorFlow's list of them, so that a user can remove a
     checkpoint, and copy one without that list.
     """
-    steps = {}
-    for name in os.listdir(folder) if os.path.isdir(folder) else ():
-        stem, dash, step = name.removesuffix(".index").rpartition("-")
-        if name.endswith(".index") and dash and step.isdecimal():
-            steps[int(step)] = os.path.join(folder, f"{stem}-{step}")
+    return _checkpoints(folder, re.compile(r".*-\d+"))
+
+
+def own_checkpoints_in(folder: str) -> list[str]:
+    """Those of them that a run has saved there, and may remove: not what a user has named."""
+    return _checkpoints(folder, _OWN)
+
+
+def _checkpoints(folder: str, name: re.Pattern[str]) -> list[str]:
+    names = os.listdir(folder) if os.path.isdir(folder) else []
+    prefixes = [one.removesuffix(".index") for one in names if one.endswith(".index")]
+    steps = {step_of(one): os.path.join(folder, one) for one in prefixes if name.fullmatch(one)}
     return [steps[step] for step in sorted(steps)]
 
 
@@ -40,11 +49,24 @@ def step_of(prefix: str) -> int:
     return int(prefix.rpartition("-")[2])
 
 
+def remove_unwritten(prefix: str) -> None:
+    """Removes what is left of a checkpoint that could not be written, but none that was there."""
+    whole_files.remove(f"{prefix}_temp")
+    if not os.path.exists(f"{prefix}.index"):
+        remove_checkpoint(prefix)
+
+
 def remove_checkpoint(prefix: str) -> None:
-    """Removes the files of a checkpoint, and what is left of one that could not be written."""
+    """Removes the files of a checkpoint."""
     # The index first: without it nothing is taken for a checkpoint.
     for path in [f"{prefix}.index", *_files_of(prefix), f"{prefix}_temp"]:
         whole_files.remove(path)
+
+
+def place_aside(prefix: str) -> str:
+    """Where `set_aside` moves a checkpoint to."""
+    folder, name = os.path.split(prefix)
+    return os.path.join(folder, ASIDE_FOLDER, name)
 
 
 def set_aside(prefix: str) -> str:
@@ -53,13 +75,12 @@ def set_aside(prefix: str) -> str:
     Returns:
       The prefix of its files there.
     """
-    folder, name = os.path.split(prefix)
-    aside = os.path.join(folder, "set_aside")
-    os.makedirs(aside, exist_ok=True)
+    place = place_aside(prefix)
+    os.makedirs(os.path.dirname(place), exist_ok=True)
     for path in [f"{prefix}.index", *_files_of(prefix)]:
         with contextlib.suppress(FileNotFoundError):
-            os.replace(path, os.path.join(aside, os.path.basename(path)))
-    return os.path.join(aside, name)
+            os.replace(path, os.path.join(os.path.dirname(place), os.path.basename(path)))
+    return place
 
 
 def remove_leftovers(folder: str) -> None:

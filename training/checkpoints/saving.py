@@ -14,7 +14,12 @@ import tensorflow as tf
 
 from preprocessing.decoding import plain_message
 from training.checkpoints import files
-from training.checkpoints.files import CHECKPOINT_NAME, checkpoints_in, step_of
+from training.checkpoints.files import (
+    CHECKPOINT_NAME,
+    checkpoints_in,
+    own_checkpoints_in,
+    step_of,
+)
 from training.checkpoints.finding import BEST_FOLDER, latest_checkpoint
 from training.checkpoints.sources import DamagedCheckpointError, damage_explained
 from training.storage.whole_files import write_text
@@ -129,9 +134,7 @@ class RunCheckpoints:
         if self.writes:
             for folder in (self.train_dir, self._best_folder):
                 files.remove_leftovers(folder)
-        newest_first = checkpoints_in(self.train_dir)[::-1]
-        if on_damaged == "previous":
-            newest_first += checkpoints_in(self._best_folder)  # in the end
+        newest_first = checkpoints_in(self.train_dir)[::-1] + checkpoints_in(self._best_folder)
         for path, before in itertools.zip_longest(newest_first, newest_first[1:]):
             try:
                 return self._read(path)
@@ -139,16 +142,18 @@ class RunCheckpoints:
                 if on_damaged == "fail":
                     raise ValueError(f"{error} {_advice(before)}") from error
                 print(f"WARNING: {error} {self._out_of_the_way(path)}")
-        if newest_first:
+        aside = checkpoints_in(os.path.join(self.train_dir, files.ASIDE_FOLDER))
+        if newest_first or aside:
             raise ValueError(
-                f"None of the {len(newest_first)} checkpoints in {self.train_dir} can be gone on "
-                "from: all are damaged. Give another --train_dir to start anew."
+                f"{self.train_dir} holds a run, but no checkpoint that it can go on from: "
+                f"{', '.join(newest_first + aside)} are damaged, or of weights that had diverged. "
+                "Give another --train_dir to start anew."
             )
         return None
 
-    def take_up(self, checkpoint: str) -> None:
-        """Takes up one of the last checkpoints of this process; errors as those of `resume`."""
-        self._read(checkpoint)
+    def take_up(self, checkpoint: str) -> Resumed:
+        """Takes up one of the checkpoints of this run; errors as those of `resume`."""
+        return self._read(checkpoint)
 
     def set_aside(self, since: int) -> list[str]:
         """Moves the last checkpoints since a step away, so that no run goes on from them.
@@ -158,11 +163,13 @@ class RunCheckpoints:
         Returns:
           Where they are now.
         """
-        ruined = [path for path in checkpoints_in(self.train_dir) if step_of(path) >= since]
+        ruined = [path for path in own_checkpoints_in(self.train_dir) if step_of(path) >= since]
         moved = [files.set_aside(path) for path in ruined if self.writes]
-        for path in checkpoints_in(os.path.dirname(moved[0]))[: -self._keep] if moved else ():
+        aside = own_checkpoints_in(os.path.join(self.train_dir, files.ASIDE_FOLDER))
+        earlier = [path for path in aside if path not in moved]
+        for path in earlier[: -self._keep] if moved else ():
             files.remove_checkpoint(path)
-        return [path for path in moved if os.path.exists(f"{path}.index")]
+        return moved
 
     def save(self, good_step: int | None = None) -> None:
         """Saves the run as it is, and removes the oldest if there are too many.
@@ -204,9 +211,9 @@ class RunCheckpoints:
         """Sets a damaged checkpoint aside, but for the best, and says what was done."""
         if os.path.dirname(prefix) == self._best_folder:
             return "The run goes on from the one before."
-        place = os.path.dirname(prefix)
         if self.writes:
-            place = files.set_aside(prefix)
+            files.set_aside(prefix)
+        place = files.place_aside(prefix)
         return f"Its files are now {place}.*, and the run goes on from the one before."
 
     def _save_in(self, folder: str, keep: int, good_step: int | None = None) -> None:
@@ -216,16 +223,13 @@ class RunCheckpoints:
         with self._failure_explained(prefix):
             os.makedirs(folder, exist_ok=True)
             _checkpoint(self._variables | self._added).write(prefix)
-            # TensorFlow's list, for those who look for the last one with its functions.
-            names = [os.path.basename(path) for path in checkpoints_in(folder)[-keep:]]
-            lines = [f'all_model_checkpoint_paths: "{name}"' for name in names]
-            lines.insert(0, f'model_checkpoint_path: "{names[-1]}"')
-            write_text(os.path.join(folder, "checkpoint"), "\n".join(lines) + "\n")
-        paths = checkpoints_in(folder)
+        # The newest in time comes last; its step is not the highest after the run has gone back.
+        paths = [path for path in own_checkpoints_in(folder) if path != prefix] + [prefix]
         good = [path for path in paths if good_step is None or step_of(path) <= good_step]
         for path in paths[:-keep]:
             if path not in good[-1:]:
                 files.remove_checkpoint(path)
+        _write_list(folder, paths[-keep:])
 
     @contextlib.contextmanager
     def _failure_explained(self, prefix: str) -> Iterator[None]:
@@ -233,7 +237,7 @@ class RunCheckpoints:
         try:
             yield
         except BaseException as error:
-            files.remove_checkpoint(prefix)
+            files.remove_unwritten(prefix)
             if isinstance(error, tf.errors.ResourceExhaustedError):
                 why = "no space is left there"
             elif isinstance(error, tf.errors.OpError):
@@ -260,6 +264,17 @@ def _checkpoint(variables: Mapping[str, Any]) -> tf.train.Checkpoint:
     checkpoint = tf.train.Checkpoint(**variables)
     checkpoint.save_counter  # noqa: B018, made when asked for: earlier versions have saved one
     return checkpoint
+
+
+def _write_list(folder: str, paths: list[str]) -> None:
+    """Writes TensorFlow's list, for those who look for the last one with its functions."""
+    names = [os.path.basename(path) for path in paths]
+    lines = [f'all_model_checkpoint_paths: "{name}"' for name in names]
+    lines.insert(0, f'model_checkpoint_path: "{names[-1]}"')
+    try:
+        write_text(os.path.join(folder, "checkpoint"), "\n".join(lines) + "\n")
+    except OSError as error:  # nothing depends on it
+        print(f"WARNING: {error.filename} cannot be written: {error.strerror}.")
 
 
 def _advice(before: str | None) -> str:

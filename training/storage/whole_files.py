@@ -9,11 +9,13 @@ from __future__ import annotations
 import contextlib
 import os
 import pathlib
+import re
 import shutil
 import uuid
 from collections.abc import Iterator
 
 _ENDING = ".incomplete"
+_TEMPORARY = re.compile(rf"\.[0-9a-f]{{8}}{re.escape(_ENDING)}$")
 
 
 def write_text(path: str, text: str) -> None:
@@ -69,7 +71,11 @@ def remove(path: str) -> None:
 
 
 def remove_leftovers(folder: str) -> None:
-    """Removes what writers left in a folder that were killed; none may be writing there now."""
+    """Removes the files that killed writers left in a folder; none may be writing there now.
+
+    Folders are left: an export may be writing one there, which this process does not know of.
+    """
     for name in os.listdir(folder):
-        if name.endswith(_ENDING):
-            remove(os.path.join(folder, name))
+        path = os.path.join(folder, name)
+        if _TEMPORARY.search(name) and not os.path.isdir(path):
+            remove(path)

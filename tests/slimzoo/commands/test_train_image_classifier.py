@@ -382,7 +382,8 @@ def test_with_larger_batches_the_epochs_that_are_left_are_trained(run, capsys):
         [0.05 * left / 8 for left in (4, 3, 2, 1)]
     )
     train(config)
-    assert "This run has made 4 of 4 epochs in 10 steps; nothing to do." in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "taken 10 of 10 steps, which are 4 of 4 epochs in whole batches; nothing" in printed
 
 
 def test_with_smaller_batches_it_goes_on_in_the_middle_of_an_epoch(replaced):
@@ -438,6 +439,28 @@ def test_when_photos_come_or_go_it_goes_on_at_its_epoch_and_says_so(
     epochs = [line["epoch"] for line in metrics(config.train_dir)]
     assert epochs == sorted(epochs)
     assert epochs[-1] == pytest.approx(3, abs=0.25)
+
+
+@pytest.mark.parametrize("first_step", range(5, 13))
+def test_a_run_is_as_long_wherever_it_is_taken_up(replaced, first_step):
+    """40 images; five batches of 4, and then of 8: two epochs are 7.5 more."""
+    config = replaced(max_number_of_steps=None, num_epochs=2.0, batch_size=8)
+    place = (5 * 4 + (first_step - 5) * 8) / 8
+    assert train_image_classifier._num_steps(config, 5.0, first_step, place) == 13
+
+
+def test_fewer_steps_than_a_run_has_taken_are_nothing_to_do(run, capsys):
+    config = dataclasses.replace(run, max_number_of_steps=3, batch_size=15)
+    train(dataclasses.replace(config, learning_rate_decay_type="polynomial"))
+    assert "This run has taken 6 of 3 steps; nothing to do." in capsys.readouterr().out
+
+
+def test_flags_that_an_earlier_version_did_not_have_are_not_called_changed(run, capsys):
+    flags = pathlib.Path(run.train_dir, "flags.txt")
+    lines = [line for line in flags.read_text().splitlines() if "max_image_pixels" not in line]
+    flags.write_text("\n".join(lines) + "\n")
+    train(run)
+    assert "The flags are not" not in capsys.readouterr().out
 
 
 def test_a_run_of_an_earlier_version_counted_steps_of_its_batch_size(replaced, monkeypatch, capsys):

@@ -68,7 +68,8 @@ def test_what_killed_runs_left_is_removed_and_nothing_else(folder):
     before = names_in(folder)
     (folder / "model.ckpt-11_temp").mkdir()
     touch(folder / "model.ckpt-11_temp", "part-00000-of-00001.data-00000-of-00001")
-    touch(folder, "model.ckpt-12.data-00000-of-00001", "checkpoint.tmp0123", "x.json.incomplete")
+    touch(folder, "model.ckpt-12.data-00000-of-00001", "checkpoint.tmp0123")
+    touch(folder, "x.json.0123abcd.incomplete")
     kept = ["checkpoint", "mine.data-00000-of-00001", "model.ckpt-best_temp", "notes_temp"]
     touch(folder, *kept)
     remove_leftovers(str(folder))

@@ -197,9 +197,82 @@ def test_if_the_last_are_all_damaged_the_best_is_taken_and_never_moved(make, tmp
     assert other.resume("previous").checkpoint == f"{tmp_path}/best/model.ckpt-0"
     damage(tmp_path / "best", 0, "torn")
     _, other = make()
-    with pytest.raises(ValueError, match=r"None of the 1 checkpoints in .* can be gone on from"):
-        other.resume("previous")
+    # Not even when the command is given again is it begun anew.
+    for on_damaged in ("previous", "previous"):
+        with pytest.raises(ValueError, match=r"holds a run, but no checkpoint that it can go on"):
+            other.resume(on_damaged)
     assert names_in(tmp_path / "best") == ["model.ckpt-0.index"]
+
+
+def test_without_any_other_a_run_goes_on_from_its_best(make, tmp_path):
+    state, checkpoints = make()
+    state.step.assign(4)
+    checkpoints.save_if_best(0.5)
+    other, again = make()
+    assert again.resume().checkpoint == f"{tmp_path}/best/model.ckpt-4"
+    assert int(other.step) == 4
+
+
+def test_where_all_have_been_set_aside_a_run_is_not_begun_anew(make):
+    state, checkpoints = make()
+    state.step.assign(4)
+    checkpoints.save()
+    checkpoints.set_aside(0)
+    with pytest.raises(ValueError, match=r"model\.ckpt-4 are damaged, or of weights that"):
+        make()[1].resume()
+
+
+def test_of_the_best_the_newest_is_kept_also_when_its_step_is_lower(make, tmp_path):
+    state, checkpoints = make()
+    for step, top_1 in ((9, 0.5), (6, 0.8)):  # the run has gone back in between
+        state.step.assign(step)
+        checkpoints.save_if_best(top_1)
+    assert names_in(tmp_path / "best") == ["model.ckpt-6.index"]
+
+
+def test_what_is_set_aside_now_is_kept_however_much_is_there_already(make, tmp_path):
+    state, checkpoints = make(keep=2)
+    for steps in ((10, 11), (3, 4)):
+        for step in steps:
+            state.step.assign(step)
+            checkpoints.save()
+        checkpoints.set_aside(0)
+    assert names_in(tmp_path / "set_aside") == [f"model.ckpt-{n}.index" for n in (10, 11, 3, 4)]
+
+
+def test_a_checkpoint_of_the_users_own_is_never_removed(make, tmp_path):
+    state, checkpoints = make(keep=1)
+    (tmp_path / "precious-1.index").touch()
+    for step in (1, 2, 3):
+        state.step.assign(step)
+        checkpoints.save()
+    assert names_in(tmp_path) == ["model.ckpt-3.index", "precious-1.index"]
+
+
+@pytest.mark.parametrize("error", [tf.errors.ResourceExhaustedError(None, None, ""), OSError(5)])
+def test_a_save_that_fails_leaves_the_checkpoint_of_the_same_step(
+    make, tmp_path, monkeypatch, error
+):
+    saved(make)
+    _, checkpoints = make()
+    checkpoints.resume()
+
+    def fail(self, prefix):
+        pathlib.Path(f"{prefix}_temp").mkdir()
+        raise error
+
+    before = sorted(path.name for path in tmp_path.iterdir())
+    monkeypatch.setattr(tf.train.Checkpoint, "write", fail)
+    with pytest.raises(ValueError, match=r"step 3 .*last complete one is .*model\.ckpt-3"):
+        checkpoints.save()
+    assert sorted(path.name for path in tmp_path.iterdir()) == before
+
+
+def test_a_list_that_cannot_be_written_stops_nothing(make, tmp_path, capsys):
+    (tmp_path / "checkpoint").mkdir()
+    saved(make)
+    assert names_in(tmp_path) == [f"model.ckpt-{step}.index" for step in (1, 2, 3)]
+    assert "checkpoint cannot be written" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("part", ["network", "averages", "optimizer"])

@@ -87,11 +87,12 @@ def test_two_writers_never_write_to_the_same_file(tmp_path):
 
 
 def test_what_killed_writers_left_is_removed(tmp_path):
-    for name in ("a.json.0123abcd.incomplete", "kept.json"):
+    for name in ("a.json.0123abcd.incomplete", "kept.json", "mine.incomplete"):
         (tmp_path / name).touch()
-    (tmp_path / "folder.0123abcd.incomplete").mkdir()
+    (tmp_path / "export.0123abcd.incomplete").mkdir()  # another process may be writing it
     remove_leftovers(str(tmp_path))
-    assert [path.name for path in tmp_path.iterdir()] == ["kept.json"]
+    left = sorted(path.name for path in tmp_path.iterdir())
+    assert left == ["export.0123abcd.incomplete", "kept.json", "mine.incomplete"]
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="this system has no full device")
