@@ -9,7 +9,8 @@ import pytest
 import tensorflow as tf
 from free_ports import free_ports
 
-from training import cooperation, devices
+from training import devices
+from training.hosts import cooperation
 from training.hosts.cluster import Cluster, Task
 from training.hosts.cooperation import check_same, cluster_of, loss_message, working_together
 
@@ -158,7 +159,7 @@ PROCESS = """
 import os, sys
 from slimzoo import environment
 environment.set_up()
-from training import cooperation
+from training.hosts import cooperation
 from training.hosts.cluster import ClusterSettings, find_cluster
 hosts, index, dies = sys.argv[1].split(","), int(sys.argv[2]), sys.argv[3]
 cluster = find_cluster(ClusterSettings(worker_hosts=hosts, task_index=index))

@@ -8,7 +8,7 @@ import time
 import pytest
 from free_ports import free_ports
 
-from training import rendezvous
+from training.hosts import rendezvous
 from training.hosts.cluster import Cluster, Task
 from training.hosts.rendezvous import check_port_is_free, meet, why_no_answer
 
