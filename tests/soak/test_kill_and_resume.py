@@ -52,6 +52,7 @@ class Run:
     folder: pathlib.Path
     flags: list[str]
     num_workers: int = 1
+    started: float = 0.0
     processes: list = dataclasses.field(default_factory=list)
 
     def start(self):
@@ -59,6 +60,7 @@ class Run:
         if self.num_workers > 1:
             hosts = ",".join(f"localhost:{port}" for port in free_ports(self.num_workers))
             flags += ["--distribution_strategy=multi_worker_mirrored", f"--worker_hosts={hosts}"]
+        self.started = time.time()
         log = self.folder.with_suffix(".log").open("a")
         self.processes = [
             subprocess.Popen(
@@ -73,13 +75,24 @@ class Run:
         ]
 
     def wait_for_progress(self):
-        """Waits until this start has written something, or is at its end."""
-        path = self.folder / "metrics.jsonl"
-        before = path.stat().st_mtime_ns if path.exists() else 0
-        while not path.exists() or path.stat().st_mtime_ns == before:
+        """Waits until a step has been taken since the last checkpoint, or a process has ended."""
+        checkpoint = latest_checkpoint(str(self.folder))
+        begun = int(checkpoint.rpartition("-")[2]) if checkpoint else 0
+        # What the process before wrote of later steps does not count: this one drops it first.
+        while not self.is_written_since(self.started) or self.last_step() <= begun:
             if any(process.poll() is not None for process in self.processes):
                 break
             time.sleep(0.01)
+
+    def is_written_since(self, moment):
+        path = self.folder / "metrics.jsonl"
+        return path.exists() and path.stat().st_mtime > moment
+
+    def last_step(self):
+        path = self.folder / "metrics.jsonl"
+        line = (lines_of(self.folder) or [""])[-1] if path.exists() else ""
+        step = line.partition('"step": ')[2].partition(",")[0]
+        return int(step) if step.isdecimal() else 0
 
     def is_running(self):
         return any(process.poll() is None for process in self.processes)
@@ -91,9 +104,7 @@ class Run:
         line = (lines_of(self.folder) or [""])[-1]
         if '"kind": "validation"' in line:
             return "after a validation"
-        step = line.partition('"step": ')[2].partition(",")[0]
-        is_end = step.isdecimal() and int(step) % STEPS_PER_EPOCH == 0
-        return "validation" if is_end else "training"
+        return "training" if self.last_step() % STEPS_PER_EPOCH else "validation"
 
     def kill(self, index):
         self.processes[index].send_signal(signal.SIGKILL)
