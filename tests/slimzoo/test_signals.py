@@ -4,6 +4,7 @@ import dataclasses
 import os
 import pathlib
 import pty
+import select
 import shutil
 import signal
 import subprocess
@@ -105,8 +106,10 @@ def test_a_terminal_that_is_closed_ends_a_run_that_is_saved(many_photos, tmp_pat
     if process == 0:
         script = str(ROOT / "train_image_classifier.py")
         os.execv(sys.executable, [sys.executable, script, *arguments])
-    while not (tmp_path / "out" / "metrics.jsonl").exists():
-        os.read(terminal, 10_000)
+    until = time.monotonic() + 60
+    while not (tmp_path / "out" / "metrics.jsonl").exists() and time.monotonic() < until:
+        if select.select([terminal], [], [], 0.1)[0]:
+            os.read(terminal, 10_000)
     os.close(terminal)
     _, status = os.waitpid(process, 0)
     assert os.waitstatus_to_exitcode(status) == 143
@@ -120,7 +123,8 @@ def test_nohup_is_heard(many_photos, tmp_path):
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    while not list(tmp_path.glob(sign)):
+    until = time.monotonic() + 60
+    while not list(tmp_path.glob(sign)) and time.monotonic() < until:
         time.sleep(0.01)
     process.send_signal(signal.SIGHUP)
     time.sleep(1)
