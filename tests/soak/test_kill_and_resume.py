@@ -10,6 +10,7 @@ import dataclasses
 import os
 import pathlib
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -134,9 +135,12 @@ def events_as_tensorboard_shows_them(folder):
 
 
 def names_in(folder):
-    """The files of a run, but for TensorBoard's, whose names say when they were begun."""
+    """The files of a run, but for TensorBoard's, whose names say when they were begun.
+
+    Which checkpoints are the last depends on the clock; how many there are does not.
+    """
     paths = (path.relative_to(folder).as_posix() for path in folder.rglob("*"))
-    return sorted(path for path in paths if "events.out" not in path)
+    return sorted(re.sub(r"ckpt-\d+", "ckpt-N", path) for path in paths if "events" not in path)
 
 
 def lines_of(folder):
