@@ -195,7 +195,8 @@ class TrainingLoop:
             if is_validation or saves or is_last or stops:
                 started = time.perf_counter()
                 if is_validation:
-                    if started - last_save > _LONG:  # nobody may wait for its end
+                    # Nobody may wait for its end. The clocks of several hosts do not decide it.
+                    if self._agreement.is_needed or started - last_save > _LONG:
                         self._save()
                     result = self._validate_and_save(reporter)
                     # It can take long. Other hosts hear of it at the next step.

@@ -58,7 +58,11 @@ def test_all_go_on_when_the_last_one_has_come(pool, clusters, order):
 
 
 def test_one_alone_waits_for_nobody(clusters):
-    meet(Cluster(clusters[0].tasks[:1], 0), 0.5, print)
+    said = []
+    began = time.monotonic()
+    meet(Cluster(clusters[0].tasks[:1], 0), 5.0, said.append)
+    assert time.monotonic() - began < 5.0
+    assert not said
 
 
 @pytest.mark.parametrize(
@@ -135,9 +139,10 @@ def test_what_says_something_else_or_nothing_is_not_taken_for_a_process(pool, cl
     for text in (b"", b"GET / HTTP/1.1\r\n\r\n", b"[1]\n", b'{"task": 9}\n', b"\xff\n"):
         with socket.create_connection(address) as stranger:
             stranger.sendall(text)
+    time.sleep(0.2)
+    assert not first.done()  # none of them counts as one who has come
     others = [started(pool, cluster)[0] for cluster in clusters[1:]]
-    for future in (first, *others):
-        future.result(timeout=5)
+    assert [future.result(timeout=5) for future in (first, *others)] == [None] * 3
 
 
 @pytest.mark.parametrize("answer", [b"", b"\x00\x00\x06\x04\x00\n", b"[1]\n", b"hello\n"])
