@@ -100,7 +100,8 @@ class Run:
 
     def doing(self):
         """What the run is about to do, by what it has written last."""
-        if list(self.folder.glob("**/*_temp")):
+        # Not "**/*_temp", which fails where a folder goes while it is looked into.
+        if any(list(folder.glob("*_temp")) for folder in (self.folder, self.folder / "best")):
             return "saving"
         line = (lines_of(self.folder) or [""])[-1]
         if '"kind": "validation"' in line:
