@@ -60,7 +60,9 @@ def files_by_class(parent: str, prefix: str = "") -> dict[str, list[str]]:
     check_utf8((path for images in files.values() for path in images), parent)
     empty = [name for name, images in files.items() if not images]
     if empty and len(empty) < len(files):
-        say_once(f"No class in {printable(parent)}, for lack of images: {listed(empty)}.")
+        say_once(
+            f"Folders without images in {printable(parent)}, which are no classes: {listed(empty)}."
+        )
     return {name: images for name, images in files.items() if images}
 
 

@@ -137,7 +137,7 @@ def _find(name: str, dataset_dir: str | None) -> tuple[DatasetSource, str | None
     source = sources[name] if name in sources else TfdsSource(name)
     if source.is_named_by_folder and not dataset_dir:
         raise ValueError(
-            f"The dataset {name!r} needs dataset_dir, the folder that holds the images."
+            f"The dataset {name!r} needs --dataset_dir, the folder that holds the images."
         )
     check_utf8([dataset_dir or ""], "dataset_dir")
     return source, dataset_dir and os.path.expanduser(dataset_dir)

@@ -223,7 +223,7 @@ def _split_folders(root: str) -> dict[str, str]:
     names = dict(sorted(names.items(), key=lambda item: _SPLITS.index(item[1])))
     if others or any(folder != name for folder, name in names.items()):
         splits = [
-            name if name == folder else f"{name} ({folder})" for folder, name in names.items()
+            name if name == folder else f"{folder} as {name}" for folder, name in names.items()
         ]
         unused = f" Not used beside them: {listed(others)}." if others else ""
         say_once(f"Splits in {printable(root)}: {', '.join(splits)}.{unused}")
@@ -245,7 +245,7 @@ def _say_if_classes_may_be_deeper(root: str, classes: Mapping[str, list[str]]) -
             f"WARNING: {listed(outer)} of {printable(root)} "
             f"{'is taken for a class' if len(outer) == 1 else 'are taken for classes'}. If the "
             f"folders in there ({listed(shared)}) are the classes, give the folder around them as "
-            "dataset_dir, or call it train, and the one to validate on validation."
+            "--dataset_dir, or call it train, and the one to validate on validation."
         )
 
 

@@ -215,7 +215,7 @@ def _prepare(name: str, builder: tfds.core.DatasetBuilder) -> None:
     if not (_has_downloads(builder) or _may_reach_any_host(builder)):
         raise ValueError(
             f"{where}, and it cannot be downloaded: there is no network connection to its server. "
-            "Give the folder that holds it as dataset_dir, or run once where there is a network."
+            "Give the folder that holds it as --dataset_dir, or run once where there is a network."
         )
     try:
         # Standard output belongs to results; TFDS's announcements are progress.

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import enum
 import os
 import sys
 import types
@@ -29,12 +30,26 @@ T = TypeVar("T")
 _FLOAT32_MAX = 3.4e38
 
 
+class Theme(enum.Enum):
+    """What a flag is about: the headings of `--help`, in their order."""
+
+    IMAGES = "Images and preprocessing"
+    NETWORK = "Network and weights"
+    LENGTH = "Length and batches"
+    LEARNING_RATE = "Learning rate"
+    OPTIMIZER = "Optimizer and regularization"
+    OUTPUT = "Output"
+    DEVICES = "Several devices or hosts"
+    OTHER = "Other"
+
+
 def flag(
     default: T,
     help_text: str,
     choices: Iterable[str] | None = None,
     *,
     old_name: str | None = None,
+    theme: Theme = Theme.OTHER,
 ) -> T:
     """A field that becomes a flag.
 
@@ -43,11 +58,13 @@ def flag(
       help_text: says the unit and the default.
       choices: the values that are accepted, if not all are; `--help` lists them.
       old_name: another name under which the flag goes on working.
+      theme: the heading under which `--help` lists it.
     """
     metadata = {
         "help": help_text,
         "choices": None if choices is None else tuple(choices),
         "old_name": old_name,
+        "theme": theme,
         "required": False,
     }
     if isinstance(default, list):
@@ -56,9 +73,14 @@ def flag(
     return dataclasses.field(default=default, metadata=metadata)
 
 
-def required_flag(help_text: str) -> str:
+def required_flag(help_text: str, *, theme: Theme = Theme.OTHER) -> str:
     """A field without a default: the command refuses to start without its flag."""
-    metadata = {"help": f"{help_text} Required.", "choices": None, "old_name": None}
+    metadata = {
+        "help": f"{help_text} Required.",
+        "choices": None,
+        "old_name": None,
+        "theme": theme,
+    }
     return dataclasses.field(metadata={**metadata, "required": True})
 
 
@@ -69,7 +91,7 @@ def define_flags(config_class: type[Any], flag_values: flags.FlagValues = flags.
     for field in dataclasses.fields(config_class):
         choices = field.metadata["choices"]
         accepted = f"<{'|'.join(choices)}>: " if choices else ""
-        arguments = (field.name, _default(field), accepted + field.metadata["help"])
+        arguments = (field.name, default_of(field), accepted + field.metadata["help"])
         annotation = types_of_fields[field.name]
         flags.DEFINE_flag(
             flags.BooleanFlag(*arguments)
@@ -205,7 +227,8 @@ def parse_options(
     return parsed
 
 
-def _default(field: dataclasses.Field[Any]) -> Any:
+def default_of(field: dataclasses.Field[Any]) -> Any:
+    """The default of a flag; None without one."""
     if field.default_factory is not dataclasses.MISSING:
         return field.default_factory()
     return None if field.default is dataclasses.MISSING else field.default

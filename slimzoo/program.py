@@ -15,6 +15,7 @@ from absl import app, flags, logging
 from preprocessing.decoding import plain_message
 from slimzoo import interruption
 from slimzoo.flags import define_flags, read_flags
+from slimzoo.help_text import define_help_flags
 
 C = TypeVar("C")
 
@@ -26,6 +27,7 @@ def run(config_class: type[C], command: Callable[[C], Any]) -> None:
     message and exit status 1; `--verbosity=1` shows where it was raised.
     """
     define_flags(config_class)
+    define_help_flags(config_class)
     for stream in (sys.stdout, sys.stderr):
         # A class can be called what the terminal's encoding has no letters for. A file that became
         # a pipe (descriptors can be exchanged) refuses, and is written as before.
@@ -68,7 +70,7 @@ def run(config_class: type[C], command: Callable[[C], Any]) -> None:
         interruption.leave(error)
     except SystemExit as end:
         # absl counts a question for help among the mistakes.
-        asked = {"--help", "-help", "-?", "-h", "--helpshort", "--helpfull"} & set(sys.argv[1:])
+        asked = {"--helpfull", "-helpfull", "--helpxml", "-helpxml"} & set(sys.argv[1:])
         sys.exit(0 if asked else end.code)
 
 

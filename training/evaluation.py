@@ -52,9 +52,13 @@ class EvaluationResult:
         values[f"top_{k}"] = values.pop("top_k")
         return values
 
-    def __str__(self) -> str:
+    def averages(self) -> str:
+        """The averages, for people."""
         top_k = "" if self.k == 1 else f"top-{self.k} {self.top_k:.2%}, "
-        return f"top-1 {self.top_1:.2%}, {top_k}loss {self.loss:.4f}, {self.num_examples:,} images"
+        return f"top-1 {self.top_1:.2%}, {top_k}loss {self.loss:.4f}"
+
+    def __str__(self) -> str:
+        return f"{self.averages()}, {self.num_examples:,} images"
 
 
 class Member(NamedTuple):

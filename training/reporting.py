@@ -6,22 +6,19 @@ import contextlib
 import json
 import os
 import pathlib
-import sys
 import time
 from collections.abc import Iterator
 from typing import Any
 
 import tensorflow as tf
-import tqdm
 
 from preprocessing.decoding import plain_message
+from training.forecast import Forecast
+from training.progress_bar import Figure, ProgressBar
 from training.storage.whole_files import write_text
 
 # Share of the time: below it, a faster input would hardly be noticed.
 _WORTH_SAYING = 0.1
-
-# Leaves room for the figures in 80 columns.
-_BAR_FORMAT = "{percentage:3.0f}%|{bar:6}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]"
 
 
 class Reporter:
@@ -34,6 +31,7 @@ class Reporter:
       num_steps: of the whole run.
       batch_size: images a step.
       silent: neither shows nor writes anything, as all hosts but one must.
+      forecast: says how long the run will take, once it knows; None says nothing.
     """
 
     def __init__(
@@ -43,8 +41,10 @@ class Reporter:
         num_steps: int,
         batch_size: int,
         silent: bool = False,
+        forecast: Forecast | None = None,
     ):
         self._silent = silent
+        self._forecast = forecast
         self._batch_size = batch_size
         self._path = os.path.join(train_dir, "metrics.jsonl")
         self._summaries = {}
@@ -53,17 +53,8 @@ class Reporter:
             if not silent:
                 with self._going_on("TensorBoard's events"):
                     self._summaries[kind] = _summary_writer(os.path.join(train_dir, folder))
-        # A log file gets a line every half a minute rather than ten a second.
-        self._bar = tqdm.tqdm(
-            initial=first_step,
-            total=num_steps,
-            unit="step",
-            disable=silent,
-            dynamic_ncols=True,
-            smoothing=0,  # the time that is left counts validations in
-            bar_format=_BAR_FORMAT,
-            mininterval=0.2 if sys.stderr.isatty() else 30,
-        )
+        self._bar = ProgressBar(first_step, num_steps, silent)
+        self._figures: list[Figure] = []
         self._validated: float | None = None
         self._last_time = time.perf_counter()
         self._last_step = first_step
@@ -83,6 +74,8 @@ class Reporter:
     def step(self) -> None:
         """Counts a step."""
         self._bar.update()
+        if self._forecast and (said := self._forecast.step(time.perf_counter())):
+            self.say(said)
 
     def say(self, text: str) -> None:
         """Prints a line above the progress bar."""
@@ -103,6 +96,8 @@ class Reporter:
     def paused(self, seconds: float) -> None:
         """Leaves time spent on validation or saving out of images per second."""
         self._paused += seconds
+        if self._forecast:
+            self._forecast.paused(seconds)
 
     def waited(self, seconds: float) -> None:
         """Counts time in which the step waited for its batch."""
@@ -117,23 +112,31 @@ class Reporter:
         rate = (step - self._last_step) * self._batch_size / max(seconds, 1e-9)
         waited = self._waited / max(seconds, 1e-9)
         self._last_time, self._last_step, self._paused, self._waited = now, step, 0.0, 0.0
-        # A narrow terminal cuts the end off.
-        shown = [f"loss {loss:.3f}", f"top-1 {top_1:.1%}"]
-        if self._validated is not None:
-            shown.append(f"val {self._validated:.1%}")
-        shown.append(f"{rate:.3g} img/s" if rate < 100 else f"{rate:.0f} img/s")
+        self._figures = [
+            Figure(f"loss {loss:.3f}", 8),
+            Figure(f"top-1 {top_1:.1%}", 7),
+            Figure(f"{rate:.3g} img/s" if rate < 100 else f"{rate:.0f} img/s", 5),
+            Figure(f"epoch {epoch:.1f}", 2),
+            Figure(f"rate {learning_rate:.2g}", 1),
+        ]
         if waited > _WORTH_SAYING:
-            shown.append(f"waits for input {waited:.0%}")
-        shown += [f"epoch {epoch:.1f}", f"rate {learning_rate:.2g}"]
-        self._bar.set_postfix_str(", ".join(shown), refresh=False)
+            self._figures.insert(3, Figure(f"waits for input {waited:.0%}", 3))
+        self._show()
         metrics = {"loss": loss, "top_1": top_1, "learning_rate": learning_rate}
         speed = {"images_per_second": rate, "share_waiting_for_input": waited}
         self._write("train", step, epoch, metrics | speed)
 
     def validation_metrics(self, step: int, epoch: float, metrics: dict[str, Any]) -> None:
-        """Reports a validation."""
+        """Reports a validation; the bar shows it with the next line that is said."""
         self._validated = metrics["top_1"]
+        self._show()
         self._write("validation", step, epoch, metrics)
+
+    def _show(self) -> None:
+        figures = list(self._figures)
+        if self._validated is not None:
+            figures.insert(2, Figure(f"val {self._validated:.1%}", 6))
+        self._bar.show(figures)
 
     def _write(self, kind: str, step: int, epoch: float, metrics: dict[str, Any]) -> None:
         if self._silent:

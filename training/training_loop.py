@@ -302,13 +302,15 @@ class TrainingLoop:
         with self._state.averages_in_place():
             result = self._validate()
         reporter.validation_metrics(step, self._progress.epoch, result.as_json())
-        reporter.say(f"step {step:,}, epoch {self._progress.epoch:.1f}: validation {result}")
+        reporter.say(
+            f"step {step:,}, epoch {self._progress.epoch:.1f}: validation {result.averages()}"
+        )
         if self._learning_rate.observe(1 - result.top_1):
             reporter.say(f"step {step:,}: no better for a while, the learning rate is lowered.")
         self._check_finite()
         self._progress.validated.assign(step)
         if result.loss <= _GOOD:  # of ruined weights the accuracy can be the best, by chance
-            self._checkpoints.save_if_best(result.top_1)
+            self._checkpoints.save_if_best(result.top_1, result.loss)
         return result
 
     def _save(self) -> None:

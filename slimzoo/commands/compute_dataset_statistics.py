@@ -9,7 +9,7 @@ import shlex
 from image_datasets import dataset_factory
 from slimzoo import program
 from slimzoo.configuration import SourceConfig
-from slimzoo.flags import check_positive, flag, required_flag
+from slimzoo.flags import Theme, check_positive, flag, required_flag
 from slimzoo.interruption import signals_noted
 from slimzoo.output_folders import absolute, made_folder
 from slimzoo.program import beside_this_program
@@ -27,23 +27,35 @@ from training.dataset_preparation.pixel_statistics import (
 class StatisticsConfig(SourceConfig):
     """What `compute_dataset_statistics` does."""
 
+    first_flags = (
+        "dataset_name",
+        "dataset_dir",
+        "dataset_split_name",
+        "output_dir",
+        "image_size",
+    )
+
     dataset_name: str = required_flag(
-        "The dataset: a TFDS name, or `folder` for a folder of images per class."
+        "The dataset: a TFDS name, or `folder` for a folder of images per class.",
+        theme=Theme.IMAGES,
     )
     dataset_split_name: str = flag(
         "train",
         "Split over which the statistics are computed, in TFDS syntax, for example train or "
         "train[:80%].",
+        theme=Theme.IMAGES,
     )
     output_dir: str = required_flag(
         "The folder for dataset_statistics.json and mean_image.npy; it is then the "
-        "--dataset_statistics of train_image_classifier."
+        "--dataset_statistics of train_image_classifier.",
+        theme=Theme.OUTPUT,
     )
     image_size: int = flag(
         256,
         "Side in pixels of the square over which the statistics are computed. Each image is "
         "resized until its short side has this length, and the central square is used. For "
         "CIFAR give 32.",
+        theme=Theme.IMAGES,
     )
 
     def __post_init__(self) -> None:

@@ -17,7 +17,7 @@ from preprocessing import preprocessing_factory
 from slimzoo import program
 from slimzoo.chosen_preprocessing import Pipeline, choose_pipeline
 from slimzoo.configuration import PreprocessingConfig
-from slimzoo.flags import flag, parse_options, required_flag
+from slimzoo.flags import Theme, flag, parse_options, required_flag
 from slimzoo.output_folders import absolute, new_folder
 from slimzoo.program import beside_this_program
 from slimzoo_registry import import_modules
@@ -36,47 +36,67 @@ _SAMPLES = ("star", "heart", "arrow", "ring")
 class ConversionConfig(PreprocessingConfig):
     """What `convert_weights` does."""
 
+    first_flags = (
+        "checkpoint_path",
+        "model_name",
+        "output_dir",
+        "source_model_name",
+        "bgr_to_rgb",
+    )
+
     checkpoint_path: str = required_flag(
         "The weights: a .caffemodel, bvlc_alexnet.npy, a PyTorch state dict (.pth), .safetensors, "
-        "Keras' .weights.h5, or a checkpoint of TF-Slim."
+        "Keras' .weights.h5, or a checkpoint of TF-Slim.",
+        theme=Theme.NETWORK,
     )
     model_name: str = required_flag(
-        "Network that the weights are loaded into, for example caffenet."
+        f"Network that the weights are loaded into: {', '.join(nets_factory.networks)}.",
+        theme=Theme.NETWORK,
     )
     network_options: list[str] = flag(
-        [], "Options of the network as name=value, for example towers=1."
+        [], "Options of the network as name=value, for example towers=1.", theme=Theme.NETWORK
     )
     source_model_name: str | None = flag(
         None,
         "Network that the weights were trained with, if it is not model_name. The command "
         "then measures and prints how far the logits differ because of the network and of the"
         " preprocessing. Default: model_name, and nothing is measured.",
+        theme=Theme.NETWORK,
     )
     bgr_to_rgb: bool = flag(
         False,
         "Reverse the input channels of the first layer, so that weights trained on BGR (Caffe's) "
         "take RGB; the network is fed RGB from then on.",
+        theme=Theme.NETWORK,
     )
     output_dir: str = required_flag(
         "Where checkpoint and model.json go; it is then the --checkpoint_path of the other "
-        "drivers. A folder that does not exist, or is empty."
+        "drivers. A folder that does not exist, or is empty.",
+        theme=Theme.OUTPUT,
     )
     dataset_name: str | None = flag(
         None,
         "Dataset that names the classes, in the order of its labels. Default: imagenet2012; "
         "weights with another number of outputs than 1,000 need it.",
+        theme=Theme.IMAGES,
     )
     dataset_dir: str | None = flag(
-        None, "The folder of images for `folder`; otherwise TFDS's data_dir."
+        None, "The folder of images for `folder`; otherwise TFDS's data_dir.", theme=Theme.IMAGES
     )
     checkpoint_exclude_scopes: list[str] = flag(
-        [], "Scopes that keep their initial values, for example alexnet_v2/fc8."
+        [],
+        "Scopes that keep their initial values, for example alexnet_v2/fc8.",
+        theme=Theme.NETWORK,
     )
     ignore_missing_vars: bool = flag(
-        False, "Convert even if the file lacks some of the network's variables."
+        False,
+        "Convert even if the file lacks some of the network's variables.",
+        theme=Theme.NETWORK,
     )
     use_moving_average: bool = flag(
-        True, "Convert the moving averages of the weights, if the file has them."
+        True,
+        "Convert the moving averages of the weights, if the file has them.",
+        theme=Theme.NETWORK,
     )
 
 

@@ -14,9 +14,10 @@ from image_datasets import dataset_factory
 from image_datasets.file_names import same_spelling
 from image_datasets.image_dataset import ImageDataset
 from image_datasets.split_names import find_split
+from nets.nets_factory import networks
 from slimzoo import program
 from slimzoo.configuration import PRECISIONS, InputConfig
-from slimzoo.flags import check_positive, flag, required_flag, settings
+from slimzoo.flags import Theme, check_positive, flag, required_flag, settings
 from slimzoo.output_folders import absolute, made_folder
 from slimzoo_registry import import_modules
 from training import devices
@@ -38,47 +39,71 @@ from training.storage.whole_files import remove_leftovers, write_text
 class EvaluationConfig(InputConfig):
     """What `eval_image_classifier` does."""
 
+    first_flags = (
+        "checkpoint_path",
+        "dataset_name",
+        "dataset_dir",
+        "dataset_split_name",
+        "model_name",
+        "eval_dir",
+        "eval_crops",
+        "batch_size",
+    )
+
     checkpoint_path: str = required_flag(
         "The checkpoint, or the train_dir that holds it (its last), to evaluate, or a file of "
         "weights as convert_weights takes it. Of several, separated by commas, the softmax outputs "
-        "are averaged."
+        "are averaged.",
+        theme=Theme.NETWORK,
     )
     model_name: list[str] = flag(
         [],
         "The network of weights that come without a model.json: one name, or one for each of "
-        "several in checkpoint_path.",
+        f"several in checkpoint_path. Names: {', '.join(networks)}.",
+        theme=Theme.NETWORK,
     )
-    dataset_name: str | None = flag(None, "The dataset. Default: the one trained on.")
+    dataset_name: str | None = flag(
+        None, "The dataset. Default: the one trained on.", theme=Theme.IMAGES
+    )
     dataset_split_name: str | None = flag(
         None,
         "The split, in TFDS syntax; `all` is every image. Default: the one the run was validated "
         "on.",
+        theme=Theme.IMAGES,
     )
     eval_dir: str | None = flag(
         None,
         "Where evaluation.json and predictions.csv go. Default: the folder `evaluation` beside "
-        "the checkpoint.",
+        "the checkpoint; of several checkpoints, `evaluation_of_N_networks` in the folder that "
+        "holds them all.",
+        theme=Theme.OUTPUT,
     )
     eval_image_size: int | None = flag(
-        None, "Height and width given to the network, in pixels. Default: as trained."
+        None,
+        "Height and width given to the network, in pixels. Default: as trained.",
+        theme=Theme.NETWORK,
     )
     eval_crops: int = flag(
         1,
         "Crops per image: 1 (the center), or 10 (four corners, center, and their mirror "
         "images; the softmax outputs are averaged). With 10, a batch holds batch_size / 10 "
         "images, rounded down, so that memory use stays about the same.",
+        theme=Theme.IMAGES,
     )
     use_moving_average: bool = flag(
-        True, "Evaluate the moving averages of the weights, if the run kept them."
+        True,
+        "Evaluate the moving averages of the weights, if the run kept them.",
+        theme=Theme.NETWORK,
     )
     mixed_precision: str = flag(
         "float32",
         "Number type in which the network computes. The weights are converted to it once, "
         "after loading; the checkpoint itself is not changed.",
         PRECISIONS,
+        theme=Theme.NETWORK,
     )
     max_num_batches: int | None = flag(
-        None, "Stop after so many batches of batch_size images. Default: all."
+        None, "Stop after so many batches of batch_size images. Default: all.", theme=Theme.IMAGES
     )
 
     def __post_init__(self) -> None:
@@ -123,8 +148,7 @@ def _evaluate(config: EvaluationConfig, strategy: tf.distribute.Strategy) -> Eva
     if not devices.is_chief(strategy):
         return evaluator.run()
 
-    folder = os.path.dirname(models[0].report.checkpoint)
-    eval_dir = made_folder("eval_dir", config.eval_dir or os.path.join(folder, "evaluation"))
+    eval_dir = made_folder("eval_dir", config.eval_dir or _default_eval_dir(models))
     predictions_path = os.path.join(eval_dir, "predictions.csv")
     replaces = os.path.exists(predictions_path)
     with locked(eval_dir):
@@ -206,6 +230,17 @@ def _make_evaluator(
         max_image_pixels=config.max_image_pixels,
         max_num_batches=max_num_batches,
     )
+
+
+def _default_eval_dir(models: list[TrainedModel]) -> str:
+    """Beside the checkpoint; of several, in no single one's folder but in that around them."""
+    folders = [os.path.dirname(model.report.checkpoint) for model in models]
+    if len(models) == 1:
+        return os.path.join(folders[0], "evaluation")
+    around = os.path.commonpath(list(map(absolute, folders)))
+    if not any(map(os.path.isabs, folders)):
+        around = os.path.relpath(around)
+    return os.path.join(around, f"evaluation_of_{len(models)}_networks")
 
 
 def _write_result(

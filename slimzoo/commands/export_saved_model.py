@@ -7,9 +7,10 @@ import os
 
 import tensorflow as tf
 
+from nets.nets_factory import networks
 from slimzoo import program
 from slimzoo.configuration import CommandConfig, max_image_pixels_flag
-from slimzoo.flags import check_not_negative, check_positive, flag, required_flag
+from slimzoo.flags import Theme, check_not_negative, check_positive, flag, required_flag
 from slimzoo.output_folders import new_folder
 from slimzoo_registry import import_modules
 from training.checkpoints.trained_model import imagenet_classes_or, load_trained_model
@@ -20,31 +21,50 @@ from training.export import ServableClassifier, write_saved_model
 class ExportConfig(CommandConfig):
     """What `export_saved_model` does."""
 
+    first_flags = (
+        "checkpoint_path",
+        "export_dir",
+        "model_name",
+        "dataset_name",
+        "top_k",
+    )
+
     checkpoint_path: str = required_flag(
         "The checkpoint, or the train_dir that holds it (its last), to export, or a file of "
-        "weights as convert_weights takes it."
+        "weights as convert_weights takes it.",
+        theme=Theme.NETWORK,
     )
-    model_name: str | None = flag(None, "The network of weights that come without a model.json.")
+    model_name: str | None = flag(
+        None,
+        f"The network of weights that come without a model.json: {', '.join(networks)}.",
+        theme=Theme.NETWORK,
+    )
     dataset_name: str | None = flag(
         None,
         "Dataset that names the classes, in the order of its labels. Only for weights without"
         " a model.json; it must have as many classes as the weights have outputs. Default: "
         "imagenet2012 (1,000 classes).",
+        theme=Theme.IMAGES,
     )
     dataset_dir: str | None = flag(
-        None, "The folder of images for `folder`; otherwise TFDS's data_dir."
+        None, "The folder of images for `folder`; otherwise TFDS's data_dir.", theme=Theme.IMAGES
     )
     export_dir: str | None = flag(
         None,
         "Folder for the SavedModel. It must be empty or not exist yet; nothing is "
         "overwritten. Default: the folder `saved_model` next to the checkpoint.",
+        theme=Theme.OUTPUT,
     )
     export_image_size: int | None = flag(
-        None, "Height and width given to the network, in pixels. Default: as trained."
+        None,
+        "Height and width given to the network, in pixels. Default: as trained.",
+        theme=Theme.NETWORK,
     )
-    top_k: int = flag(5, "How many of the likeliest classes the answers name.")
+    top_k: int = flag(5, "How many of the likeliest classes the answers name.", theme=Theme.OUTPUT)
     use_moving_average: bool = flag(
-        True, "Export the moving averages of the weights, if the run kept them."
+        True,
+        "Export the moving averages of the weights, if the run kept them.",
+        theme=Theme.NETWORK,
     )
     max_image_pixels: int = max_image_pixels_flag()
 

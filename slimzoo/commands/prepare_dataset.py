@@ -13,7 +13,7 @@ from image_datasets.image_dataset import ImageDataset
 from image_datasets.split_names import find_split
 from slimzoo import program
 from slimzoo.configuration import SourceConfig
-from slimzoo.flags import check_positive, flag, required_flag
+from slimzoo.flags import Theme, check_positive, flag, required_flag
 from slimzoo.interruption import signals_noted
 from slimzoo.output_folders import absolute, folder_to_write
 from slimzoo.program import beside_this_program
@@ -29,43 +29,61 @@ from training.storage.locks import locked
 class PreparationConfig(SourceConfig):
     """What `prepare_dataset` does."""
 
+    first_flags = (
+        "dataset_name",
+        "dataset_dir",
+        "dataset_split_names",
+        "output_dir",
+        "image_size",
+        "encoding",
+    )
+
     dataset_name: str = required_flag(
         "The dataset to prepare: a TFDS name (imagenet2012, imagenette/320px-v2), or `folder` for "
-        "a folder of images per class."
+        "a folder of images per class.",
+        theme=Theme.IMAGES,
     )
     dataset_split_names: list[str] = flag(
-        [], "Names of the splits to prepare, for example train,validation. Default: all."
+        [],
+        "Names of the splits to prepare, for example train,validation. Default: all.",
+        theme=Theme.IMAGES,
     )
     output_dir: str = required_flag(
         "Folder for prepared datasets. This one is written to OUTPUT_DIR/PREPARED_NAME; train on "
-        "it with --dataset_dir=OUTPUT_DIR --dataset_name=PREPARED_NAME."
+        "it with --dataset_dir=OUTPUT_DIR --dataset_name=PREPARED_NAME.",
+        theme=Theme.OUTPUT,
     )
     prepared_name: str | None = flag(
         None,
         "What the prepared dataset is called. Default: the name of the dataset or of its folder, "
         "the image size, and the encoding if it is raw: tf_flowers_256, tf_flowers_256_raw.",
+        theme=Theme.OUTPUT,
     )
     image_size: int = flag(
         256,
         "Side of the stored square images, in pixels. Each image is resized until its short "
         "side has this length, and the central square is kept.",
+        theme=Theme.IMAGES,
     )
     encoding: str = flag(
         "jpeg",
         "How images are kept: `jpeg` (small; must be decoded in every epoch) or `raw` (the pixels, "
         "192 KiB for 256x256, in the shuffle buffer too: 10,000 of them take 2 GB).",
         ENCODINGS,
+        theme=Theme.OUTPUT,
     )
     jpeg_quality: int = flag(
         95,
         "JPEG quality for --encoding=jpeg, from 1 to 100; higher is larger and more exact. At"
         " 95, photos of flowers took 29 kB each, and pixel values (0 to 255) changed by 1.9 "
         "on average.",
+        theme=Theme.OUTPUT,
     )
     examples_per_shard: int = flag(
         1024,
         "Images in a file. An interrupted run goes on after the last complete file, and several "
         "files are read at the same time.",
+        theme=Theme.OUTPUT,
     )
 
     def __post_init__(self) -> None:

@@ -14,12 +14,11 @@ import keras
 import tensorflow as tf
 
 from image_datasets import dataset_factory
-from image_datasets.file_names import listed
 from image_datasets.image_dataset import ImageDataset
 from nets import nets_factory
 from preprocessing import preprocessing_factory
 from preprocessing.base import Preprocessing
-from slimzoo import program, run_folder
+from slimzoo import program, run_folder, run_messages
 from slimzoo.configuration import TrainingConfig
 from slimzoo.flags import flag_lines, settings
 from slimzoo.interruption import signals_noted
@@ -29,8 +28,8 @@ from training.checkpoints.description import ModelDescription
 from training.checkpoints.finding import latest_checkpoint
 from training.checkpoints.restoring import restore_network
 from training.checkpoints.saving import RunCheckpoints
-from training.dataset_preparation.pixel_statistics import dataset_of_statistics
 from training.evaluation import EvaluationResult, Evaluator
+from training.forecast import Forecast, RunPlan
 from training.hosts.agreement import Agreement
 from training.hosts.cluster import ClusterSettings
 from training.hosts.cooperation import check_same, working_together
@@ -198,11 +197,40 @@ def _train(config: TrainingConfig, run: _Run) -> str:
         agreement=Agreement(run.strategy),
     )
     if loop.is_finished():
-        print(_nothing_to_do(config, progress, first_step, num_steps))
+        print(
+            run_messages.nothing_to_do(
+                config, progress, steps_per_epoch, first_step, num_steps, rate_state
+            )
+        )
         return _conclude(config, checkpoints, None, 0, run.is_chief)
-    print(_announcement(config, run, state, first_step, num_steps), flush=True)
-    for warning in _warnings(run):
+    datasets = (run.dataset, run.validation)
+    print(
+        run_messages.announcement(
+            config,
+            run.description,
+            *datasets,
+            state,
+            first_step=first_step,
+            num_steps=num_steps,
+            num_replicas=run.strategy.num_replicas_in_sync,
+            train_dir=run.train_dir,
+        ),
+        flush=True,
+    )
+    for warning in run_messages.warnings(run.description, *datasets, checkpoints):
         print(f"WARNING: {warning}", flush=True)
+    num_epochs = (num_steps - first_step) / steps_per_epoch
+    plan = RunPlan(
+        train_dir=run.train_dir,
+        first_step=first_step,
+        num_steps=num_steps,
+        batch_size=config.batch_size,
+        steps_per_epoch=steps_per_epoch,
+        num_validations=num_epochs / config.validation_interval_epochs,
+        num_validation_images=run.validation.num_examples if run.validation else 0,
+        num_bytes=(config.keep_checkpoints + bool(run.validation)) * checkpoints.num_bytes(),
+        ends_by_steps=bool(config.max_number_of_steps),
+    )
     with (
         Reporter(
             run.train_dir,
@@ -210,6 +238,7 @@ def _train(config: TrainingConfig, run: _Run) -> str:
             num_steps,
             config.batch_size,
             silent=not run.is_chief,
+            forecast=Forecast(plan),
         ) as reporter,
         signals_noted() as signals,
     ):
@@ -355,69 +384,6 @@ def _restore(
 
 
 # --------------------------------------------------------------- what the run says
-
-
-def _announcement(
-    config: TrainingConfig, run: _Run, state: TrainingState, first_step: int, num_steps: int
-) -> str:
-    description = run.description
-    preprocessing = description.preprocessing_name
-    if config.dataset_statistics:
-        preprocessing += f", statistics of {dataset_of_statistics(config.dataset_statistics)}"
-    elif description.preprocessing_options and not config.preprocessing_options:
-        preprocessing += " with the options of --checkpoint_path"
-    validation = "no validation"
-    if run.validation is not None:
-        validation = f"validation on {description.validation_split_name}"
-    replicas = run.strategy.num_replicas_in_sync
-    return (
-        f"{description.model_name}: {state.network_fn.model.count_params():,} parameters "
-        f"({state.num_trainable_parameters():,} trained), "
-        f"{description.image_size}x{description.image_size} pixels, "
-        f"{config.mixed_precision}, preprocessing {preprocessing}\n"
-        f"{description.dataset_name}: {run.dataset.num_examples:,} images of "
-        f"{len(description.class_names)} classes in {run.dataset.split}; {validation}\n"
-        f"steps {first_step:,} to {num_steps:,} of {config.batch_size} images on "
-        f"{replicas} replica{'' if replicas == 1 else 's'}; train_dir {run.train_dir}"
-        f"{_settings_of_the_network(config)}"
-    )
-
-
-def _nothing_to_do(
-    config: TrainingConfig, progress: Progress, first_step: int, num_steps: int
-) -> str:
-    taken = f"{first_step:,} of {num_steps:,} steps"
-    if not config.max_number_of_steps:
-        epochs = f"{progress.epoch:.4g} of {config.num_epochs:.4g}"
-        taken += f", which are {epochs} epochs in whole batches"
-    return f"This run has taken {taken}; nothing to do."
-
-
-def _warnings(run: _Run) -> Iterator[str]:
-    """What a user should know of the images that are trained and validated on."""
-    known = set(run.description.class_names)
-    for dataset in filter(None, (run.dataset, run.validation)):
-        if absent := [name for name in dataset.absent_classes if name in known]:
-            yield (
-                f"there is no image of {len(absent):,} of the {len(known):,} classes in "
-                f"{dataset.split}: {listed(absent)}."
-            )
-    if run.validation is not None and (shared := run.validation.num_shared(run.dataset)):
-        yield (
-            f"{shared:,} of the {run.validation.num_examples:,} validation images are trained on "
-            f"as well, as {run.dataset.split} and {run.validation.split} overlap."
-        )
-
-
-def _settings_of_the_network(config: TrainingConfig) -> str:
-    """The flags that the network has values of its own for, as a line; empty without any."""
-    own = nets_factory.networks[config.model_name].hyperparameters
-    values = {name: getattr(config, name) for name in own}
-    shown = " ".join(
-        f"--{name}={','.join(value) if isinstance(value, list) else value}"
-        for name, value in values.items()
-    )
-    return f"\nwith {shown}" if shown else ""
 
 
 def _conclude(

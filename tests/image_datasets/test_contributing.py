@@ -38,7 +38,7 @@ def test_the_source_in_contributing_works_as_written(my_images):
 def test_its_mistakes_are_answered_like_those_of_other_sources(my_images):
     with pytest.raises(ValueError, match=r"split of my_images 'trian'. Did you mean 'train'"):
         dataset_factory.get_dataset("my_images", "trian", str(my_images))
-    with pytest.raises(ValueError, match="'my_images' needs dataset_dir"):
+    with pytest.raises(ValueError, match="'my_images' needs --dataset_dir"):
         dataset_factory.get_dataset("my_images", "train")
     with pytest.raises(ValueError, match=r"Did you mean 'my_images'.* Known: folder, my_images"):
         dataset_factory.get_dataset("my_image", "train", str(my_images))

@@ -88,7 +88,7 @@ def test_only_images_count_and_what_does_not_is_named_once(write_images, capsys)
     assert capsys.readouterr().out == (
         f"Not used: 1 image outside the class folders in {root}, such as 9.png.\n"
         f"Not used: 3 files that end in .tiff, .txt, .webp in {root}, such as a/8.webp.\n"
-        f"No class in {root}, for lack of images: notes.\n"
+        f"Folders without images in {root}, which are no classes: notes.\n"
     )
 
 
@@ -104,19 +104,19 @@ LAYOUTS = {
         ["train/a/1.png", "train/b/1.png", "valid/a/1.png", "test/b/1.png"],
         {"train": 2, "validation": 1, "test": 1},
         "ab",
-        "Splits in ROOT: train, validation (valid), test.",
+        "Splits in ROOT: train, valid as validation, test.",
     ),
     "other forms": (
         ["Training/a/1.png", "Training/b/1.png", "TESTING/a/1.png"],
         {"train": 2, "test": 1},
         "ab",
-        "Splits in ROOT: train (Training), test (TESTING).",
+        "Splits in ROOT: Training as train, TESTING as test.",
     ),
     "other case": (
         ["Train/a/1.png", "Train/b/1.png", "Val/a/1.png"],
         {"train": 2, "val": 1},
         "ab",
-        "Splits in ROOT: train (Train), val (Val).",
+        "Splits in ROOT: Train as train, Val as val.",
     ),
     "stray image beside a fourth folder": (
         ["train/a/1.png", "train/b/1.png", "train/c.png", "val/a/1.png", "test/a/1.png", "x/y.png"],
@@ -162,7 +162,7 @@ LAYOUTS = {
         {"train": 4},
         ["fold1", "fold2"],
         "WARNING: fold1, fold2 of ROOT are taken for classes. If the folders in there (a, b) are "
-        "the classes, give the folder around them as dataset_dir, or call it train, and the one "
+        "the classes, give the folder around them as --dataset_dir, or call it train, and the one "
         "to validate on validation.",
     ),
     "splits of other names, as archives have them": (
@@ -170,7 +170,7 @@ LAYOUTS = {
         {"train": 4, "validation": 1},
         ["s1", "s2", "s3"],
         "WARNING: s1, s2 of ROOT are taken for classes. If the folders in there (a, b) are "
-        "the classes, give the folder around them as dataset_dir, or call it train, and the one "
+        "the classes, give the folder around them as --dataset_dir, or call it train, and the one "
         "to validate on validation.",
     ),
     "a folder too far up": (
@@ -178,7 +178,7 @@ LAYOUTS = {
         {"train": 2},
         ["pets"],
         "WARNING: pets of ROOT is taken for a class. If the folders in there (a, b) are "
-        "the classes, give the folder around them as dataset_dir, or call it train, and the one "
+        "the classes, give the folder around them as --dataset_dir, or call it train, and the one "
         "to validate on validation.",
     ),
     "folders of other names in classes": (
@@ -321,7 +321,7 @@ def test_the_dataset_works_inside_flat_map(split):
 
 
 def test_errors_say_what_was_given_and_what_is_accepted(tmp_path, write_images):
-    with pytest.raises(ValueError, match="needs dataset_dir"):
+    with pytest.raises(ValueError, match="needs --dataset_dir"):
         get_dataset("folder", "train")
     with pytest.raises(ValueError, match=r"The folder .*missing does not exist"):
         get_dataset("folder", "train", str(tmp_path / "missing"))

@@ -62,5 +62,5 @@ def test_what_is_made_of_a_dataset_is_called_after_its_folder_or_its_name(tmp_pa
     assert dataset_factory.short_name("folder", "/") == "folder"
     assert dataset_factory.short_name("folder") == "folder"
     assert dataset_factory.short_name("imagenette/320px-v2", "data") == "imagenette/320px-v2"
-    with pytest.raises(ValueError, match="'folder' needs dataset_dir"):
+    with pytest.raises(ValueError, match="'folder' needs --dataset_dir"):
         dataset_factory.class_names("folder")

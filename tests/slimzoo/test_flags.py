@@ -9,6 +9,7 @@ from absl import flags
 from slimzoo.commands.prepare_dataset import PreparationConfig
 from slimzoo.configuration import TrainingConfig
 from slimzoo.flags import (
+    Theme,
     check_fields,
     check_fraction,
     check_not_negative,
@@ -142,9 +143,14 @@ def test_a_number_out_of_range_is_refused_by_the_name_of_its_flag(check, accepte
 def test_the_flag_in_contributing_works_as_written():
     """With its field in the library's settings, it arrives there."""
     contributing = (pathlib.Path(__file__).parents[2] / "CONTRIBUTING.md").read_text()
-    ((line,),) = [re.findall(r"# slimzoo/configuration\.py\n(lion_beta2: .*)\n", contributing)]
+    pattern = r"# slimzoo/optimization_flags\.py\n(lion_beta2: .*?)\n```"
+    (line,) = re.findall(pattern, contributing, re.DOTALL)
+    line = line.replace("\n", "\n    ")
     (field,) = re.findall(r"`(lion_beta2: float = [\d.]+)`", contributing)
-    namespace = {"dataclasses": dataclasses, "flag": flag, "Base": OptimizerSettings}
+    namespace = {
+        **{"dataclasses": dataclasses, "flag": flag, "Theme": Theme},
+        "Base": OptimizerSettings,
+    }
     decorator = "@dataclasses.dataclass(frozen=True, kw_only=True)\n"
     exec(f"{decorator}class OptimizerSettings(Base):\n    {field}\n", namespace)
     exec(f"{decorator}class Config:\n    {line}\n", namespace)

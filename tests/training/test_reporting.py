@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 from tiny_network import metrics
 
+from training.forecast import Forecast, RunPlan
 from training.reporting import Reporter
 
 
@@ -70,6 +71,30 @@ def test_a_validation_is_written_and_shown_with_what_follows(tmp_path, capsys):
     assert "val 50.0%" in printed.err
 
 
+def test_the_bar_below_a_validation_shows_that_validation(tmp_path, capsys):
+    with report(tmp_path) as reporter:
+        for step, top_1 in ((10, 0.5), (20, 0.625)):
+            reporter.train_metrics(step, step / 10, 1.0, 0.3, 0.01)
+            reporter.validation_metrics(step, step / 10, {"top_1": top_1, "loss": 2.0})
+            capsys.readouterr()
+            reporter.say(f"step {step}")
+            printed = capsys.readouterr()
+            assert f"top-1 30.0%, val {top_1:.1%}" in printed.err
+
+
+def test_what_is_forecast_is_said_between_steps(clock, tmp_path, capsys):
+    plan = {"first_step": 0, "num_steps": 100, "batch_size": 16, "train_dir": str(tmp_path)}
+    validation = {"num_validations": 0, "num_validation_images": 0}
+    forecast = Forecast(RunPlan(**plan, **validation, steps_per_epoch=10, num_bytes=10**6))
+    with report(tmp_path, forecast=forecast) as reporter:
+        for _ in range(4):
+            clock.now += 60  # a validation
+            reporter.paused(60)
+            clock.now += 5
+            reporter.step()
+    assert "About 8 minutes to go: 9.6 epochs at 3.2 images/s;" in "".join(capsys.readouterr())
+
+
 def test_tensorboard_finds_the_same_numbers(tmp_path):
     with report(tmp_path) as reporter:
         reporter.train_metrics(4, 0.4, 1.5, 0.25, 0.01)
@@ -127,7 +152,7 @@ def test_a_run_that_goes_back_forgets_what_it_reported_since(tmp_path, capsys):
     assert [(line["step"], line["loss"]) for line in metrics(tmp_path)] == [
         *((10, 1.5), (20, 1.5), (30, 1.4))
     ]
-    assert " 20/100 " in capsys.readouterr().err
+    assert " 20/100, " in capsys.readouterr().err
 
 
 LINE = b'{"kind": "train", "step": 10}\n'

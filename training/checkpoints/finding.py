@@ -35,6 +35,15 @@ def find_checkpoint(path: str | None) -> str:
             f"--checkpoint_path {path} is a folder without a checkpoint. To take a file of weights "
             "give its whole path."
         )
+    run, name = os.path.split(path.rstrip(os.sep))
+    run = run or "."
+    last = latest_checkpoint(run) if name == BEST_FOLDER else None
+    if last and not exists(path):
+        raise ValueError(
+            f"--checkpoint_path {path} does not exist: the run in {run} was not validated, so that "
+            f"none of its checkpoints is the best. Give --checkpoint_path={run}, which takes its "
+            f"last, {os.path.basename(last)}."
+        )
     prefix = path.removesuffix(".index").removesuffix(".meta")
     if ".data-" in prefix:
         prefix = prefix.rpartition(".data-")[0]

@@ -77,13 +77,16 @@ class RunCheckpoints:
         self.writes = writes
         with tf.device("CPU:0"):
             self._best_top_1 = tf.Variable(-1.0, dtype=tf.float64, name="best_top_1")
+            # Lower than any: nothing is better than the best of an earlier version, which did not
+            # save its loss, but for a higher accuracy.
+            self._best_loss = tf.Variable(-np.inf, dtype=tf.float64, name="best_loss")
         # What must be finite.
         self._numbers = {
             "network": tensorflow_variables(network),
             "averages": dict(averages),
             "optimizer": tensorflow_variables({one.path: one for one in optimizer}),
         }
-        self._added = dict(added or {})
+        self._added = {"best_loss": self._best_loss, **(added or {})}
         self._variables = {
             "step": step,
             "best_top_1": self._best_top_1,
@@ -101,13 +104,29 @@ class RunCheckpoints:
         return latest_checkpoint(self.train_dir)
 
     def best(self) -> str | None:
-        """The checkpoint of the highest validation accuracy; None before the first."""
+        """The checkpoint of the best validation, see `save_if_best`; None before the first."""
         return latest_checkpoint(self._best_folder)
 
     def before(self, step: int) -> str | None:
         """The newest checkpoint from before a step, among the last and the best; None without."""
         found = [*checkpoints_in(self.train_dir), *checkpoints_in(self._best_folder)]
         return max((path for path in found if step_of(path) < step), key=step_of, default=None)
+
+    def num_bytes(self) -> int:
+        """How many bytes a checkpoint takes, but for the names of its variables."""
+        return sum(
+            int(np.prod(variable.shape)) * tf.as_dtype(variable.dtype).size
+            for part in self._numbers.values()
+            for variable in part.values()
+        )
+
+    def bytes_to_come(self) -> int:
+        """How many bytes the checkpoints of the run take at most, besides those there now.
+
+        These are as many as are kept, the best, and one that is written before another is removed.
+        """
+        num_there = len(own_checkpoints_in(self.train_dir)) + (self.best() is not None)
+        return max(self._keep + 2 - num_there, 1) * self.num_bytes()
 
     def is_finite(self) -> bool:
         """Whether no weight, no average of it and nothing of the optimizer is a NaN or infinite."""
@@ -183,14 +202,18 @@ class RunCheckpoints:
         """
         self._save_in(self.train_dir, self._keep, good_step)
 
-    def save_if_best(self, top_1: float) -> None:
-        """Saves the run among the best if its validation accuracy is higher than ever.
+    def save_if_best(self, top_1: float, loss: float) -> None:
+        """Saves the run as the best if its validation accuracy is higher than ever.
+
+        Of as high an accuracy, which few images give often, the lower validation loss is better.
 
         Raises:
           ValueError: if it cannot be written, as on a full disk.
         """
-        if top_1 > self.best_top_1:
+        is_as_high = top_1 == self.best_top_1 and loss < float(self._best_loss)
+        if top_1 > self.best_top_1 or is_as_high:
             self._best_top_1.assign(top_1)
+            self._best_loss.assign(loss)
             self._save_in(self._best_folder, 1)
 
     @property
@@ -246,14 +269,10 @@ class RunCheckpoints:
                 why = error.strerror or str(error)
             else:
                 raise
-            numbers = sum(
-                int(np.prod(variable.shape))
-                for part in self._numbers.values()
-                for variable in part.values()
-            )
             raise ValueError(
                 f"The checkpoint of step {int(self._step):,} could not be written in "
-                f"{os.path.dirname(prefix)}: {why}. One takes {numbers * 4 / 1e6:,.0f} MB, and "
+                f"{os.path.dirname(prefix)}: {why}. One takes "
+                f"{self.num_bytes() / 1e6:,.0f} MB, and "
                 f"--keep_checkpoints={self._keep} of them are kept besides the best. The last "
                 f"complete one is {self.last()}. When this is mended, the same command continues "
                 "from it."

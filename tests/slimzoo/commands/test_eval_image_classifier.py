@@ -248,6 +248,25 @@ def test_several_networks_answer_with_the_mean_of_their_softmax_outputs(
     assert "3 networks averaged" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("is_relative", [True, False])
+def test_what_several_networks_answer_goes_into_no_single_ones_folder(
+    run, photos, tmp_path, monkeypatch, capsys, is_relative
+):
+    monkeypatch.chdir(tmp_path)
+    other = shutil.copytree(run.train_dir, tmp_path / "other")
+    base = "" if is_relative else f"{tmp_path}/"
+    paths = f"{base}{os.path.basename(run.train_dir)}/best,{base}other"
+    config = EvaluationConfig(checkpoint_path=paths, max_num_batches=1, batch_size=7)
+    evaluate(config)
+    folder = tmp_path / "evaluation_of_2_networks"
+    assert sorted(os.listdir(folder)) == ["evaluation.json", "predictions.csv"]
+    assert (
+        f"Written: {'./' * is_relative}{base}evaluation_of_2_networks/" in capsys.readouterr().out
+    )
+    evaluate(dataclasses.replace(config, checkpoint_path="other/model.ckpt-3,other/best"))
+    assert (other / "evaluation_of_2_networks" / "evaluation.json").exists()
+
+
 def test_bare_weights_are_evaluated_as_the_network_that_is_named(evaluation, bare, photos):
     config = dataclasses.replace(
         evaluation,

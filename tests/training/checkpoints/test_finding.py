@@ -94,3 +94,21 @@ def test_what_is_not_there_is_named_with_what_is_taken(checkpoints, monkeypatch,
     (checkpoints / "empty" / "checkpoint").write_bytes(b"\xff\xfe no list")
     with pytest.raises(ValueError, match=message):
         find_checkpoint(path)
+
+
+@pytest.mark.parametrize(("run", "given"), [("runs/a", "runs/a/best/"), (".", "best")])
+def test_the_best_of_a_run_without_validation_is_named_with_what_there_is(
+    checkpoints, tmp_path, monkeypatch, run, given
+):
+    folder = tmp_path / run
+    folder.mkdir(parents=True, exist_ok=True)
+    monkeypatch.chdir(tmp_path)
+    if run != ".":
+        for path in checkpoints.glob("model.ckpt-*"):
+            path.rename(folder / path.name)
+    with pytest.raises(ValueError, match=f"the run in {run} was not validated") as error:
+        find_checkpoint(given)
+    assert f"Give --checkpoint_path={run}, which takes its last, model.ckpt-200" in str(error.value)
+    (folder / "best").mkdir()
+    with pytest.raises(ValueError, match="is a folder without a checkpoint"):
+        find_checkpoint(given)

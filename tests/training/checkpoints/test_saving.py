@@ -50,13 +50,56 @@ def test_one_is_the_best_and_it_is_that_of_the_highest_accuracy(make, tmp_path):
     assert checkpoints.best_top_1 == -1
     for step, top_1 in enumerate((0.0, 0.5, 0.4, 0.5, 0.7)):
         state.step.assign(step)
-        checkpoints.save_if_best(top_1)
+        checkpoints.save_if_best(top_1, loss=1.0)
         if step == 3:  # as good later is no better
             assert names_in(tmp_path / "best") == ["model.ckpt-1.index"]
     assert names_in(tmp_path / "best") == ["model.ckpt-4.index"]
     assert checkpoints.best_top_1 == 0.7
     assert checkpoints.best() == f"{tmp_path}/best/model.ckpt-4"
     assert checkpoints.last() is None
+
+
+def test_of_equal_accuracies_that_of_the_lowest_loss_is_the_best(make, tmp_path):
+    """With 50 validation images there are 51 accuracies."""
+    state, checkpoints = make()
+    outcomes = [(0.5, 1.0), (0.5, 1.2), (0.5, 0.8), (0.4, 0.1), (0.5, 0.8)]
+    for step, (top_1, loss) in enumerate(outcomes):
+        state.step.assign(step)
+        checkpoints.save_if_best(top_1, loss)
+    assert names_in(tmp_path / "best") == ["model.ckpt-2.index"]
+    checkpoints.save()
+    state, again = make()  # the loss is taken up too
+    again.resume()
+    for step, loss, best in ((7, 0.9, 2), (8, 0.7, 8)):
+        state.step.assign(step)
+        again.save_if_best(0.5, loss)
+        assert names_in(tmp_path / "best") == [f"model.ckpt-{best}.index"]
+
+
+def test_a_run_of_an_earlier_version_keeps_its_best_until_one_is_more_accurate(make, tmp_path):
+    """It did not save the loss of its best."""
+    state, checkpoints = make()
+    checkpoints._added.pop("best_loss")
+    state.step.assign(1)
+    checkpoints.save_if_best(0.5, 1.0)
+    checkpoints.save()
+    state, again = make()
+    assert again.resume().lacks == ("best_loss",)
+    for step, top_1, best in ((2, 0.5, 1), (3, 0.6, 3)):
+        state.step.assign(step)
+        again.save_if_best(top_1, 0.1)
+        assert names_in(tmp_path / "best") == [f"model.ckpt-{best}.index"]
+
+
+def test_it_knows_what_its_checkpoints_take(make, tmp_path):
+    _, checkpoints = make(keep=2)
+    size = checkpoints.num_bytes()
+    assert checkpoints.bytes_to_come() == 4 * size  # two, the best, and one being written
+    checkpoints.save()
+    (data,) = tmp_path.glob("*.data-*")
+    assert 0 <= data.stat().st_size - size < 4_000  # the names and counters are more
+    checkpoints.save_if_best(0.5, 1.0)
+    assert checkpoints.bytes_to_come() == 2 * size
 
 
 def test_a_run_is_taken_up_with_all_that_it_was(make):
@@ -66,7 +109,7 @@ def test_a_run_is_taken_up_with_all_that_it_was(make):
     for variable in (*saved["network"].values(), *saved["averages"].values()):
         variable.assign(generator.normal(size=variable.shape))
     state.step.assign(7)
-    checkpoints.save_if_best(0.5)
+    checkpoints.save_if_best(0.5, 1.0)
     checkpoints.save()
     other, again = make()
     assert again.resume().checkpoint == checkpoints.last()
@@ -89,7 +132,7 @@ def test_a_run_of_other_settings_is_not_taken_up(make, options):
 def test_of_several_hosts_all_read_and_one_writes(make, tmp_path):
     state, silent = make(writes=False)
     silent.save()
-    silent.save_if_best(0.5)
+    silent.save_if_best(0.5, 1.0)
     assert not names_in(tmp_path)
     assert silent.best_top_1 == 0.5  # so that all hosts agree on what is best
     _, chief = make()
@@ -119,7 +162,7 @@ def test_a_run_in_a_folder_whose_name_is_a_pattern_is_kept_and_taken_up(make, tm
     for step in (1, 2, 3):
         state.step.assign(step)
         checkpoints.save()
-        checkpoints.save_if_best(step / 10)
+        checkpoints.save_if_best(step / 10, 1.0)
     assert names_in(tmp_path / named) == ["model.ckpt-2.index", "model.ckpt-3.index"]
     other, again = make(folder=tmp_path / named)
     again.resume()
@@ -128,7 +171,7 @@ def test_a_run_in_a_folder_whose_name_is_a_pattern_is_kept_and_taken_up(make, tm
 
 def saved(make, steps=(1, 2, 3)):
     state, checkpoints = make()
-    checkpoints.save_if_best(0.5)
+    checkpoints.save_if_best(0.5, 1.0)
     for step in steps:
         state.step.assign(step)
         checkpoints.save()
@@ -207,7 +250,7 @@ def test_if_the_last_are_all_damaged_the_best_is_taken_and_never_moved(make, tmp
 def test_without_any_other_a_run_goes_on_from_its_best(make, tmp_path):
     state, checkpoints = make()
     state.step.assign(4)
-    checkpoints.save_if_best(0.5)
+    checkpoints.save_if_best(0.5, 1.0)
     other, again = make()
     assert again.resume().checkpoint == f"{tmp_path}/best/model.ckpt-4"
     assert int(other.step) == 4
@@ -226,7 +269,7 @@ def test_of_the_best_the_newest_is_kept_also_when_its_step_is_lower(make, tmp_pa
     state, checkpoints = make()
     for step, top_1 in ((9, 0.5), (6, 0.8)):  # the run has gone back in between
         state.step.assign(step)
-        checkpoints.save_if_best(top_1)
+        checkpoints.save_if_best(top_1, 1.0)
     assert names_in(tmp_path / "best") == ["model.ckpt-6.index"]
 
 

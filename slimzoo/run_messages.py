@@ -1,0 +1,149 @@
+"""What a training run says at its beginning: what it is made of, and what to think of it.
+
+Its lines fit into 80 columns, as long as folders and classes have short names.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import textwrap
+from collections.abc import Iterator
+
+from image_datasets.file_names import listed
+from image_datasets.image_dataset import ImageDataset
+from nets import nets_factory
+from slimzoo.configuration import TrainingConfig
+from slimzoo.flags import settings
+from training.checkpoints.description import ModelDescription
+from training.checkpoints.saving import RunCheckpoints
+from training.dataset_preparation.pixel_statistics import dataset_of_statistics
+from training.forecast import size
+from training.learning_rates import LearningRate, LearningRateSettings, LearningRateState
+from training.progress import Progress
+from training.training_state import TrainingState
+
+
+def announcement(
+    config: TrainingConfig,
+    description: ModelDescription,
+    dataset: ImageDataset,
+    validation_dataset: ImageDataset | None,
+    state: TrainingState,
+    *,
+    first_step: int,
+    num_steps: int,
+    num_replicas: int,
+    train_dir: str,
+) -> str:
+    """Says what is trained, on what, and where it goes.
+
+    Args:
+      config: of the run.
+      description: of the model.
+      dataset: trained on.
+      validation_dataset: validated on; None without validation.
+      state: what training changes.
+      first_step: that the run goes on from.
+      num_steps: of the whole run.
+      num_replicas: that share a batch.
+      train_dir: of the run.
+    """
+    preprocessing = description.preprocessing_name
+    if config.dataset_statistics:
+        preprocessing += f", statistics of {dataset_of_statistics(config.dataset_statistics)}"
+    elif description.preprocessing_options and not config.preprocessing_options:
+        preprocessing += " with the options of --checkpoint_path"
+    validation = "no validation"
+    if validation_dataset is not None:
+        num_images, split = validation_dataset.num_examples, validation_dataset.split
+        validation = f"validated on {num_images:,} in {split}"
+    num_parameters = state.network_fn.model.count_params()
+    num_trained = state.num_trainable_parameters()
+    trained = f" ({num_trained:,} trained)" if num_trained != num_parameters else ""
+    lines = [
+        f"{description.model_name}: {num_parameters:,} parameters{trained}, "
+        f"{description.image_size}x{description.image_size} pixels, "
+        f"{config.mixed_precision}, preprocessing {preprocessing}",
+        f"{description.dataset_name}: {dataset.num_examples:,} images of "
+        f"{len(description.class_names)} classes in {dataset.split}; {validation}",
+        f"steps {first_step:,} to {num_steps:,} of {config.batch_size} images on "
+        f"{num_replicas} replica{'' if num_replicas == 1 else 's'}; train_dir {train_dir}",
+        _settings_of_the_network(config),
+    ]
+    return "\n".join(map(_in_narrow_lines, filter(None, lines)))
+
+
+def _in_narrow_lines(text: str) -> str:
+    """A line in as many as a terminal of 80 columns needs, broken between words."""
+    return textwrap.fill(
+        text, 79, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
+
+
+def nothing_to_do(
+    config: TrainingConfig,
+    progress: Progress,
+    steps_per_epoch: float,
+    first_step: int,
+    num_steps: int,
+    rate_state: LearningRateState,
+) -> str:
+    """Says how far the run is, and what makes it go on."""
+    taken = f"{first_step:,} of {num_steps:,} steps"
+    further = f"--max_number_of_steps={2 * max(first_step, num_steps)}"
+    if not config.max_number_of_steps:
+        epochs = f"{progress.epoch:.4g} of {config.num_epochs:.4g}"
+        taken += f", which are {epochs} epochs in whole batches"
+        further = f"--num_epochs={2 * max(math.ceil(progress.epoch), config.num_epochs):.10g}"
+    place = progress.num_taken / config.batch_size
+    rate = LearningRate(
+        settings(LearningRateSettings, config), steps_per_epoch, 2 * place, rate_state
+    )(place)
+    lines = [
+        f"This run has taken {taken}; nothing to do.",
+        f"To train it further, give {further}, which is twice as long, or less. The learning rate "
+        f"then goes on at {rate:.2g}; a --learning_rate above or below {config.learning_rate:g} "
+        "raises or lowers that.",
+    ]
+    return "\n".join(map(_in_narrow_lines, lines))
+
+
+def warnings(
+    description: ModelDescription,
+    dataset: ImageDataset,
+    validation_dataset: ImageDataset | None,
+    checkpoints: RunCheckpoints,
+) -> Iterator[str]:
+    """What a user should know of the disk, and of the images that are trained and validated on."""
+    needed = checkpoints.bytes_to_come()
+    free = shutil.disk_usage(checkpoints.train_dir).free
+    if free < needed and checkpoints.writes:
+        yield (
+            f"{size(free)} are free in {checkpoints.train_dir}, and its checkpoints need up to "
+            f"{size(needed)} more, {size(checkpoints.num_bytes())} each. Free some space, or give "
+            "a smaller --keep_checkpoints, or a --train_dir on another disk."
+        )
+    known = set(description.class_names)
+    for one in filter(None, (dataset, validation_dataset)):
+        if absent := [name for name in one.absent_classes if name in known]:
+            yield (
+                f"there is no image of {len(absent):,} of the {len(known):,} classes in "
+                f"{one.split}: {listed(absent)}."
+            )
+    if validation_dataset is not None and (shared := validation_dataset.num_shared(dataset)):
+        yield (
+            f"{shared:,} of the {validation_dataset.num_examples:,} validation images are trained "
+            f"on as well, as {dataset.split} and {validation_dataset.split} overlap."
+        )
+
+
+def _settings_of_the_network(config: TrainingConfig) -> str:
+    """The flags that the network has values of its own for, as a line; empty without any."""
+    own = nets_factory.networks[config.model_name].hyperparameters
+    values = {name: getattr(config, name) for name in own}
+    shown = " ".join(
+        f"--{name}={','.join(value) if isinstance(value, list) else value}"
+        for name, value in values.items()
+    )
+    return f"with {shown}" if shown else ""

@@ -1,0 +1,66 @@
+"""What a run says at its beginning; the runs are those of the training command."""
+
+import dataclasses
+import re
+import shutil
+
+import pytest
+
+from slimzoo.commands.train_image_classifier import train
+
+
+def lines_of(capsys):
+    """What was printed, without what a bar has drawn over itself."""
+    printed = "".join(capsys.readouterr())
+    return [part for line in printed.splitlines() for part in re.split(r"\r", line) if part]
+
+
+def test_a_run_says_its_images_and_validates_in_lines_of_80_columns(
+    replaced, photos, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "80")
+    config = replaced(
+        validation_split_name=None,
+        train_dir="runs/a",
+        model_name="cifarnet_18pct",
+        preprocessing_options=[],
+        max_number_of_steps=3,
+    )
+    train(config)
+    lines = lines_of(capsys)
+    assert "folder: 30 images of 3 classes in train; validated on 21 in validation" in lines
+    assert "with --learning_rate=0.05 --weight_decay=0.004" in lines
+    (validation,) = [line for line in lines if ": validation top-1" in line]
+    assert validation.startswith("step 3, epoch 1.0: validation top-1 ")
+    commands = [line for line in lines if "_image_classifier" in line or "saved_model" in line]
+    assert max(len(line) for line in lines if line not in commands) < 80
+
+
+def test_a_finished_run_says_what_trains_it_further(run, capsys):
+    train(dataclasses.replace(run, learning_rate_decay_type="polynomial", learning_rate=0.02))
+    said = " ".join("".join(capsys.readouterr()).split())
+    assert "This run has taken 6 of 6 steps; nothing to do. To train it further, give" in said
+    assert "--max_number_of_steps=12, which is twice as long, or less." in said
+    # Along a line to 0, half of which is then behind it.
+    assert "The learning rate then goes on at 0.01; a --learning_rate above or below 0.02" in said
+
+    further = dataclasses.replace(run, max_number_of_steps=None, num_epochs=2)
+    train(further)
+    said = " ".join("".join(capsys.readouterr()).split())
+    assert "which are 2 of 2 epochs in whole batches; nothing to do." in said
+    assert "give --num_epochs=4, which" in said
+    assert train(dataclasses.replace(further, num_epochs=4)).endswith("model.ckpt-12")
+
+
+@pytest.mark.parametrize(("free", "is_said"), [(10_000, True), (10**9, False)])
+def test_a_disk_too_small_for_the_checkpoints_is_named(
+    config, tmp_path, monkeypatch, capsys, free, is_said
+):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: usage._replace(free=free))
+    train(dataclasses.replace(config, max_number_of_steps=1))
+    printed = "".join(capsys.readouterr())
+    said = re.search(r"WARNING: 0\.0 MB are free in .*, and its checkpoints need up to", printed)
+    assert bool(said) == is_said
+    assert ("give a smaller --keep_checkpoints" in printed) == is_said
