@@ -10,7 +10,7 @@ import tqdm
 
 # What the bar has by itself, as tqdm's format strings.
 _PERCENTAGE = "{percentage:3.0f}%"
-_GRAPHIC = "|{bar:6}| "
+_GRAPHIC = "|{bar:5}| "
 _STEPS = "{n_fmt}/{total_fmt}"
 _LEFT = "{remaining} left"
 _ELAPSED = "{elapsed} gone"

@@ -10,8 +10,8 @@ from slimzoo.commands.train_image_classifier import train
 
 
 def lines_of(capsys):
-    """What was printed, without what a bar has drawn over itself."""
-    printed = "".join(capsys.readouterr())
+    """What was printed beside the bar, which no terminal makes narrow here."""
+    printed = capsys.readouterr().out
     return [part for line in printed.splitlines() for part in re.split(r"\r", line) if part]
 
 

@@ -36,7 +36,7 @@ def test_at_80_columns_the_most_important_figures_are_there(place):
 def test_what_fits_no_more_goes_by_importance():
     place = PLACES[0]
     assert text(None, *place) == (
-        " 12%|\u258b     | 26/212, 00:14 left, loss 2.301, top-1 14.6%, val 10.7%, 18884 img/s, "
+        " 12%|\u258c    | 26/212, 00:14 left, loss 2.301, top-1 14.6%, val 10.7%, 18884 img/s, "
         "waits for input 34%, epoch 12.3, rate 0.001, 00:02 gone"
     )
     assert text(120, *place).endswith("18884 img/s, waits for input 34%, epoch 12.3")

@@ -147,7 +147,8 @@ def test_fine_tuning_restores_skips_the_head_and_says_so(
         np.testing.assert_array_equal(after[name], before[name])
     assert (after["tiny/conv1/weights"] != before["tiny/conv1/weights"]).any()
     # It is fed as the run that it starts from.
-    assert "preprocessing cifarnet with the options of --checkpoint_path" in printed
+    said = " ".join(printed.split())
+    assert "preprocessing cifarnet with the options of --checkpoint_path" in said
     assert ModelDescription.load(config.train_dir).preprocessing_options == {"image_side": 36}
 
     # Resuming wins over --checkpoint_path, and says it loudly.
