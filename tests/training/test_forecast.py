@@ -32,8 +32,8 @@ def test_it_says_once_how_long_it_takes_and_what_it_writes_and_how_to_shorten_it
     ((number, text),) = said(PLAN, step_seconds=4.0)
     assert number == 5  # two are not timed
     assert " ".join(text.split()) == (
-        # 591 steps of 4 s, and 90 * 53 images of 1/8 s, of which validation takes a third.
-        "About 43 minutes to go: 89.2 epochs at 8 images/s, with validations; 1.6 GB of "
+        # 591 steps of 4 s, and 90 * 53 images of 1/8 s, of which validation takes half.
+        "About 44 minutes to go: 89.2 epochs at 8 images/s, with validations; 1.6 GB of "
         "checkpoints in runs/alexnet_v2-photos. --num_epochs=10 takes about 5 minutes. Ctrl-C "
         "saves, and the same command goes on."
     )
@@ -62,7 +62,7 @@ def test_time_without_steps_does_not_count():
 def test_a_run_that_goes_on_is_not_told_to_be_shorter():
     ((_, text),) = said(dataclasses.replace(PLAN, first_step=100), step_seconds=4.0)
     assert "num_epochs" not in text
-    assert "About 36 minutes to go" in text
+    assert "About 38 minutes to go" in text
 
 
 @pytest.mark.parametrize(
