@@ -102,9 +102,9 @@ def nothing_to_do(
     )(place)
     lines = [
         f"This run has taken {taken}; nothing to do.",
-        f"To train it further, give {further}, which is twice as long, or less. The learning rate "
-        f"then goes on at {rate:.2g}; a --learning_rate above or below {config.learning_rate:g} "
-        "raises or lowers that.",
+        f"To train it further, give it more: with {further} the learning rate goes on at "
+        f"{rate:.2g}; a --learning_rate above or below {config.learning_rate:g} raises or lowers "
+        "that.",
     ]
     return "\n".join(map(_in_narrow_lines, lines))
 

@@ -41,15 +41,15 @@ def test_a_finished_run_says_what_trains_it_further(run, capsys):
     train(dataclasses.replace(run, learning_rate_decay_type="polynomial", learning_rate=0.02))
     said = " ".join("".join(capsys.readouterr()).split())
     assert "This run has taken 6 of 6 steps; nothing to do. To train it further, give" in said
-    assert "--max_number_of_steps=12, which is twice as long, or less." in said
     # Along a line to 0, half of which is then behind it.
-    assert "The learning rate then goes on at 0.01; a --learning_rate above or below 0.02" in said
+    assert "with --max_number_of_steps=12 the learning rate goes on at 0.01; a" in said
+    assert "a --learning_rate above or below 0.02 raises or lowers that." in said
 
     further = dataclasses.replace(run, max_number_of_steps=None, num_epochs=2)
     train(further)
     said = " ".join("".join(capsys.readouterr()).split())
     assert "which are 2 of 2 epochs in whole batches; nothing to do." in said
-    assert "give --num_epochs=4, which" in said
+    assert "with --num_epochs=4 the learning rate" in said
     assert train(dataclasses.replace(further, num_epochs=4)).endswith("model.ckpt-12")
 
 
