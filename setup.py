@@ -17,6 +17,7 @@ DRIVERS = [
     "train_image_classifier",
     "eval_image_classifier",
     "export_saved_model",
+    "classify_images",
     "prepare_dataset",
     "compute_dataset_statistics",
     "convert_weights",

@@ -66,6 +66,30 @@ def files_by_class(parent: str, prefix: str = "") -> dict[str, list[str]]:
     return {name: images for name, images in files.items() if images}
 
 
+def images_below(folder: str) -> tuple[list[str], dict[str, str]]:
+    """Finds the images in a folder, at any depth; prints a line for each kind that is not used.
+
+    A link to a folder is followed once, so that links in a circle come to an end.
+
+    Args:
+      folder: to look in.
+
+    Returns:
+      The paths of the images, sorted, each beginning with `folder`; and for each folder that cannot
+      be read, why. Names that are not UTF-8 are as Python gives them, with surrogates.
+    """
+    unused = _Unused(folder)
+    problems: dict[str, str] = {}
+    paths = []
+    for path in _files_below(folder, "", unused, problems, is_class=False):
+        if is_image(path):
+            paths.append(os.path.join(folder, path))
+        else:
+            unused.add_ending(os.path.splitext(path)[1] or "nothing", path)
+    unused.say()
+    return sorted(paths), problems
+
+
 def holds_image(folder: str) -> bool:
     """Returns whether there is an image in a folder or below; looks no further than the first."""
     return any(map(is_image, _files_below(folder, "", _Unused(folder))))
@@ -139,13 +163,24 @@ class _Unused:
             )
 
 
-def _files_below(folder: str, prefix: str, unused: _Unused) -> Iterator[str]:
-    """Yields the paths of files in a class folder, `prefix` before each, with forward slashes."""
+def _files_below(
+    folder: str,
+    prefix: str,
+    unused: _Unused,
+    problems: dict[str, str] | None = None,
+    is_class: bool = True,
+) -> Iterator[str]:
+    """Yields the paths of files in a folder, `prefix` before each, with forward slashes.
+
+    Folders that cannot be read become `problems`, with what is wrong, or else an error.
+    """
     # Links are followed, as class folders are often links to a large disk; the real paths seen so
     # far keep a link to a parent from being followed forever. What lies above is no part of a
     # class either: a link there would bring the images of all others.
-    above = (os.path.realpath(folder), os.path.realpath(os.path.dirname(folder)))
-    seen = {str(parent) for path in above for parent in pathlib.Path(path).parents} | {above[1]}
+    seen = set(map(str, pathlib.Path(os.path.realpath(folder)).parents))
+    if is_class:
+        parent = os.path.realpath(os.path.dirname(folder))
+        seen |= {parent, *map(str, pathlib.Path(parent).parents)}
     pending = [(folder, prefix)]
     while pending:
         directory, path = pending.pop()
@@ -154,7 +189,14 @@ def _files_below(folder: str, prefix: str, unused: _Unused) -> Iterator[str]:
             unused.add(_SEEN, path.rstrip("/"))
             continue
         seen.add(real_path)
-        for name, kind in _entries(directory, path, unused):
+        try:
+            entries = _entries(directory, path, unused)
+        except ValueError as error:
+            if problems is None:
+                raise
+            problems[directory] = str(error.__cause__.strerror)  # type: ignore[union-attr]
+            continue
+        for name, kind in entries:
             if kind == _FILE:
                 yield path + name
             else:

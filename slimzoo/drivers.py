@@ -27,6 +27,11 @@ def export_saved_model() -> None:
     _run("export_saved_model")
 
 
+def classify_images() -> None:
+    """Says what a trained network sees on images without labels."""
+    _run("classify_images")
+
+
 def prepare_dataset() -> None:
     """Writes a dataset once in the size that training crops from."""
     _run("prepare_dataset")

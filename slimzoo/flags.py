@@ -17,7 +17,7 @@ import os
 import sys
 import types
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from absl import flags
@@ -50,6 +50,7 @@ def flag(
     *,
     old_name: str | None = None,
     theme: Theme = Theme.OTHER,
+    takes_arguments: bool = False,
 ) -> T:
     """A field that becomes a flag.
 
@@ -59,6 +60,9 @@ def flag(
       choices: the values that are accepted, if not all are; `--help` lists them.
       old_name: another name under which the flag goes on working.
       theme: the heading under which `--help` lists it.
+      takes_arguments: whether what the command line has besides flags is added to it, which must
+        then be a list; one field of a configuration at most. It takes names of files that are not
+        UTF-8 too.
     """
     metadata = {
         "help": help_text,
@@ -66,6 +70,7 @@ def flag(
         "old_name": old_name,
         "theme": theme,
         "required": False,
+        "takes_arguments": takes_arguments,
     }
     if isinstance(default, list):
         kept: list[Any] = default
@@ -80,6 +85,7 @@ def required_flag(help_text: str, *, theme: Theme = Theme.OTHER) -> str:
         "choices": None,
         "old_name": None,
         "theme": theme,
+        "takes_arguments": False,
     }
     return dataclasses.field(metadata={**metadata, "required": True})
 
@@ -103,12 +109,35 @@ def define_flags(config_class: type[Any], flag_values: flags.FlagValues = flags.
         )
     for old_name, name in current_names(config_class).items():
         flags.DEFINE_alias(old_name, name, flag_values, module_name=main_module)
+    # Where arguments are taken, flags may come after them, as other programs have it.
+    flag_values.set_gnu_getopt(_field_of_arguments(config_class) is not None)
 
 
-def read_flags(config_class: type[C], flag_values: flags.FlagValues = flags.FLAGS) -> C:
-    """Builds the configuration from parsed flags; raises ValueError as its constructor does."""
+def read_flags(
+    config_class: type[C],
+    flag_values: flags.FlagValues = flags.FLAGS,
+    arguments: Sequence[str] = (),
+) -> C:
+    """Builds the configuration from parsed flags.
+
+    Args:
+      config_class: of the configuration.
+      flag_values: that have been parsed.
+      arguments: what the command line has besides flags.
+
+    Raises:
+      ValueError: if there are arguments and no field takes them, or as the constructor does.
+    """
     fields = dataclasses.fields(config_class)  # type: ignore[arg-type]
-    return config_class(**{field.name: flag_values[field.name].value for field in fields})
+    values: dict[str, Any] = {field.name: flag_values[field.name].value for field in fields}
+    if arguments:
+        name = _field_of_arguments(config_class)
+        if name is None:
+            raise ValueError(
+                f"Unexpected arguments: {' '.join(arguments)}. Flags are --name=value."
+            )
+        values[name] = [*values[name], *arguments]
+    return config_class(**values)
 
 
 def flag_lines(config: Any) -> str:
@@ -150,8 +179,9 @@ def check_fields(config: Any) -> None:
     """
     for field in dataclasses.fields(config):
         choices, value = field.metadata["choices"], getattr(config, field.name)
-        for text in value if isinstance(value, list) else [value]:
-            _check_is_text(field.name, text)
+        if not field.metadata["takes_arguments"]:
+            for text in value if isinstance(value, list) else [value]:
+                _check_is_text(field.name, text)
         if field.metadata["required"] and not value:
             raise ValueError(f"--{field.name} is not given. {field.metadata['help']}")
         if choices and value not in choices:
@@ -225,6 +255,16 @@ def parse_options(
                 f"--{flag} has {option!r}; {name} takes a value such as {defaults[name]!r}."
             )
     return parsed
+
+
+def _field_of_arguments(config_class: type[Any]) -> str | None:
+    """The name of the field that takes what is no flag; None if there is none."""
+    names = [
+        field.name
+        for field in dataclasses.fields(config_class)
+        if field.metadata["takes_arguments"]
+    ]
+    return names[0] if names else None
 
 
 def default_of(field: dataclasses.Field[Any]) -> Any:

@@ -40,11 +40,7 @@ def run(config_class: type[C], command: Callable[[C], Any]) -> None:
         else:
             logging.set_verbosity(logging.ERROR)
         try:
-            if arguments[1:]:
-                raise ValueError(
-                    f"Unexpected arguments: {' '.join(arguments[1:])}. Flags are --name=value."
-                )
-            config = read_flags(config_class)
+            config = read_flags(config_class, arguments=arguments[1:])
             command(config)
         except KeyboardInterrupt as error:
             interruption.leave(error)

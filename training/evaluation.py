@@ -6,7 +6,7 @@ import contextlib
 import csv
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -17,7 +17,8 @@ from nets.nets_factory import NetworkFn
 from preprocessing.base import Preprocessing
 from preprocessing.image_sizes import DEFAULT_MAX_IMAGE_PIXELS
 from training import devices, input_errors, input_pipeline
-from training.input_pipeline import Example, compiled_device_half
+from training.ensemble import Ensemble, Member
+from training.input_pipeline import Example
 from training.storage.whole_files import written_whole
 
 
@@ -61,20 +62,6 @@ class EvaluationResult:
         return f"{self.averages()}, {self.num_examples:,} images"
 
 
-class Member(NamedTuple):
-    """One of several networks whose softmax outputs are averaged, and what it is fed with.
-
-    Attributes:
-      network_fn: the network.
-      preprocessing: made for evaluation.
-      image_size: height and width given to the network, in pixels.
-    """
-
-    network_fn: NetworkFn
-    preprocessing: Preprocessing
-    image_size: int
-
-
 class Evaluator:
     """Evaluates a network on a dataset, again and again if need be.
 
@@ -110,21 +97,12 @@ class Evaluator:
         max_num_batches: int | None = None,
     ):
         devices.per_replica_batch_size(batch_size, strategy)
-        self._members = [Member(network_fn, preprocessing, image_size), *others]
-        self._views = input_pipeline.Views(
-            [(member.preprocessing, member.image_size) for member in self._members]
-        )
-        self._device_halves = [
-            compiled_device_half(
-                member.preprocessing, tf.as_dtype(member.network_fn.model.compute_dtype)
-            )
-            for member in self._members
-        ]
+        self._ensemble = Ensemble([Member(network_fn, preprocessing, image_size), *others])
         self._dataset = dataset
         self._strategy = strategy
         batches = input_pipeline.evaluation_batches(
             dataset,
-            self._views,
+            self._ensemble.views,
             batch_size=batch_size,
             image_size=image_size,
             num_crops=num_crops,
@@ -166,7 +144,7 @@ class Evaluator:
             leave=False,
             disable=None if progress else True,
         )
-        k = min(5, self._members[0].network_fn.num_classes or 1)
+        k = min(5, self._ensemble.num_classes)
         totals = np.zeros(5)
         seen = 0
         with bar:
@@ -216,20 +194,7 @@ class Evaluator:
         return np.concatenate(self._strategy.experimental_local_results(answer))
 
     def _replica_step(self, batch: Example) -> Example:
-        outputs = []
-        for number, (member, device_half) in enumerate(
-            zip(self._members, self._device_halves, strict=True)
-        ):
-            images = device_half(self._views.of(number, batch))
-            crops = 1 if images.shape.rank == 4 else images.shape[1]
-            logits, _ = member.network_fn(
-                tf.reshape(images, [-1, *images.shape[-3:]]), is_training=False
-            )
-            outputs.append(tf.reshape(tf.nn.log_softmax(logits), [-1, crops, logits.shape[-1]]))
-        log_probabilities = tf.concat(outputs, axis=1)
-        count = float(log_probabilities.shape[1])
-        # The mean of softmax outputs, in logarithms: precise where they are tiny.
-        averaged = tf.reduce_logsumexp(log_probabilities, axis=1) - tf.math.log(count)
+        averaged = self._ensemble.log_probabilities(batch)
         return {
             "loss": -tf.gather(averaged, batch["label"], axis=1, batch_dims=1),
             "probabilities": tf.exp(averaged),

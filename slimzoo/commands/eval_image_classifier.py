@@ -28,7 +28,8 @@ from training.checkpoints.trained_model import (
     load_trained_model,
     with_labels_of_network,
 )
-from training.evaluation import EvaluationResult, Evaluator, Member, Predictions, why_left_out
+from training.ensemble import Member, images_in_a_batch
+from training.evaluation import EvaluationResult, Evaluator, Predictions, why_left_out
 from training.hosts.cluster import ClusterSettings
 from training.hosts.cooperation import working_together
 from training.storage.locks import locked
@@ -201,13 +202,12 @@ def _make_evaluator(
     labels_offset: int,
     strategy: tf.distribute.Strategy,
 ) -> Evaluator:
-    batch_size, max_num_batches = config.batch_size, config.max_num_batches
-    if config.eval_crops > 1:
-        # Ten crops of one image are ten images to the network, and fill as much memory.
-        replicas = strategy.num_replicas_in_sync
-        batch_size = max(batch_size // config.eval_crops // replicas, 1) * replicas
-        if max_num_batches:
-            max_num_batches = -(-max_num_batches * config.batch_size // batch_size)
+    max_num_batches = config.max_num_batches
+    batch_size = images_in_a_batch(
+        config.batch_size, config.eval_crops, strategy.num_replicas_in_sync
+    )
+    if max_num_batches:
+        max_num_batches = -(-max_num_batches * config.batch_size // batch_size)
     first, *others = (
         Member(
             model.network_fn,

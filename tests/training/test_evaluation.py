@@ -12,7 +12,8 @@ from image_datasets.image_dataset import ImageDataset
 from nets import nets_factory
 from preprocessing.preprocessing_factory import get_preprocessing
 from training import devices
-from training.evaluation import EvaluationResult, Evaluator, Member, Predictions, why_left_out
+from training.ensemble import Member
+from training.evaluation import EvaluationResult, Evaluator, Predictions, why_left_out
 
 
 def lively(network_fn, seed=0):

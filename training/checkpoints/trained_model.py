@@ -118,12 +118,22 @@ def imagenet_classes_or(dataset_name: str | None, dataset_dir: str | None) -> tu
 
 def check_classes(class_names: list[str], dataset: ImageDataset, labels_offset: int) -> None:
     """Raises ValueError if a dataset's classes are not those that a network answers with."""
-    there = list(dataset.class_names[labels_offset:])
+    check_class_names(class_names, dataset.class_names[labels_offset:], dataset.name)
+
+
+def check_class_names(class_names: Sequence[str], there: Sequence[str], dataset_name: str) -> None:
+    """Raises ValueError if names of classes are not those that a network answers with, in order.
+
+    Args:
+      class_names: of the network's outputs.
+      there: those that are to be the same.
+      dataset_name: whose they are, for the message.
+    """
     if len(there) < 2:
-        raise ValueError(f"{dataset.name} has {_class_list(there)}; a classifier needs two.")
+        raise ValueError(f"{dataset_name} has {_class_list(there)}; a classifier needs two.")
     if _comparable(there) != _comparable(class_names):
         raise ValueError(
-            f"The network answers with {_class_list(class_names)}, but {dataset.name} has "
+            f"The network answers with {_class_list(class_names)}, but {dataset_name} has "
             f"{_class_list(there)}."
         )
 

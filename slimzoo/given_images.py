@@ -1,0 +1,137 @@
+"""Image files as people name them: files, folders, patterns, and what comes by standard input."""
+
+from __future__ import annotations
+
+import dataclasses
+import glob
+import os
+import stat
+import sys
+from collections.abc import Iterable
+from typing import BinaryIO
+
+from image_datasets.class_folders import IMAGE_EXTENSIONS, images_below, is_image
+from preprocessing import image_formats
+
+STANDARD_INPUT = "-"
+
+_NAME_OF_PIPED_IMAGE = "standard_input"
+_ENDINGS = {"JPEG": ".jpg", "PNG": ".png", "GIF": ".gif", "BMP": ".bmp", "WebP": ".webp"}
+
+
+@dataclasses.dataclass
+class GivenImages:
+    """The files that were found.
+
+    Attributes:
+      paths: of files, each once, in the order in which they were given; those of a folder sorted.
+      problems: what was given, or found in a folder, and cannot be taken, with what is wrong, to be
+        read after its name.
+      folders: that were given, and looked through.
+      piped: the path of a temporary file with an image that came by standard input, which the
+        caller removes; None if none did.
+    """
+
+    paths: list[str] = dataclasses.field(default_factory=list)
+    problems: dict[str, str] = dataclasses.field(default_factory=dict)
+    folders: list[str] = dataclasses.field(default_factory=list)
+    piped: str | None = None
+
+    def shown_name(self, path: str) -> str:
+        """What a path is called to the user: an image of standard input has no file."""
+        return STANDARD_INPUT if path == self.piped else path
+
+
+def find_images(names: Iterable[str], temporary_folder: str) -> GivenImages:
+    """Finds the files that are meant; prints a line for each kind that is not used in a folder.
+
+    A file is taken whatever its name ends in; of a folder, at any depth, what is called like an
+    image. What exists is taken as it is, so that a pattern is what names nothing that exists. `-`
+    is standard input: the bytes of one image, or the names of files and folders, one a line (or
+    with a zero byte after each, as `find -print0` writes them).
+
+    Args:
+      names: files, folders, patterns as the shell has them with `**` for any depth, or `-`.
+      temporary_folder: where an image of standard input is kept.
+
+    Raises:
+      ValueError: if standard input is asked for and is empty or closed.
+    """
+    found = GivenImages()
+    taken: set[str] = set()
+    for name in names:
+        if name == STANDARD_INPUT:
+            for listed in _from_standard_input(found, temporary_folder):
+                _add(found, taken, listed)
+            continue
+        path = os.path.expanduser(name)
+        if os.path.lexists(path) or not glob.has_magic(path):
+            _add(found, taken, path)
+            continue
+        matches = sorted(glob.glob(path, recursive=True))
+        if os.path.basename(path).endswith("*"):
+            # It leaves the ending open, and means images, as a folder does.
+            matches = [match for match in matches if is_image(match) or os.path.isdir(match)]
+        if not matches:
+            found.problems[name] = "matches no image"
+        for match in matches:
+            _add(found, taken, match)
+    return found
+
+
+def _add(found: GivenImages, taken: set[str], path: str) -> None:
+    """Takes a file, or the images of a folder, unless it is taken already."""
+    try:
+        mode = os.stat(path).st_mode
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in it
+        why = getattr(error, "strerror", None) or error
+        found.problems[path] = f"cannot be read: {why}"
+        return
+    if stat.S_ISDIR(mode):
+        found.folders.append(path)
+        paths, problems = images_below(path)
+        found.problems |= {folder: f"cannot be read: {why}" for folder, why in problems.items()}
+        if not paths and path not in found.problems:
+            endings = ", ".join(IMAGE_EXTENSIONS)
+            found.problems[path] = f"is a folder without an image ({endings})"
+    elif stat.S_ISREG(mode):
+        paths = [path]
+    else:
+        found.problems[path] = (
+            "is a pipe, socket or device, not a file; give - and pipe the image into the command"
+        )
+        return
+    for one in paths:
+        # By another link to its folder it is the same file again.
+        folder, name = os.path.split(one)
+        place = os.path.join(os.path.realpath(folder), name)
+        if place not in taken:
+            taken.add(place)
+            found.paths.append(one)
+
+
+def _from_standard_input(found: GivenImages, temporary_folder: str) -> list[str]:
+    """The names that standard input lists, or of the file that its image has been written to."""
+    stream: BinaryIO | None = getattr(sys.stdin, "buffer", None)
+    if stream is None:
+        raise ValueError("- stands for standard input, which is closed.")
+    if stream.isatty():
+        print(
+            "Names of files or folders, one a line; Ctrl-D in a line of its own ends them.",
+            file=sys.stderr,
+        )
+    contents = stream.read()
+    if not contents:
+        raise ValueError(
+            "Standard input is empty. Pipe the names of files into the command, one a line, as "
+            "`find photos -name '*.jpg'` writes them, or one image, as `cat a.jpg` does."
+        )
+    kind = image_formats.image_format(contents)
+    if kind is None:
+        separator = b"\0" if b"\0" in contents else b"\n"
+        names = [os.fsdecode(name.removesuffix(b"\r")) for name in contents.split(separator)]
+        return [name for name in names if name.strip()]
+    found.piped = os.path.join(temporary_folder, _NAME_OF_PIPED_IMAGE + _ENDINGS.get(kind, ""))
+    with open(found.piped, "wb") as file:
+        file.write(contents)
+    return [found.piped]
