@@ -101,11 +101,6 @@ class ClassificationConfig(CommandConfig):
             raise ValueError(f"--crops is {self.crops}; it must be 1 or 10.")
         if self.copy_to and self.link_to:
             raise ValueError("--copy_to and --link_to are both given; give one of them.")
-        if not self.images:
-            raise ValueError(
-                "No image is given. Name files, folders or patterns after the flags, or - for "
-                "standard input."
-            )
 
 
 # What is fixed in an export, and has no effect on it.
@@ -142,6 +137,11 @@ def classify(config: ClassificationConfig) -> ClassifiedImages:
         be classified.
       OSError: if the output cannot be written.
     """
+    if not config.images:
+        raise ValueError(
+            "No image is given. Name files, folders or patterns after the flags, or - for "
+            "standard input."
+        )
     output = check_output(config.output, config.overwrite) if config.output else None
     sort_flag, sort_folder = _sort_folder(config)
     with tempfile.TemporaryDirectory(prefix="classify_images_") as temporary:

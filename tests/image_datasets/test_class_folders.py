@@ -8,6 +8,7 @@ from image_datasets.class_folders import (
     files_by_class,
     holds_classes,
     holds_image,
+    images_below,
     visible_folders,
 )
 
@@ -122,3 +123,48 @@ def test_a_folder_without_images_holds_none(write_images):
     root = str(write_images("a/notes.txt", ".hidden.png"))
     assert not holds_image(root)
     assert not holds_classes(root)
+
+
+def test_images_are_found_at_any_depth_and_once(write_images, capsys):
+    root = write_images("photos/b.png", "photos/2019/may/a.PNG", "photos/.hidden/c.png", "out.png")
+    photos = root / "photos"
+    (photos / "notes.txt").write_text("")
+    (photos / "2019" / "again").symlink_to("may")
+    (photos / "2019" / "up").symlink_to("..")
+    (photos / "2019" / "top").symlink_to("../..")
+    (photos / "linked").symlink_to(root / "elsewhere")
+    expected = [f"{photos}/2019/may/a.PNG", f"{photos}/b.png"]
+    assert images_below(str(photos)) == (expected, {})
+    assert "Not used: 1 file that ends in .txt in" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["photos/", "photos", "photos/.", "photos/deep/..", "linked"])
+def test_a_folder_may_be_called_in_any_way(write_images, name):
+    root = write_images("photos/1.png", "photos/deep/2.png")
+    (root / "photos" / "deep" / "linked").symlink_to("..")
+    (root / "linked").symlink_to("photos")
+    paths, problems = images_below(os.path.join(root, name))
+    assert [os.path.basename(path) for path in paths] == ["1.png", "2.png"]
+    assert not problems
+
+
+def test_the_folder_that_one_is_in_may_be_meant(write_images, monkeypatch):
+    monkeypatch.chdir(write_images("1.png", "deep/2.png"))
+    assert images_below(".")[0] == ["./1.png", "./deep/2.png"]
+    monkeypatch.chdir("deep")
+    assert images_below("..")[0] == ["../1.png", "../deep/2.png"]
+
+
+def test_a_folder_that_cannot_be_read_is_told_and_not_the_end(write_images, monkeypatch):
+    root = write_images("1.png", "closed/2.png", "open/3.png")
+    scandir = os.scandir
+
+    def refusing(path):
+        if os.path.basename(path) == "closed":
+            raise PermissionError(13, "Permission denied", path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)  # those who run tests may read everything
+    paths, problems = images_below(str(root))
+    assert paths == [f"{root}/1.png", f"{root}/open/3.png"]
+    assert problems == {f"{root}/closed": "Permission denied"}

@@ -6,6 +6,7 @@ import pytest
 from absl import flags
 
 from nets import nets_factory
+from slimzoo.commands.classify_images import ClassificationConfig
 from slimzoo.commands.compute_dataset_statistics import StatisticsConfig
 from slimzoo.commands.convert_weights import ConversionConfig
 from slimzoo.commands.eval_image_classifier import EvaluationConfig
@@ -19,7 +20,7 @@ from training.training_loop import LoopSettings
 
 CONFIGS = [
     *(TrainingConfig, EvaluationConfig, ExportConfig),
-    *(PreparationConfig, StatisticsConfig, ConversionConfig),
+    *(PreparationConfig, StatisticsConfig, ConversionConfig, ClassificationConfig),
 ]
 
 

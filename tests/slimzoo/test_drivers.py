@@ -21,7 +21,7 @@ def _process_left_alone(monkeypatch):
 
 
 def test_commands_are_found():
-    assert len(NAMES) == 6
+    assert len(NAMES) == 7
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -56,6 +56,35 @@ def test_flags_of_every_kind_arrive_and_can_be_written_as_a_flagfile(tmp_path):
     assert parse(TrainingConfig, f"--flagfile={flagfile}") == config
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class TakesArguments:
+    """What a command has that takes names of files."""
+
+    size: int = flag(1, "A number.")
+    names: list[str] = flag([], "Names.", takes_arguments=True)
+
+    def __post_init__(self):
+        check_fields(self)
+
+
+def test_arguments_go_to_the_field_that_takes_them_wherever_they_are():
+    not_utf8 = os.fsdecode(b"caf\xe9.jpg")
+    given = ["a b.jpg", "--names=c,d", "-", "--size=3", "e,f.jpg", not_utf8, "--", "--g.jpg"]
+    values = flags.FlagValues()
+    define_flags(TakesArguments, values)
+    config = read_flags(TakesArguments, values, values(["program", *given])[1:])
+    assert config.names == ["c", "d", "a b.jpg", "-", "e,f.jpg", not_utf8, "--g.jpg"]
+    assert config.size == 3
+
+
+def test_arguments_that_no_field_takes_are_refused():
+    values = flags.FlagValues()
+    define_flags(PreparationConfig, values)
+    left = values(["program", "train", "--dataset_name=shapes"])[1:]
+    with pytest.raises(ValueError, match=r"arguments: train --dataset_name=shapes\. Fl"):
+        read_flags(PreparationConfig, values, left)
+
+
 def test_booleans_are_understood_in_either_case():
     options = ["a=false", "b=True", "c=TRUE"]
     defaults = {"a": True, "b": False, "c": False}

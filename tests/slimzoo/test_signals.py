@@ -61,6 +61,10 @@ def arguments_of(command, run, photos, tmp_path):
             "run/evaluation/*.incomplete",
         ),
         "export_saved_model": ([f"--checkpoint_path={run}"], "run/*.incomplete"),
+        "classify_images": (
+            [f"--checkpoint_path={run}", str(photos), f"--output={out}/answers.csv"],
+            "out/*.incomplete",
+        ),
         "prepare_dataset": ([*dataset, f"--output_dir={out}", "--image_size=32"], "out/*/*/*.json"),
         "compute_dataset_statistics": ([*dataset, f"--output_dir={out}"], "out"),
     }[command]
@@ -68,7 +72,7 @@ def arguments_of(command, run, photos, tmp_path):
 
 COMMANDS = [
     *("train_image_classifier", "eval_image_classifier", "export_saved_model"),
-    *("prepare_dataset", "compute_dataset_statistics"),
+    *("classify_images", "prepare_dataset", "compute_dataset_statistics"),
 ]
 
 
