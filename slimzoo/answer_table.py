@@ -60,7 +60,7 @@ def table(rows: Sequence[Row], width: int | None = None) -> str:
     cell_width = min(len(_PERCENT) + 1 + longest, left)
     cells_in_a_line = max((left + _GAP) // (cell_width + _GAP), 1)
     heading = _filled(_HEADING, name_width)
-    lines = [f"{heading}{' ' * _GAP}likeliest classes"]
+    lines = [shortened(f"{heading}{' ' * _GAP}likeliest classes", width)]
     for name, row in zip(names, classes, strict=True):
         cells = [
             f"{percentage(p):>{len(_PERCENT)}} "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import fnmatch
 import glob
 import os
 import stat
@@ -68,7 +69,7 @@ def find_images(names: Iterable[str], temporary_folder: str) -> GivenImages:
         if os.path.lexists(path) or not glob.has_magic(path):
             _add(found, taken, path)
             continue
-        matches = sorted(glob.glob(path, recursive=True))
+        matches = sorted(_matches(path))
         if os.path.basename(path).endswith("*"):
             # It leaves the ending open, and means images, as a folder does.
             matches = [match for match in matches if is_image(match) or os.path.isdir(match)]
@@ -77,6 +78,59 @@ def find_images(names: Iterable[str], temporary_folder: str) -> GivenImages:
         for match in matches:
             _add(found, taken, match)
     return found
+
+
+def _matches(pattern: str) -> list[str]:
+    """The files and folders that a pattern means, hidden ones only where it says so.
+
+    Python's own `**` follows links in circles, two of which take it longer than anyone waits.
+    """
+    parts = pattern.split(os.sep)
+    if "**" not in parts:
+        return glob.glob(pattern)
+    start = parts.index("**")
+    rest = parts[start:]
+    matches = []
+    seen: set[str] = set()
+    for base in glob.glob(os.sep.join([*parts[:start], ""])) if start else [""]:
+        for folder, folders, files in os.walk(base or ".", followlinks=True):
+            below = os.path.relpath(folder, base or ".")
+            inner = [] if below == "." else below.split(os.sep)
+            folders[:] = sorted(
+                name
+                for name in folders
+                if not name.startswith(".") and _is_new(os.path.join(folder, name), seen)
+            )
+            matches += [
+                os.path.join(base, *inner, name)
+                for name in [*folders, *files]
+                if _fits([*inner, name], rest)
+            ]
+    return matches
+
+
+def _is_new(folder: str, seen: set[str]) -> bool:
+    """Whether a folder, by whatever links, is met for the first time; notes it."""
+    place = os.path.realpath(folder)
+    is_new = place not in seen and not f"{os.path.realpath(os.path.dirname(folder))}/".startswith(
+        f"{place.rstrip(os.sep)}/"
+    )
+    seen.add(place)
+    return is_new
+
+
+def _fits(names: list[str], patterns: list[str]) -> bool:
+    """Whether the parts of a path are what a pattern means, in which `**` is any number of them."""
+    if not patterns or not names:
+        return not names and all(pattern == "**" for pattern in patterns)
+    if patterns[0] == "**":
+        return _fits(names, patterns[1:]) or (
+            not names[0].startswith(".") and _fits(names[1:], patterns)
+        )
+    hidden = names[0].startswith(".") and not patterns[0].startswith(".")
+    return (
+        not hidden and fnmatch.fnmatchcase(names[0], patterns[0]) and _fits(names[1:], patterns[1:])
+    )
 
 
 def _add(found: GivenImages, taken: set[str], path: str) -> None:

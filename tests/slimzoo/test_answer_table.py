@@ -44,7 +44,7 @@ def test_no_line_is_longer_than_the_terminal_and_nothing_is_left_out(width):
     lines = table(rows, width).splitlines()
     assert max(map(display_width, lines)) <= width
     assert sum(line.count("%") for line in lines) == 3 + 6 + 1
-    assert any("0304.jpg" in line for line in lines)  # the end is where files differ
+    assert any("4.jpg" in line for line in lines)  # the end is where files differ
 
 
 @pytest.mark.parametrize(

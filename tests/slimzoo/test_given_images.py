@@ -57,6 +57,9 @@ def test_what_cannot_be_taken_is_told_beside_the_rest(found):
     [
         ("*.jpg", ["a.jpg"]),
         ("**/*.jpg", ["a.jpg", "deep/c.jpg"]),
+        ("d*/**/*.*", ["deep/c.jpg", "deep/er/d.JPEG"]),
+        ("deep/**", ["deep/c.jpg", "deep/er/d.JPEG"]),
+        ("**/er/**/d.*", ["deep/er/d.JPEG"]),
         ("?.*", ["a.jpg", "b.png"]),  # images only, where the ending is left open
         ("*.txt", ["notes.txt"]),  # and what is asked for, where it is not
         ("deep/*", ["deep/c.jpg", "deep/er/d.JPEG"]),
@@ -65,6 +68,15 @@ def test_what_cannot_be_taken_is_told_beside_the_rest(found):
 )
 def test_a_pattern_that_the_shell_has_left_is_expanded(found, pattern, paths):
     assert found(pattern).paths == paths
+
+
+def test_a_pattern_means_hidden_files_only_where_it_says_so(found):
+    for name in (".a.jpg", ".deep/a.jpg"):
+        pathlib.Path(name).parent.mkdir(exist_ok=True)
+        pathlib.Path(name).write_bytes(b"x")
+    assert found("**/a.jpg").paths == ["a.jpg"]
+    assert found("**/*a.jpg").paths == ["a.jpg"]
+    assert found(".deep/**/*.jpg", "**/.a.jpg").paths == [".deep/a.jpg", ".a.jpg"]
 
 
 def test_a_name_that_looks_like_a_pattern_is_a_name_if_it_exists(found):
