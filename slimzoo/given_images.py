@@ -89,7 +89,8 @@ def _matches(pattern: str) -> list[str]:
     if "**" not in parts:
         return glob.glob(pattern)
     start = parts.index("**")
-    rest = parts[start:]
+    rest = [part for part in parts[start:] if part not in (".", "")]
+    names_hidden = any(part.startswith(".") for part in rest)
     matches = []
     seen: set[str] = set()
     for base in glob.glob(os.sep.join([*parts[:start], ""])) if start else [""]:
@@ -99,7 +100,8 @@ def _matches(pattern: str) -> list[str]:
             folders[:] = sorted(
                 name
                 for name in folders
-                if not name.startswith(".") and _is_new(os.path.join(folder, name), seen)
+                if (names_hidden or not name.startswith("."))
+                and _is_new(os.path.join(folder, name), seen)
             )
             matches += [
                 os.path.join(base, *inner, name)

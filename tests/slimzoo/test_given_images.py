@@ -77,6 +77,7 @@ def test_a_pattern_means_hidden_files_only_where_it_says_so(found):
     assert found("**/a.jpg").paths == ["a.jpg"]
     assert found("**/*a.jpg").paths == ["a.jpg"]
     assert found(".deep/**/*.jpg", "**/.a.jpg").paths == [".deep/a.jpg", ".a.jpg"]
+    assert found("**/.deep/./a.*").paths == [".deep/a.jpg"]
 
 
 def test_a_name_that_looks_like_a_pattern_is_a_name_if_it_exists(found):
