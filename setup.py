@@ -33,7 +33,7 @@ setuptools.setup(
     packages=setuptools.find_packages(
         include=[pattern for name in PACKAGES for pattern in (name, f"{name}.*")]
     ),
-    package_data={name: ["py.typed"] for name in PACKAGES},
+    package_data={name: ["py.typed", "*.tsv"] for name in PACKAGES},
     py_modules=["slimzoo_registry"],
     python_requires=">=3.11",
     # Tested with TensorFlow 2.21.0, Keras 3.15.1, TFDS 4.9.10, absl-py 2.5.1, NumPy 2.4.6 and
