@@ -18,8 +18,8 @@ _FILE_NAME = "imagenet_synsets.tsv"
 def imagenet_names() -> dict[str, str]:
     """Returns the name of each of ImageNet's 1,000 classes by its id, in the order of labels."""
     file = importlib.resources.files(__package__) / _FILE_NAME
-    rows = (line.split("\t") for line in file.read_text(encoding="utf-8").splitlines())
-    return {class_id: name for class_id, name in rows}
+    rows = (line.partition("\t") for line in file.read_text(encoding="utf-8").splitlines())
+    return {class_id: name for class_id, _, name in rows}
 
 
 def description(class_name: str) -> str:
