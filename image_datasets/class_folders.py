@@ -12,8 +12,7 @@ from collections.abc import Iterator
 
 from image_datasets.file_names import check_utf8, listed, printable, same_spelling
 
-# No WebP: TensorFlow 2.21 refuses those with alpha, and crashes on animated ones.
-IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif")
+IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
 """What an image's file name may end in, in any case."""
 
 _FOLDER, _FILE = "folder", "file"

@@ -33,9 +33,11 @@ class Preprocessing(abc.ABC):
 
     Attributes:
       is_training: whether images are augmented. Otherwise they are prepared for evaluation.
+      respect_exif: whether encoded photos are turned as their cameras noted, before anything else.
     """
 
     is_training: bool
+    respect_exif: bool = dataclasses.field(default=False, kw_only=True)
 
     # What a white pixel is where the mean is subtracted; means and deviations are on this scale.
     pixel_scale: ClassVar[float] = 255.0
@@ -91,8 +93,8 @@ class Preprocessing(abc.ABC):
         """Does what must be done image by image.
 
         Args:
-          image: a scalar string (the bytes of a JPEG, PNG, GIF or BMP) or uint8 [height, width,
-            1, 3 or 4].
+          image: a scalar string (the bytes of a JPEG, PNG, GIF, BMP or WebP) or uint8 [height,
+            width, 1, 3 or 4].
           output_height: in pixels, as a Python integer.
           output_width: in pixels, as a Python integer.
           seed: int32 or int64 [2]; the same seed makes the same choices. None draws a new one
@@ -117,7 +119,9 @@ class Preprocessing(abc.ABC):
             seed = (0, 0)  # nothing is drawn from it; a graph to export stays free of random state
         seed = _checked_seed(seed)
         pixels = decoding.with_source(
-            image, lambda source: self._pixels(source, height, width, seed, num_crops)
+            image,
+            lambda source: self._pixels(source, height, width, seed, num_crops),
+            respect_exif=self.respect_exif,
         )
         leading = [] if num_crops == 1 else [num_crops]
         return {

@@ -23,6 +23,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
+from preprocessing import exif
+
 # TensorFlow's default is INTEGER_FAST: 3% faster on 500x375 photos, and libjpeg's own documentation
 # advises against it at high quality. Chroma is upsampled smoothly ("fancy"), as by Pillow and
 # OpenCV.
@@ -112,6 +114,56 @@ class _ReducedJpeg(Source):
         return tf.switch_case(self._choice, decoders)
 
 
+class Turned(Source):
+    """An image turned as its EXIF orientation says, of which still only a window is decoded.
+
+    A window is looked up where it lies in the stored image, and turned by itself.
+
+    Args:
+      stored: the image as it is stored.
+      orientation: int32 scalar from 1 to 8, as `exif.orientation` gives it.
+    """
+
+    def __init__(self, stored: Source, orientation: tf.Tensor):
+        self._stored = stored
+        self._orientation = orientation
+        # To turn is to swap rows and columns, or not, and then to reverse either, or not.
+        self._swaps = orientation >= 5
+        self._reverses_rows = _is_one_of(orientation, 3, 4, 7, 8)
+        self._reverses_columns = _is_one_of(orientation, 2, 3, 6, 7)
+        self.height, self.width = self._swapped(stored.height, stored.width)
+
+    def window(
+        self, top: tf.Tensor, left: tf.Tensor, height: tf.Tensor, width: tf.Tensor
+    ) -> tf.Tensor:
+        """Reads the window where it is stored, and turns it."""
+        top = tf.where(self._reverses_rows, self.height - top - height, top)
+        left = tf.where(self._reverses_columns, self.width - left - width, left)
+        stored = self._stored.window(*self._swapped(top, left), *self._swapped(height, width))
+        return tf.cond(
+            tf.equal(self._orientation, exif.UPRIGHT), lambda: stored, lambda: self._turn(stored)
+        )
+
+    def reduced(self, most: tf.Tensor) -> Source:
+        """Reduces what is stored."""
+        return Turned(self._stored.reduced(most), self._orientation)
+
+    def _swapped(self, vertical: tf.Tensor, horizontal: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        return (
+            tf.where(self._swaps, horizontal, vertical),
+            tf.where(self._swaps, vertical, horizontal),
+        )
+
+    def _turn(self, pixels: tf.Tensor) -> tf.Tensor:
+        turned = tf.transpose(pixels, tf.where(self._swaps, [1, 0, 2], [0, 1, 2]))
+        dims = tf.stack([self._reverses_rows, self._reverses_columns, tf.constant(False)])
+        return tf.ensure_shape(tf.raw_ops.Reverse(tensor=turned, dims=dims), [None, None, 3])
+
+
+def _is_one_of(number: tf.Tensor, *numbers: int) -> tf.Tensor:
+    return tf.reduce_any(number == tf.constant(numbers))
+
+
 class Pixels(Source):
     """A decoded image: `image` is uint8 [height, width, 1, 3 or 4]; grey is tripled, alpha cut."""
 
@@ -134,7 +186,9 @@ def _decode_window(contents: tf.Tensor, window: tf.Tensor, ratio: int) -> tf.Ten
     )
 
 
-def with_source(image: tf.Tensor, read: Callable[[Source], tf.Tensor]) -> tf.Tensor:
+def with_source(
+    image: tf.Tensor, read: Callable[[Source], tf.Tensor], *, respect_exif: bool = False
+) -> tf.Tensor:
     """Returns `read(source)` for the kind of source that `image` is.
 
     Args:
@@ -142,26 +196,50 @@ def with_source(image: tf.Tensor, read: Callable[[Source], tf.Tensor]) -> tf.Ten
         [height, width, channels].
       read: what to make of a source; traced once for each kind, so it must return the same dtype
         and rank for all.
+      respect_exif: whether an encoded image is turned as its EXIF orientation says.
     """
     if image.dtype != tf.string:
         return read(Pixels(image))
+
+    def read_from(make: Callable[[tf.Tensor], Source], is_jpeg: bool) -> tf.Tensor:
+        if not respect_exif:
+            return read(make(image))
+        return tf.cond(
+            exif.may_be_turned(image, is_jpeg),
+            _kept_apart(lambda: read(Turned(make(image), exif.orientation(image)))),
+            lambda: read(make(image)),
+        )
+
     return tf.cond(
         tf.image.is_jpeg(image),
-        lambda: read(Jpeg(image)),
-        lambda: read(Pixels(_decode_not_jpeg(image))),
+        lambda: read_from(Jpeg, is_jpeg=True),
+        lambda: read_from(lambda image: Pixels(_decode_not_jpeg(image)), is_jpeg=False),
     )
 
 
-def decode(contents: tf.Tensor) -> tf.Tensor:
+def _kept_apart(branch: Callable[[], tf.Tensor]) -> Callable[[], tf.Tensor]:
+    """Makes a rare branch one node of the graph.
+
+    Otherwise each of its many operations would be passed by, one after the other, for every image
+    that does not need them.
+    """
+    if tf.executing_eagerly():
+        return branch
+    return tf.function(branch, autograph=False, experimental_attributes={"_noinline": True})
+
+
+def decode(contents: tf.Tensor, *, respect_exif: bool = False) -> tf.Tensor:
     """Decodes a whole image.
 
-    JPEG (grey, YCbCr, CMYK, YCCK), PNG (any depth, palette), GIF and BMP. Of an animation the
-    first frame is taken, of 16 bits the upper eight; an alpha channel is cut off, not blended.
-    An EXIF orientation is not obeyed, as nowhere in TensorFlow.
+    JPEG (grey, YCbCr, CMYK, YCCK), PNG (any depth, palette), GIF, BMP and WebP. Of an animated GIF
+    the first frame is taken, an animated WebP is refused; of 16 bits the upper eight are taken; an
+    alpha channel is cut off, not blended.
 
     Args:
       contents: scalar string tensor; or an image that is decoded already, uint8 [height, width, 1,
         3 or 4], which is made RGB.
+      respect_exif: whether the image is turned as its EXIF orientation says; TensorFlow itself
+        never does.
 
     Returns:
       uint8 [height, width, 3].
@@ -172,6 +250,7 @@ def decode(contents: tf.Tensor) -> tf.Tensor:
     return with_source(
         tf.convert_to_tensor(contents),
         lambda source: source.window(0, 0, source.height, source.width),
+        respect_exif=respect_exif,
     )
 
 
@@ -218,10 +297,15 @@ def _decode_not_jpeg(contents: tf.Tensor) -> tf.Tensor:
     # Zeros follow so that what is too short for a header fails in decode_image, which says why.
     header = tf.strings.join([tf.strings.substr(contents, 0, _BMP_HEADERS_BYTES), _NO_HEADERS])
     is_palette_bmp = (tf.strings.substr(header, 0, 2) == b"BM") & (_integer(header, 28, 2) == 8)
-    return tf.cond(
-        is_palette_bmp,
-        lambda: _decode_palette_bmp(contents, header),
-        lambda: _decode_any(contents),
+    is_webp = (tf.strings.substr(header, 0, 4) == b"RIFF") & (
+        tf.strings.substr(header, 8, 4) == b"WEBP"
+    )
+    return tf.case(
+        [
+            (is_palette_bmp, lambda: _decode_palette_bmp(contents, header)),
+            (is_webp, lambda: _decode_webp(contents, header)),
+        ],
+        default=lambda: _decode_any(contents),
     )
 
 
@@ -229,6 +313,18 @@ def _decode_any(contents: tf.Tensor) -> tf.Tensor:
     image = tf.io.decode_image(contents, channels=3, expand_animations=False)
     # decode_image promises no rank, because it may give the frames of an animation.
     return tf.ensure_shape(image, [None, None, 3])
+
+
+def _decode_webp(contents: tf.Tensor, header: tf.Tensor) -> tf.Tensor:
+    """Cuts off the alpha, which decode_image refuses, and refuses what TensorFlow crashes on."""
+    is_extended = tf.strings.substr(header, 12, 4) == b"VP8X"
+    is_animated = is_extended & (tf.bitwise.bitwise_and(_integer(header, 20, 1), 2) != 0)
+    check = tf.raw_ops.Assert(
+        condition=~is_animated, data=["an animated WebP; only still ones can be decoded"]
+    )
+    with tf.control_dependencies([check] if check is not None else []):  # None: it has run
+        frames = tf.io.decode_webp(tf.identity(contents))
+    return tf.ensure_shape(frames[0, :, :, :3], [None, None, 3])
 
 
 def _decode_palette_bmp(contents: tf.Tensor, header: tf.Tensor) -> tf.Tensor:

@@ -100,6 +100,16 @@ def max_image_pixels_flag() -> Any:
     )
 
 
+def respect_exif_flag() -> Any:
+    """The field of commands that read images of the user's own."""
+    return flag(
+        None,
+        "Turn each photo as its camera noted (EXIF orientation of JPEG, PNG and WebP). Default: "
+        "for `folder` and other folders of your own photos yes, for datasets of TFDS no; a run or "
+        "a preparation that goes on keeps what it began with.",
+    )
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SourceConfig(CommandConfig):
     """Where images come from."""
@@ -243,6 +253,7 @@ class TrainingConfig(InputConfig, PreprocessingConfig, OptimizationFlags):
         "Options of the network as name=value, for example dropout_keep_prob=0.7.",
         theme=Theme.NETWORK,
     )
+    respect_exif: bool | None = respect_exif_flag()
     augment: bool = flag(
         True,
         "Random crops, flips and colors while training; --noaugment trains on the "

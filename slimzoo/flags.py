@@ -101,7 +101,7 @@ def define_flags(config_class: type[Any], flag_values: flags.FlagValues = flags.
         annotation = types_of_fields[field.name]
         flags.DEFINE_flag(
             flags.BooleanFlag(*arguments)
-            if annotation is bool
+            if annotation in (bool, bool | None)
             else flags.Flag(*_parser(annotation, choices), *arguments),
             flag_values,
             # absl's --help lists the flags of the program that was started.

@@ -21,6 +21,7 @@ from training.checkpoints.trained_model import check_classes
 from training.storage.whole_files import written_whole
 
 FLAGS_NAME = "flags.txt"
+RESPECT_EXIF = "respect_exif"  # the option that every preprocessing has
 
 # Flags that may differ when a run goes on, and change nothing of what it learns.
 _OF_NO_CONSEQUENCE = (
@@ -45,7 +46,35 @@ def choose_run_pipeline(config: TrainingConfig) -> Pipeline:
         options = source.resolved_options(os.path.dirname(path))
         inherited = Pipeline(source.preprocessing_name, options)
     own = nets_factory.networks[config.model_name].preprocessing_name
-    return choose_pipeline(config, own, inherited)
+    pipeline = choose_pipeline(config, own, inherited)
+    options = {name: value for name, value in pipeline.options.items() if name != RESPECT_EXIF}
+    if _respects_exif(config, pipeline):
+        options[RESPECT_EXIF] = True  # its absence is what runs had before there was a choice
+    return Pipeline(pipeline.name, options)
+
+
+def _respects_exif(config: TrainingConfig, pipeline: Pipeline) -> bool:
+    """Whether photos are turned, which goes with the images and not with weights started from."""
+    given = [option.partition("=")[0].strip() for option in config.preprocessing_options]
+    if RESPECT_EXIF in given:
+        wanted = bool(pipeline.options[RESPECT_EXIF])
+        if config.respect_exif not in (None, wanted):
+            raise ValueError(
+                f"--respect_exif is {config.respect_exif}, and --preprocessing_options has "
+                f"{RESPECT_EXIF}={wanted}. Give one of them."
+            )
+        return wanted
+    if config.respect_exif is not None:
+        return config.respect_exif
+    train_dir = absolute(_train_dir(config))
+    if latest_checkpoint(train_dir) is not None:
+        try:
+            earlier = ModelDescription.load(train_dir)
+        except ValueError:
+            earlier = None  # which is said where the run is taken up
+        if earlier is not None:
+            return bool(earlier.preprocessing_options.get(RESPECT_EXIF, False))
+    return dataset_factory.is_named_by_folder(config.dataset_name)
 
 
 def describe(
@@ -91,9 +120,13 @@ def _absolute(folder: str | None) -> str | None:
 
 def make_train_dir(config: TrainingConfig) -> str:
     """Makes the folder of the run, and returns it; ValueError if it cannot be written."""
+    return made_folder("train_dir", _train_dir(config))
+
+
+def _train_dir(config: TrainingConfig) -> str:
     data = dataset_factory.short_name(config.dataset_name, config.dataset_dir)
     default = os.path.join("runs", f"{config.model_name}-{data}".replace("/", "-"))
-    return made_folder("train_dir", config.train_dir or default)
+    return config.train_dir or default
 
 
 def fill_train_dir(train_dir: str, pipeline: Pipeline, description: ModelDescription) -> None:

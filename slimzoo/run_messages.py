@@ -15,6 +15,7 @@ from image_datasets.image_dataset import ImageDataset
 from nets import nets_factory
 from slimzoo.configuration import TrainingConfig
 from slimzoo.flags import settings
+from slimzoo.run_folder import RESPECT_EXIF
 from training.checkpoints.description import ModelDescription
 from training.checkpoints.saving import RunCheckpoints
 from training.dataset_preparation.pixel_statistics import dataset_of_statistics
@@ -52,8 +53,12 @@ def announcement(
     preprocessing = description.preprocessing_name
     if config.dataset_statistics:
         preprocessing += f", statistics of {dataset_of_statistics(config.dataset_statistics)}"
-    elif description.preprocessing_options and not config.preprocessing_options:
+    elif set(description.preprocessing_options) - {RESPECT_EXIF} and not (
+        config.preprocessing_options
+    ):
         preprocessing += " with the options of --checkpoint_path"
+    if description.preprocessing_options.get(RESPECT_EXIF):
+        preprocessing += ", photos turned by their EXIF orientation"
     validation = "no validation"
     if validation_dataset is not None:
         num_images, split = validation_dataset.num_examples, validation_dataset.split

@@ -65,7 +65,7 @@ class ServableClassifier(tf.Module):
         input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")], autograph=False
     )
     def serving_bytes(self, image_bytes: tf.Tensor) -> Answers:
-        """Answers for encoded images (JPEG, PNG, GIF, BMP) of any sizes: string [batch]."""
+        """Answers for encoded images (JPEG, PNG, GIF, BMP, WebP) of any sizes: string [batch]."""
         return self._answer(image_bytes)
 
     @tf.function(

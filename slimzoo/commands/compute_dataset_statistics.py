@@ -8,13 +8,17 @@ import shlex
 
 from image_datasets import dataset_factory
 from slimzoo import program
-from slimzoo.configuration import SourceConfig
+from slimzoo.configuration import SourceConfig, respect_exif_flag
 from slimzoo.flags import Theme, check_positive, flag, required_flag
 from slimzoo.interruption import signals_noted
 from slimzoo.output_folders import absolute, made_folder
 from slimzoo.program import beside_this_program
 from slimzoo_registry import import_modules
-from training.dataset_preparation.counting import check_nothing_else_is_there, compute_statistics
+from training.dataset_preparation.counting import (
+    check_nothing_else_is_there,
+    compute_statistics,
+    plan_there,
+)
 from training.dataset_preparation.pixel_statistics import (
     MEAN_IMAGE_NAME,
     STATISTICS_NAME,
@@ -58,6 +62,8 @@ class StatisticsConfig(SourceConfig):
         theme=Theme.IMAGES,
     )
 
+    respect_exif: bool | None = respect_exif_flag()
+
     def __post_init__(self) -> None:
         """Checks ranges."""
         super().__post_init__()
@@ -84,15 +90,19 @@ def compute(config: StatisticsConfig) -> DatasetStatistics:
     import_modules(config.import_modules)
     split = config.dataset_split_name
     dataset = dataset_factory.get_dataset(config.dataset_name, split, config.dataset_dir)
+    is_folder = dataset_factory.is_named_by_folder(dataset.name)
     plan = {
         "dataset_name": dataset.name,
-        "dataset_dir": absolute(config.dataset_dir)
-        if dataset_factory.is_named_by_folder(dataset.name) and config.dataset_dir
-        else None,
+        "dataset_dir": absolute(config.dataset_dir) if is_folder and config.dataset_dir else None,
         "split": split,
         "num_examples": dataset.num_examples,
         "image_size": config.image_size,
     }
+    respect_exif = config.respect_exif
+    if respect_exif is None:
+        begun = plan_there(output_dir)
+        respect_exif = begun.get("respect_exif", False) if begun else is_folder
+    plan["respect_exif"] = respect_exif
     check_nothing_else_is_there(output_dir, plan)
     if os.path.exists(os.path.join(output_dir, STATISTICS_NAME)):
         print("The statistics are complete already: nothing was computed.")

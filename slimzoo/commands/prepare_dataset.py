@@ -12,13 +12,17 @@ from image_datasets import dataset_factory
 from image_datasets.image_dataset import ImageDataset
 from image_datasets.split_names import find_split
 from slimzoo import program
-from slimzoo.configuration import SourceConfig
+from slimzoo.configuration import SourceConfig, respect_exif_flag
 from slimzoo.flags import Theme, check_positive, flag, required_flag
 from slimzoo.interruption import signals_noted
 from slimzoo.output_folders import absolute, folder_to_write
 from slimzoo.program import beside_this_program
 from slimzoo_registry import import_modules, unknown_name_message
-from training.dataset_preparation.directory import PreparationPlan, PreparedDirectory
+from training.dataset_preparation.directory import (
+    PreparationPlan,
+    PreparedDirectory,
+    respects_exif_there,
+)
 from training.dataset_preparation.pixel_statistics import DatasetStatistics, load_statistics
 from training.dataset_preparation.records import ENCODINGS
 from training.dataset_preparation.writing import write_dataset, write_lost_shards
@@ -85,6 +89,7 @@ class PreparationConfig(SourceConfig):
         "files are read at the same time.",
         theme=Theme.OUTPUT,
     )
+    respect_exif: bool | None = respect_exif_flag()
 
     def __post_init__(self) -> None:
         """Checks ranges."""
@@ -202,6 +207,7 @@ def make_plan(
         encoding=config.encoding,
         jpeg_quality=config.jpeg_quality if config.encoding == "jpeg" else None,
         examples_per_shard=config.examples_per_shard,
+        respect_exif=_respects_exif(config, prepared_name, is_folder),
     )
     return plan, datasets
 
@@ -243,6 +249,13 @@ def default_name(config: PreparationConfig) -> str:
     if not name[:1].isalpha():  # a folder can be called by a year, or in Japanese
         name = f"{config.dataset_name}_{name}".rstrip("_")
     return f"{name}_{config.image_size}{suffix}"
+
+
+def _respects_exif(config: PreparationConfig, prepared_name: str, is_folder: bool) -> bool:
+    if config.respect_exif is not None:
+        return config.respect_exif
+    there = respects_exif_there(absolute(config.output_dir), prepared_name)
+    return is_folder if there is None else there
 
 
 def _folder_path(config: PreparationConfig) -> str | None:

@@ -76,18 +76,19 @@ def test_a_class_that_training_lacks_is_an_error(split, write_images):
 def test_only_images_count_and_what_does_not_is_named_once(write_images, capsys):
     root = write_images(
         "a/1.JPG", "a/deep/er/2.jpeg", "a/3.Bmp", "b/4.gif", "b/5.PNG",
-        "a/.hidden.png", "a/.cache/6.png", ".git/7.png", "notes/readme.txt", "a/8.webp", "9.png",
-        "notes/a.tiff",
+        "a/.hidden.png", "a/.cache/6.png", ".git/7.png", "notes/readme.txt", "a/8.heic", "9.png",
+        "notes/a.tiff", "b/10.WebP",
     )  # fmt: skip
     folder = scan_folder(str(root))
     assert folder.class_names == ("a", "b")
     assert sorted(row for rows in folder.files.values() for row in rows) == [
-        ("a/1.JPG", 0), ("a/3.Bmp", 0), ("a/deep/er/2.jpeg", 0), ("b/4.gif", 1), ("b/5.PNG", 1),
+        ("a/1.JPG", 0), ("a/3.Bmp", 0), ("a/deep/er/2.jpeg", 0), ("b/10.WebP", 1), ("b/4.gif", 1),
+        ("b/5.PNG", 1),
     ]  # fmt: skip
     scan_folder(str(root))
     assert capsys.readouterr().out == (
         f"Not used: 1 image outside the class folders in {root}, such as 9.png.\n"
-        f"Not used: 3 files that end in .tiff, .txt, .webp in {root}, such as a/8.webp.\n"
+        f"Not used: 3 files that end in .heic, .tiff, .txt in {root}, such as a/8.heic.\n"
         f"Folders without images in {root}, which are no classes: notes.\n"
     )
 

@@ -222,3 +222,38 @@ def test_other_errors_of_tensorflow_are_told_as_plainly():
     error = tf.errors.InternalError(None, None, "first line\nsecond line [of two]")
     assert decoding.plain_message(error) == "first line\nsecond line [of two]"
     assert decoding.plain_message(tf.errors.AbortedError(None, None, None)) == "AbortedError"
+
+
+def webp(pixels, **options):
+    pil_image = pytest.importorskip("PIL.Image")
+    file = io.BytesIO()
+    pil_image.fromarray(pixels).save(file, "WEBP", **options)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize(
+    "options", [{"quality": 80}, {"lossless": True}, {"quality": 80, "icc_profile": b"a profile"}]
+)
+@pytest.mark.parametrize("has_alpha", [False, True])
+def test_still_webp_is_decoded_as_by_pillow(texture, options, has_alpha):
+    pil_image = pytest.importorskip("PIL.Image")
+    rgb = texture(40, 56)
+    contents = webp(with_alpha(rgb) if has_alpha else rgb, **options)
+    expected = np.asarray(pil_image.open(io.BytesIO(contents)).convert("RGBA"))[..., :3]
+    np.testing.assert_array_equal(decoding.decode(contents), expected)
+
+
+def test_animated_webp_is_refused_and_ends_no_process(texture):
+    pil_image = pytest.importorskip("PIL.Image")
+    for pixels in (texture(40, 56), with_alpha(texture(40, 56))):
+        frames = [pil_image.fromarray(255 - pixels)]
+        contents = webp(pixels, save_all=True, append_images=frames, duration=100)
+        for decode in (decoding.decode, tf.function(decoding.decode), in_a_dataset):
+            with pytest.raises(tf.errors.InvalidArgumentError, match="an animated WebP"):
+                decode(tf.constant(contents))
+
+
+@pytest.mark.parametrize("length", [0, 8, 12, 16, 20, 30, 60])
+def test_torn_webp_is_an_error(texture, length):
+    with pytest.raises(tf.errors.InvalidArgumentError):
+        decoding.decode(webp(texture(40, 56), lossless=True)[:length])

@@ -42,7 +42,8 @@ def compute_statistics(
     Args:
       dataset: the split.
       output_dir: an existing folder; its unfinished pass over the same plan is taken up.
-      plan: what is asked for: "split", "image_size" and what else the JSON file says.
+      plan: what is asked for: "split", "image_size", "respect_exif" if photos are turned as their
+        cameras noted, and what else the JSON file says.
       dataset_dir: of the source, to name an image by.
       skip_corrupt_images: whether to leave out images that cannot be read or decoded.
       max_image_pixels: images that have more cannot be decoded; 0 sets no limit.
@@ -64,6 +65,7 @@ def compute_statistics(
         dataset_dir=dataset_dir,
         skip_corrupt_images=skip_corrupt_images,
         max_image_pixels=max_image_pixels,
+        respect_exif=plan.get("respect_exif", False),
     )
     bar = tqdm.tqdm(
         initial=position,
@@ -119,8 +121,12 @@ def _write_progress(
     os.replace(f"{path}.incomplete", path)
 
 
-def check_nothing_else_is_there(output_dir: str, plan: Mapping[str, Any]) -> None:
-    """Raises ValueError if the folder holds statistics of anything else, finished or not."""
+def plan_there(output_dir: str) -> dict[str, Any]:
+    """Returns what the statistics in a folder are of, finished or not; empty without any.
+
+    Raises:
+      ValueError: if they are damaged.
+    """
     finished = pathlib.Path(output_dir, STATISTICS_NAME)
     unfinished = pathlib.Path(output_dir, _PROGRESS_NAME)
     there: dict[str, Any] = {}
@@ -135,6 +141,14 @@ def check_nothing_else_is_there(output_dir: str, plan: Mapping[str, Any]) -> Non
         raise ValueError(
             f"{there_path} cannot be read: it is damaged. Remove it, or give another --output_dir."
         ) from error
+    return there
+
+
+def check_nothing_else_is_there(output_dir: str, plan: Mapping[str, Any]) -> None:
+    """Raises ValueError if the folder holds statistics of anything else, finished or not."""
+    there = plan_there(output_dir)
+    if there:
+        there.setdefault("respect_exif", False)  # as it was before there was a choice
     differences = [
         f"  {name}: {there[name]} there, {value} asked for"
         for name, value in plan.items()

@@ -47,6 +47,7 @@ class PreparationPlan:
       encoding: "jpeg" or "raw".
       jpeg_quality: of "jpeg"; None for "raw".
       examples_per_shard: examples of the source in a file.
+      respect_exif: whether photos are turned as their cameras noted.
     """
 
     prepared_name: str
@@ -58,6 +59,7 @@ class PreparationPlan:
     encoding: str
     jpeg_quality: int | None
     examples_per_shard: int
+    respect_exif: bool = False
 
     @property
     def training_split(self) -> str:
@@ -265,7 +267,7 @@ class PreparedDirectory:
                 f"{folder} exists and was not made by prepare_dataset, which overwrites nothing. "
                 "Give another --output_dir or --prepared_name."
             )
-        there = _read_json(folder / _PLAN_NAME)
+        there = {"respect_exif": False, **_read_json(folder / _PLAN_NAME)}
         asked = json.loads(json.dumps(dataclasses.asdict(self.plan)))
         differences = [
             f"  {key}: {_shown(there.get(key))} there, {_shown(value)} asked for"
@@ -280,6 +282,19 @@ class PreparedDirectory:
                 + "\nAsk for what is there, give another --prepared_name or --output_dir, or "
                 "remove that folder."
             )
+
+
+def respects_exif_there(output_dir: str, prepared_name: str) -> bool | None:
+    """Returns whether photos are turned in a prepared dataset, finished or not; None without one.
+
+    Raises:
+      ValueError: if what it says of itself is damaged.
+    """
+    for version in (VERSION, f"{VERSION}.incomplete"):
+        path = pathlib.Path(output_dir, prepared_name, version, _PLAN_NAME)
+        if path.exists():
+            return bool(_read_json(path).get("respect_exif", False))
+    return None
 
 
 def _read_json(path: pathlib.Path) -> dict[str, Any]:

@@ -24,6 +24,7 @@ def read_squares(
     skip_corrupt_images: bool,
     max_image_pixels: int = image_sizes.DEFAULT_MAX_IMAGE_PIXELS,
     jpeg_quality: int | None = None,
+    respect_exif: bool = False,
 ) -> Iterator[dict[str, Any]]:
     """Decodes the images of a split and resizes them as the 2012 paper did (section 2).
 
@@ -36,6 +37,7 @@ def read_squares(
       max_image_pixels: an image that has more by its header counts as one that cannot be decoded;
         0 sets no limit.
       jpeg_quality: to encode the square with, 1 to 100; None does not.
+      respect_exif: whether images are turned as their EXIF orientation says.
 
     Yields:
       NumPy arrays: "image", uint8 [image_size, image_size, 3]; "products", int64 [3, 3], its
@@ -50,7 +52,8 @@ def read_squares(
 
     def decode(image: tf.Tensor) -> dict[str, tf.Tensor]:
         image = image_sizes.limited(image, max_image_pixels)
-        square = windows.short_side_center_square(decoding.decode(image), image_size)
+        upright = decoding.decode(image, respect_exif=respect_exif)
+        square = windows.short_side_center_square(upright, image_size)
         decoded = {"image": square, "products": pixel_products(square)}
         if jpeg_quality is not None:
             decoded["encoded"] = tf.io.encode_jpeg(square, "rgb", quality=jpeg_quality)

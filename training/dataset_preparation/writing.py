@@ -185,6 +185,7 @@ def _read_images(
         skip_corrupt_images=skip_corrupt_images,
         max_image_pixels=max_image_pixels,
         jpeg_quality=plan.jpeg_quality,
+        respect_exif=plan.respect_exif,
     )
     for position, row in enumerate(rows, start):
         is_decoded = row["weight"] > 0
