@@ -44,7 +44,7 @@ def test_a_description_holds_what_the_flags_do_not_keep(replaced, photos, monkey
     assert description.class_names == ["green", "red"]
     assert description.network_options == {"dropout_keep_prob": 0.9}
     assert (description.preprocessing_name, description.image_size) == ("cifarnet", 32)
-    assert description.preprocessing_options == {"image_side": 36}
+    assert description.preprocessing_options == {"image_side": 36, "respect_exif": True}
     assert description.validation_split_name == "validation[:15]"
     assert description.moving_average_decay == 0.99
     assert description.dataset_dir == photos  # from wherever it is read
@@ -123,6 +123,59 @@ def test_a_run_may_go_on_with_moved_photos_or_another_validation(run, replaced, 
     assert prepared(config) == run.train_dir
 
 
+# --------------------------------------------------------------- which way up photos are
+
+
+def options_of(config):
+    return run_folder.choose_run_pipeline(config).options
+
+
+def test_photos_of_a_folder_are_turned_unless_told_otherwise(replaced, tmp_path):
+    new = {"train_dir": str(tmp_path)}
+    assert options_of(replaced(**new))["respect_exif"] is True
+    assert "respect_exif" not in options_of(replaced(**new, respect_exif=False))
+    assert "respect_exif" not in options_of(
+        replaced(**new, preprocessing_options=["respect_exif=false"])
+    )
+
+
+def test_datasets_of_others_are_turned_only_if_told_so(replaced, tmp_path):
+    shapes = {"dataset_name": "shapes", "dataset_dir": None, "train_dir": str(tmp_path)}
+    assert "respect_exif" not in options_of(replaced(**shapes))
+    assert options_of(replaced(**shapes, respect_exif=True))["respect_exif"] is True
+    assert options_of(replaced(**shapes, preprocessing_options=["respect_exif=true"])) == {
+        "respect_exif": True
+    }
+
+
+def test_a_run_from_before_the_choice_goes_on_as_it_was(run, replaced):
+    path = pathlib.Path(run.train_dir, "model.json")
+    document = json.loads(path.read_text())
+    assert document["preprocessing_options"].pop("respect_exif") is True
+    path.write_text(json.dumps(document))
+    assert prepared(replaced()) == run.train_dir
+    assert "respect_exif" not in options_of(replaced())
+    with pytest.raises(ValueError, match="holds a run with preprocessing_options"):
+        prepared(replaced(respect_exif=True))
+
+
+def test_weights_that_are_started_from_do_not_say_which_way_up_photos_are(run, replaced, tmp_path):
+    config = replaced(
+        train_dir=str(tmp_path / "tuned"),
+        checkpoint_path=run.train_dir,
+        preprocessing_options=[],
+        dataset_name="shapes",
+        dataset_dir=None,
+    )
+    assert options_of(config) == {"image_side": 36}
+
+
+def test_two_flags_that_contradict_each_other_are_refused(replaced):
+    config = replaced(respect_exif=False, preprocessing_options=["respect_exif=true"])
+    with pytest.raises(ValueError, match=r"--respect_exif is False, .* Give one of them"):
+        run_folder.choose_run_pipeline(config)
+
+
 # ------------------------------------------------------------ files of the preprocessing
 
 
@@ -188,7 +241,7 @@ def test_weights_are_fed_as_in_the_run_that_they_come_from(run, replaced, mean_i
     assert mean_in(prepared(config)) == 50
     # Another network has its own.
     other = replaced(**{**tuned, "model_name": "cifarnet_18pct"})
-    assert run_folder.choose_run_pipeline(other).options == {}
+    assert run_folder.choose_run_pipeline(other).options == {"respect_exif": True}
     # What flags say wins, and a mean colour replaces the image that would be subtracted instead.
     given = replaced(**{**tuned, "preprocessing_options": ["mean_rgb=(1.0,2.0,3.0)"]})
     pipeline = run_folder.choose_run_pipeline(given)

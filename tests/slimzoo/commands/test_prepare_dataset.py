@@ -1,6 +1,8 @@
 """The command; what it writes is the test of `training/dataset_preparation`."""
 
 import dataclasses
+import io
+import json
 import os
 import pathlib
 import shutil
@@ -8,6 +10,7 @@ import signal
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 from tiny_network import NUM_TRAIN, NUM_VALIDATION
 
@@ -368,3 +371,36 @@ def test_folders_whose_paths_look_like_patterns_are_prepared(photos, tmp_path):
     dataset = get_dataset("photos_test", "train", config.output_dir)
     assert sum(1 for _ in dataset.examples()) == NUM_TRAIN
     assert prepare(config).num_images == NUM_TRAIN  # it is found again
+
+
+@pytest.mark.parametrize("respect_exif", [None, True, False])
+def test_photos_of_a_folder_are_stored_upright(tmp_path, respect_exif):
+    pil_image = pytest.importorskip("PIL.Image")
+    pixels = np.zeros((36, 36, 3), np.uint8)
+    pixels[:9] = 255  # the top row as it is stored; turned by a quarter clockwise, on the right
+    note = pil_image.Exif()
+    note[0x0112] = 6
+    for name in "ab":
+        folder = tmp_path / "photos" / "train" / name
+        folder.mkdir(parents=True)
+        pil_image.fromarray(pixels).save(folder / "1.jpg", quality=95, exif=note.tobytes())
+    config = preparation(
+        str(tmp_path / "photos"), tmp_path / "out", encoding="jpeg", respect_exif=respect_exif
+    )
+    prepare(config)
+    (example, *_) = get_dataset("photos_test", "train", config.output_dir).examples()
+    contents = example["image"].numpy()
+    assert b"Exif" not in contents
+    stored = np.asarray(pil_image.open(io.BytesIO(contents))).mean(axis=-1)
+    expected = pixels[..., 0] if respect_exif is False else np.rot90(pixels[..., 0], -1)
+    assert np.abs(stored - expected).mean() < 10
+    # The same command, and that of a version before the choice, find what they made.
+    prepare(config)
+    plan = pathlib.Path(config.output_dir, "photos_test", "1.0.0", "preparation.json")
+    document = json.loads(plan.read_text())
+    if document.pop("respect_exif"):
+        return
+    plan.write_text(json.dumps(document))
+    prepare(dataclasses.replace(config, respect_exif=None))
+    with pytest.raises(ValueError, match="respect_exif: false there, true asked for"):
+        prepare(dataclasses.replace(config, respect_exif=True))

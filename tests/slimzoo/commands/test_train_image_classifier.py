@@ -149,7 +149,10 @@ def test_fine_tuning_restores_skips_the_head_and_says_so(
     # It is fed as the run that it starts from.
     said = " ".join(printed.split())
     assert "preprocessing cifarnet with the options of --checkpoint_path" in said
-    assert ModelDescription.load(config.train_dir).preprocessing_options == {"image_side": 36}
+    assert ModelDescription.load(config.train_dir).preprocessing_options == {
+        "image_side": 36,
+        "respect_exif": True,
+    }
 
     # Resuming wins over --checkpoint_path, and says it loudly.
     train(replaced(**{**vars(config), "max_number_of_steps": 2}))
