@@ -33,11 +33,15 @@ setuptools.setup(
     packages=setuptools.find_packages(
         include=[pattern for name in PACKAGES for pattern in (name, f"{name}.*")]
     ),
-    package_data={name: ["py.typed", "*.tsv"] for name in PACKAGES},
+    package_data={
+        **{name: ["py.typed", "*.tsv"] for name in PACKAGES},
+        "training.evaluation_report": ["templates/*"],
+    },
     py_modules=["slimzoo_registry"],
     python_requires=">=3.11",
-    # Tested with TensorFlow 2.21.0, Keras 3.15.1, TFDS 4.9.10, absl-py 2.5.1, NumPy 2.4.6 and
-    # tqdm 4.70.1. The upper bounds are where an interface may change.
+    # Tested with TensorFlow 2.21.0, Keras 3.15.1, TFDS 4.9.10, absl-py 2.5.1, NumPy 2.4.6,
+    # tqdm 4.70.1, plotly 7.1.0 and Jinja2 3.1.6. The upper bounds are where an interface may
+    # change.
     install_requires=[
         "tensorflow>=2.21,<2.22",
         "keras>=3.15,<3.16",
@@ -48,6 +52,8 @@ setuptools.setup(
         "h5py",  # TensorFlow and Keras need these two as well
         "ml_dtypes",
         "tqdm>=4.60",
+        "plotly>=6",  # the charts of an evaluation's report, and its page
+        "jinja2>=3",
     ],
     extras_require={
         "tensorboard": ["tensorboard"],

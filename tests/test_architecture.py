@@ -19,6 +19,9 @@ ROOMS = {
     "training.dataset_preparation": {
         *("image_datasets", "preprocessing", "slimzoo_registry", "training.storage"),
     },
+    "training.evaluation_report": {
+        *("image_datasets", "preprocessing", "training.storage", "training.checkpoints"),
+    },
     "training": {
         *(*LIBRARIES, "slimzoo_registry", "training.storage", "training.checkpoints"),
         "training.hosts",
@@ -26,7 +29,7 @@ ROOMS = {
     "slimzoo": {
         *LIBRARIES,
         *("slimzoo_registry", "training", "training.storage", "training.checkpoints"),
-        *("training.dataset_preparation", "training.hosts"),
+        *("training.dataset_preparation", "training.evaluation_report", "training.hosts"),
     },
 }
 ROOMS["slimzoo.commands"] = {*ROOMS["slimzoo"], "slimzoo"}

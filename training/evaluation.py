@@ -6,7 +6,7 @@ import contextlib
 import csv
 import dataclasses
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import tensorflow as tf
@@ -60,6 +60,16 @@ class EvaluationResult:
 
     def __str__(self) -> str:
         return f"{self.averages()}, {self.num_examples:,} images"
+
+
+class TakesAnswers(Protocol):
+    """What is given the answers for each batch."""
+
+    def add(self, batch: dict[str, np.ndarray]) -> None:
+        """Takes "index", "label", "loss" [n], "probabilities" [n, classes], "top_classes" [n, k].
+
+        Only of images that count.
+        """
 
 
 class Evaluator:
@@ -122,13 +132,18 @@ class Evaluator:
         )
 
     def run(
-        self, predictions: Predictions | None = None, progress: bool = True
+        self,
+        predictions: TakesAnswers | None = None,
+        progress: bool = True,
+        *,
+        answers: TakesAnswers | None = None,
     ) -> EvaluationResult:
         """Evaluates once.
 
         Args:
           predictions: takes the answer for each example, if given; on one host only.
           progress: whether to show a progress bar on a terminal.
+          answers: takes them as well, for a report.
 
         Returns:
           The averages.
@@ -159,8 +174,9 @@ class Evaluator:
                     batch["unread"].sum(),
                 ]
                 seen += len(counted)
-                if predictions is not None:
-                    predictions.add({key: value[counted] for key, value in batch.items()})
+                counted_batch = {key: value[counted] for key, value in batch.items()}
+                for taker in filter(None, (predictions, answers)):
+                    taker.add(counted_batch)
                 bar.update()
         count, loss, top_1, top_k, unread = totals
         expected = min(seen, self._dataset.num_examples)

@@ -1,4 +1,4 @@
-"""Measures the accuracy of checkpoints on a dataset, and writes what was answered."""
+"""Measures the accuracy of checkpoints on a dataset, and writes and shows what was answered."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ import dataclasses
 import json
 import os
 import re
+import shlex
+import sys
 
+import keras
+import numpy as np
 import tensorflow as tf
 
 from image_datasets import dataset_factory
@@ -15,9 +19,9 @@ from image_datasets.file_names import same_spelling
 from image_datasets.image_dataset import ImageDataset
 from image_datasets.split_names import find_split
 from nets.nets_factory import networks
-from slimzoo import program
+from slimzoo import __version__, program
 from slimzoo.configuration import PRECISIONS, InputConfig
-from slimzoo.flags import Theme, check_positive, flag, required_flag, settings
+from slimzoo.flags import Theme, check_positive, flag, flag_lines, required_flag, settings
 from slimzoo.output_folders import absolute, made_folder
 from slimzoo_registry import import_modules
 from training import devices
@@ -30,6 +34,11 @@ from training.checkpoints.trained_model import (
 )
 from training.ensemble import Member, images_in_a_batch
 from training.evaluation import EvaluationResult, Evaluator, Predictions, why_left_out
+from training.evaluation_report import PAGE_NAME
+from training.evaluation_report.answers import AnswersCollector
+from training.evaluation_report.page import Evaluation
+from training.evaluation_report.report import write_report
+from training.evaluation_report.run_record import read_run_record
 from training.hosts.cluster import ClusterSettings
 from training.hosts.cooperation import working_together
 from training.storage.locks import locked
@@ -74,9 +83,14 @@ class EvaluationConfig(InputConfig):
     )
     eval_dir: str | None = flag(
         None,
-        "Where evaluation.json and predictions.csv go. Default: the folder `evaluation` beside "
-        "the checkpoint; of several checkpoints, `evaluation_of_N_networks` in the folder that "
-        "holds them all.",
+        "Where evaluation.json, predictions.csv and the report go. Default: the folder "
+        "`evaluation` beside the checkpoint; of several checkpoints, `evaluation_of_N_networks` in "
+        "the folder that holds them all.",
+        theme=Theme.OUTPUT,
+    )
+    report: bool = flag(
+        True,
+        "Write report.html, a page that shows what is confused, per_class.csv and confusion.csv.",
         theme=Theme.OUTPUT,
     )
     eval_image_size: int | None = flag(
@@ -152,17 +166,20 @@ def _evaluate(config: EvaluationConfig, strategy: tf.distribute.Strategy) -> Eva
     eval_dir = made_folder("eval_dir", config.eval_dir or _default_eval_dir(models))
     predictions_path = os.path.join(eval_dir, "predictions.csv")
     replaces = os.path.exists(predictions_path)
+    answers = AnswersCollector(len(description.class_names)) if config.report else None
     with locked(eval_dir):
         remove_leftovers(eval_dir)
         try:
             with Predictions(predictions_path, dataset, description.class_names) as predictions:
-                result = evaluator.run(predictions)
-            json_path = _write_result(config, models, dataset, result, eval_dir)
+                result = evaluator.run(predictions, answers=answers)
+            written = [_write_result(config, models, dataset, result, eval_dir), predictions_path]
+            if answers is not None:
+                evaluation = _to_report_on(config, models, dataset, result)
+                written += write_report(eval_dir, evaluation, answers.answers())
         finally:
             with contextlib.suppress(OSError):
                 os.rmdir(eval_dir)  # if nothing has come into it
-    replaced = " (in place of an earlier evaluation's; --eval_dir keeps both)" if replaces else ""
-    print(f"Written: {json_path}, {predictions_path}{replaced}")
+    _say_what_is_written(eval_dir, written, replaces)
     return result
 
 
@@ -251,7 +268,7 @@ def _write_result(
     eval_dir: str,
 ) -> str:
     """Writes `evaluation.json`, prints what it says, and returns its path."""
-    model_names = ",".join(dict.fromkeys(model.description.model_name for model in models))
+    model_names = _names_of_networks(models)
     checkpoints = ",".join(model.report.checkpoint for model in models)
     class_names = models[0].description.class_names
     known = set(map(same_spelling, class_names))
@@ -277,6 +294,65 @@ def _write_result(
         why = why_left_out(config.skip_corrupt_images, result.num_skipped, result.num_unread)
         print(f"{result.num_skipped:,} images were left out: {why}.")
     return json_path
+
+
+def _to_report_on(
+    config: EvaluationConfig,
+    models: list[TrainedModel],
+    dataset: ImageDataset,
+    result: EvaluationResult,
+) -> Evaluation:
+    """What the report says of the evaluation, besides its answers."""
+    remarks = []
+    if len(models) > 1:
+        remarks.append(f"The softmax outputs of {len(models)} networks are averaged.")
+    if config.eval_crops > 1:
+        remarks.append(f"Of each image {config.eval_crops} crops are averaged.")
+    if config.mixed_precision != EvaluationConfig.mixed_precision:
+        remarks.append(f"Computed in {config.mixed_precision}.")
+    if result.num_examples + result.num_skipped < dataset.num_examples:
+        remarks.append(
+            f"Only {result.num_examples + result.num_skipped:,} of the {dataset.num_examples:,} "
+            "images were evaluated, by --max_num_batches."
+        )
+    if result.num_skipped:
+        why = why_left_out(config.skip_corrupt_images, result.num_skipped, result.num_unread)
+        remarks.append(f"{result.num_skipped:,} images were left out: {why}.")
+    defaults = flag_lines(EvaluationConfig(checkpoint_path="-")).splitlines()
+    flags = [line for line in flag_lines(config).splitlines() if line not in defaults]
+    command = [program.beside_this_program("eval_image_classifier"), *map(shlex.quote, flags)]
+    return Evaluation(
+        model_name=_names_of_networks(models),
+        dataset=dataset,
+        class_names=models[0].description.class_names,
+        runs=[read_run_record(model.report.checkpoint) for model in models],
+        loss=result.loss,
+        remarks=remarks,
+        command=" ".join(command),
+        versions={
+            "slimzoo": __version__,
+            "TensorFlow": tf.__version__,
+            "Keras": keras.__version__,
+            "NumPy": np.__version__,
+            "Python": sys.version.partition(" ")[0],
+        },
+        max_image_pixels=config.max_image_pixels,
+    )
+
+
+def _say_what_is_written(eval_dir: str, written: list[str], replaces: bool) -> None:
+    names = ", ".join(map(os.path.basename, written))
+    replaced = " (in place of an earlier evaluation's; --eval_dir keeps both)" if replaces else ""
+    print(f"Written to {eval_dir}: {names}{replaced}")
+    page = os.path.join(eval_dir, PAGE_NAME)
+    if page in written:
+        print(f"See what is wrong, in a browser: {page}")
+    elif os.path.exists(page):
+        print(f"{page} is of an earlier evaluation.")
+
+
+def _names_of_networks(models: list[TrainedModel]) -> str:
+    return ",".join(dict.fromkeys(model.description.model_name for model in models))
 
 
 def split_paths(checkpoint_path: str) -> list[str]:

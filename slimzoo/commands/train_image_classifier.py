@@ -29,6 +29,7 @@ from training.checkpoints.finding import latest_checkpoint
 from training.checkpoints.restoring import restore_network
 from training.checkpoints.saving import RunCheckpoints
 from training.evaluation import EvaluationResult, Evaluator
+from training.evaluation_report import PAGE_NAME
 from training.forecast import Forecast, RunPlan
 from training.hosts.agreement import Agreement
 from training.hosts.cluster import ClusterSettings
@@ -413,4 +414,6 @@ def _conclude(
         if driver == "eval_image_classifier" and not best:
             command += " --dataset_split_name=SPLIT"
         print(f"  {command}")
+    folder = os.path.join(os.path.dirname(best or last), "evaluation")
+    print(f"The evaluation shows what is wrong: {os.path.join(folder, PAGE_NAME)}")
     return last

@@ -71,6 +71,10 @@ def test_other_classes_are_refused_and_not_scored(evaluation, photos, tmp_path):
         evaluate(dataclasses.replace(evaluation, dataset_dir=str(other)))
 
 
+FILES = ["evaluation.json", "predictions.csv"]
+TABLES = ["confusion.csv", "per_class.csv"]
+
+
 def read_predictions(folder):
     with open(pathlib.Path(folder, "predictions.csv"), newline="", encoding="utf-8") as file:
         return list(csv.DictReader(file))
@@ -301,4 +305,103 @@ def test_a_second_evaluation_in_the_same_folder_is_refused_before_its_work(evalu
     ):
         evaluate(config)
     evaluate(config)
-    assert sorted(os.listdir(config.eval_dir)) == ["evaluation.json", "predictions.csv"]
+    assert sorted(os.listdir(config.eval_dir)) == sorted([*FILES, "report.html", *TABLES])
+
+
+# ------------------------------------------------------------------------ the report
+
+
+def read_table(folder, name):
+    with open(pathlib.Path(folder, name), newline="", encoding="utf-8") as file:
+        return list(csv.reader(file))
+
+
+def test_the_report_says_what_the_other_files_say(run, capsys):
+    config = EvaluationConfig(checkpoint_path=run.train_dir, batch_size=5)
+    result = evaluate(config)
+    folder = pathlib.Path(run.train_dir, "evaluation")
+    assert f"See what is wrong, in a browser: {folder}/report.html" in capsys.readouterr().out
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert f"<h1>{result.top_1:.1%} right</h1>" in page
+    assert f"<dd>{result.loss:.4f}</dd>" in page
+    assert f"eval_image_classifier --batch_size=5 --checkpoint_path={run.train_dir}" in page
+    assert "--model_name=tiny" in page  # the flags of its training
+    assert '"training loss"' in page
+    assert page.count('<img src="data:image/') == NUM_VALIDATION  # they are few
+    predictions = read_predictions(folder)
+    header, *rows = read_table(folder, "confusion.csv")
+    for true, *counts in rows:
+        for given, count in zip(header[1:], counts, strict=True):
+            pairs = [(row["label"], row["prediction"]) for row in predictions]
+            assert int(count) == pairs.count((true, given))
+    header, *rows = read_table(folder, "per_class.csv")
+    right = sum(int(row[header.index("right")]) for row in rows)
+    assert right == round(result.top_1 * NUM_VALIDATION)
+
+
+def test_without_a_report_none_is_written_and_an_earlier_one_is_named(evaluation, capsys):
+    evaluate(dataclasses.replace(evaluation, report=False))
+    assert sorted(os.listdir(evaluation.eval_dir)) == FILES
+    assert "report.html" not in capsys.readouterr().out
+    evaluate(evaluation)
+    capsys.readouterr()
+    evaluate(dataclasses.replace(evaluation, report=False))
+    assert f"{evaluation.eval_dir}/report.html is of an earlier" in capsys.readouterr().out
+
+
+def test_an_evaluation_without_answers_leaves_an_earlier_report_alone(evaluation, photos, tmp_path):
+    evaluate(evaluation)
+    folder = pathlib.Path(evaluation.eval_dir)
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    damaged = shutil.copytree(photos, tmp_path / "damaged")
+    for path in (damaged / "validation").rglob("*.jpg"):
+        path.write_bytes(b"not an image")
+    config = dataclasses.replace(evaluation, dataset_dir=str(damaged), skip_corrupt_images=True)
+    with pytest.raises(ValueError, match="No image of folder, split validation, could be counted"):
+        evaluate(config)
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_what_a_reader_must_know_is_on_the_page(run, photos, tmp_path):
+    """Ten crops, images that were left out, classes that are absent, curves that are not there."""
+    some = tmp_path / "some"
+    for name in ("green", "red"):
+        shutil.copytree(f"{photos}/validation/{name}", some / "test" / name)
+    (some / "test" / "red" / "2.jpg").write_bytes(b"not an image")
+    train_dir = pathlib.Path(run.train_dir)
+    (train_dir / "metrics.jsonl").write_bytes(b"\x00" * 100)
+    (train_dir / "flags.txt").unlink()
+    evaluate(
+        EvaluationConfig(
+            checkpoint_path=str(train_dir),
+            dataset_dir=str(some),
+            eval_crops=10,
+            batch_size=5,
+            max_num_batches=2,
+            skip_corrupt_images=True,
+        )
+    )
+    page = (train_dir / "evaluation" / "report.html").read_text(encoding="utf-8")
+    for said in (
+        "Of each image 10 crops are averaged.",
+        "Only 10 of the 14 images were evaluated, by --max_num_batches.",
+        "The flags of its training are not there: there is no flags.txt",
+        "So its training curves are not there.",
+        "1 class without an image is left out.",
+    ):
+        assert said in page
+
+
+def test_an_ensemble_has_one_report(bare, photos, tmp_path):
+    config = EvaluationConfig(
+        checkpoint_path=",".join(bare[:2]),
+        model_name=["tiny"],
+        dataset_name="folder",
+        dataset_dir=photos,
+        eval_dir=str(tmp_path / "all"),
+    )
+    evaluate(config)
+    page = (tmp_path / "all" / "report.html").read_text(encoding="utf-8")
+    assert "The softmax outputs of 2 networks are averaged." in page
+    for path in bare[:2]:
+        assert f"<h3><code>{path}</code></h3>" in page
