@@ -21,7 +21,12 @@ from image_datasets.file_names import printable
 from image_datasets.image_dataset import ImageDataset
 from preprocessing.image_sizes import DEFAULT_MAX_IMAGE_PIXELS
 from training.evaluation_report.answers import Answers
-from training.evaluation_report.charts import confusion_chart, curves_chart, reliability_chart
+from training.evaluation_report.charts import (
+    FEW_CLASSES,
+    confusion_chart,
+    curves_chart,
+    reliability_chart,
+)
 from training.evaluation_report.measures import (
     ClassMeasures,
     ConfusionCounts,
@@ -45,7 +50,7 @@ class Evaluation:
     Attributes:
       model_name: the network, or several.
       dataset: what it was evaluated on.
-      class_names: of the network's outputs, as people call them.
+      class_names: of the network's outputs.
       runs: what each checkpoint's run left of its training.
       loss: mean cross-entropy in nats.
       remarks: what a reader must know about the figures, as sentences.
@@ -97,7 +102,7 @@ class _ClassRow:
 
 def page(evaluation: Evaluation, answers: Answers) -> str:
     """Returns the page as HTML."""
-    names = [printable(name) for name in evaluation.class_names]
+    names = names_for_people(evaluation.class_names)
     measures, counts = class_measures(answers), confusion_counts(answers)
     calibration = reliability(answers)
     confusion = confusion_chart(counts, names)
@@ -145,7 +150,7 @@ def page(evaluation: Evaluation, answers: Answers) -> str:
             photos=_photos(evaluation, answers, names),
             num_wrong=len(answers.label) - right,
             num_shown=len(confusion.classes),
-            is_ordered=bool((confusion.classes[:-1] > confusion.classes[1:]).any()),
+            is_ordered=len(confusion.classes) > FEW_CLASSES,
             order_by_label=confusion.by_label.tolist(),
             shown_names=[names[label] for label in confusion.classes],
             figures={name: _json_of(figure) for name, figure in figures.items()},
@@ -153,6 +158,11 @@ def page(evaluation: Evaluation, answers: Answers) -> str:
             policy=_content_security_policy(scripts.values()),
         )
     )
+
+
+def names_for_people(class_names: Sequence[str]) -> list[str]:
+    """Names of classes as the page shows them, each on one line."""
+    return [printable(name) for name in class_names]
 
 
 def _class_rows(
@@ -224,9 +234,7 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(
-        percent=_percent, count=_count, basename=lambda path: os.path.basename(path) or path
-    )
+    environment.filters.update(percent=_percent, count=_count, short_place=_short_place)
     return environment
 
 
@@ -234,6 +242,11 @@ def _template_source(name: str) -> str:
     environment = _environment()
     assert environment.loader is not None
     return environment.loader.get_source(environment, name)[0]
+
+
+def _short_place(place: str) -> str:
+    """The name of an image's file; or all that tells which example it is."""
+    return place if place.startswith("example ") else os.path.basename(place)
 
 
 def _percent(share: float, digits: int = 1) -> str:

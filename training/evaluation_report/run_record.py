@@ -9,7 +9,7 @@ import os
 import pathlib
 import re
 
-from training.checkpoints.finding import BEST_FOLDER
+from training.checkpoints.finding import BEST_FOLDER, is_of_a_run
 from training.storage.json_files import is_like
 
 _METRICS_NAME, _FLAGS_NAME = "metrics.jsonl", "flags.txt"
@@ -60,6 +60,9 @@ def read_run_record(checkpoint: str) -> RunRecord:
     Args:
       checkpoint: the prefix of its files, or a file of weights.
     """
+    if not is_of_a_run(checkpoint):
+        remark = "It is no checkpoint of a training run here, so there are no curves and no flags."
+        return RunRecord(checkpoint, remarks=[remark])
     folder = pathlib.Path(checkpoint).absolute().parent
     if folder.name == BEST_FOLDER:
         folder = folder.parent

@@ -201,8 +201,46 @@ def test_a_browser_draws_it_without_complaint(kind, evaluation, hostile, answers
     path.write_text(text, encoding="utf-8")
     shown, complaints = browse(path, tmp_path / "browser")
     assert not complaints
+    assert "heatmap-label" in shown or kind == "many"  # counts are written into few cells
     assert shown.count('class="main-svg"') >= 3  # each chart has some
     assert shown.count("heatmaplayer") >= 1
     assert "broken" not in re.search("<title>(.*?)</title>", shown)[1].replace(
         'document.title="broken"', ""
     ).replace("document.title='broken'", "")
+
+
+# What a reader does: goes to a class in either order, and sorts the table by support.
+ACTIONS = """
+const counted = () => String(document.querySelectorAll("#confusion .heatmap-label").length);
+const later = (action) => new Promise((done) => setTimeout(() => { action(); done(); }, 300));
+const order = document.getElementById("matrix-order");
+const said = [];
+later(() => document.querySelector("[data-class]").click())
+  .then(() => later(() => said.push(counted())))
+  .then(() => later(() => document.getElementById("matrix-all").click()))
+  .then(() => later(() => said.push(counted())))
+  .then(() => later(() => { order.value = "label"; order.dispatchEvent(new Event("change")); }))
+  .then(() => later(() => document.querySelector("[data-class]").click()))
+  .then(() => later(() => said.push(counted())))
+  .then(() => later(() => document.querySelectorAll(".sortable button")[1].click()))
+  .then(() => later(() => {
+    said.push(document.querySelector(".sortable tbody tr").cells[1].textContent);
+    document.title = said.join(" ");
+  }));
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BROWSER is None, reason="there is no Chromium")
+def test_a_reader_goes_to_a_class_and_sorts(evaluation, tmp_path):
+    count = 120
+    names = [f"class {number}" for number in range(count)]
+    pairs = [(label, label) for label in range(count)] + [(5, 100), (5, 100), (100, 5)]
+    text = page(evaluation(names), answered(pairs, count))
+    text = re.sub('<meta http-equiv="Content-Security-Policy"[^>]*>', "", text)
+    path = tmp_path / "report.html"
+    path.write_text(text.replace("</body>", f"<script>{ACTIONS}</script></body>"), encoding="utf-8")
+    shown, complaints = browse(path, tmp_path / "browser")
+    assert not complaints
+    # 19 classes from the pair on: on the diagonal, and beside it the pair. By label it is far away.
+    assert re.search("<title>(.*?)</title>", shown)[1] == "21 0 19 3"

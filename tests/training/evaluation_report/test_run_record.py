@@ -17,6 +17,9 @@ def run(tmp_path):
     lines.append({**line("validation", 40, 1.4, 0.4), "num_examples": 7})
     (tmp_path / "metrics.jsonl").write_text("".join(json.dumps(each) + "\n" for each in lines))
     (tmp_path / "flags.txt").write_text("--model_name=tiny\n--batch_size=10\n")
+    (tmp_path / "best").mkdir()
+    for name in ("best/model.ckpt-20", "model.ckpt-40"):
+        (tmp_path / f"{name}.index").touch()
     return tmp_path
 
 
@@ -32,8 +35,17 @@ def test_curves_and_flags_lie_beside_the_checkpoint_or_above_the_best(run, check
     assert not record.remarks
 
 
-def test_what_is_not_there_is_said(tmp_path):
-    record = read_run_record(str(tmp_path / "weights.h5"))
+def test_weights_from_elsewhere_have_no_curves_of_the_run_that_they_lie_beside(run):
+    (run / "alexnet-20.pth").touch()
+    record = read_run_record(str(run / "alexnet-20.pth"))
+    assert (record.losses, record.flags, record.epoch) == ([], [], None)
+    assert record.remarks[0].startswith("It is no checkpoint of a training run here")
+
+
+def test_what_is_not_there_is_said(run):
+    (run / "flags.txt").unlink()
+    (run / "metrics.jsonl").unlink()
+    record = read_run_record(str(run / "model.ckpt-40"))
     assert not record.losses
     assert not record.flags
     assert record.epoch is None
