@@ -415,5 +415,5 @@ def _conclude(
             command += " --dataset_split_name=SPLIT"
         print(f"  {command}")
     folder = os.path.join(os.path.dirname(best or last), "evaluation")
-    print(f"The evaluation shows what is wrong: {os.path.join(folder, PAGE_NAME)}")
+    print(f"Evaluation writes a page that shows what is wrong: {os.path.join(folder, PAGE_NAME)}")
     return last

@@ -14,7 +14,6 @@ from typing import Any
 import jinja2
 import markupsafe
 import numpy as np
-import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from image_datasets.file_names import printable
@@ -153,7 +152,8 @@ def page(evaluation: Evaluation, answers: Answers) -> str:
             is_ordered=len(confusion.classes) > FEW_CLASSES,
             order_by_label=confusion.by_label.tolist(),
             shown_names=[names[label] for label in confusion.classes],
-            figures={name: _json_of(figure) for name, figure in figures.items()},
+            # No tag can begin in JSON of plotly, which escapes "<".
+            figures={name: markupsafe.Markup(figure.to_json()) for name, figure in figures.items()},
             scripts={name: markupsafe.Markup(source) for name, source in scripts.items()},
             policy=_content_security_policy(scripts.values()),
         )
@@ -257,14 +257,6 @@ def _count(number: int, noun: str = "", plural: str = "") -> str:
     if not noun:
         return f"{number:,}"
     return f"{number:,} {noun if number == 1 else plural or noun + 's'}"
-
-
-def _json_of(figure: go.Figure) -> markupsafe.Markup:
-    """A figure as JSON that can stand in a script: no tag can begin in it."""
-    text = figure.to_json()
-    for letter in "<>&\u2028\u2029":
-        text = text.replace(letter, f"\\u{ord(letter):04x}")
-    return markupsafe.Markup(text)
 
 
 def _content_security_policy(scripts: Any) -> str:

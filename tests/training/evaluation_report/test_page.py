@@ -125,6 +125,7 @@ def test_names_are_text_whatever_they_are(read, hostile, answers):
     assert not any("onerror" in attributes for _, attributes in hostile_read.elements)
     for name in HOSTILE[:4]:
         assert name in hostile_read.text
+    assert "<" not in hostile_read.scripts["confusion-figure"]  # nor could a tag end there
     figure = json.loads(hostile_read.scripts["confusion-figure"])
     assert figure["data"][0]["x"][0].startswith("&lt;script&gt;")
 
