@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from image_datasets.file_names import printable
+from image_datasets.wordnet_names import readable_name
 
 MOST_ROWS = 50
 """Of more images, which another file has one by one, people are told the sums."""
@@ -28,8 +29,8 @@ class Row(NamedTuple):
 
 
 def shown_class(name: str) -> str:
-    """What a class is called to people."""
-    return printable(name)
+    """What a class is called to people: an id of ImageNet's has its name beside it."""
+    return printable(readable_name(name))
 
 
 def percentage(probability: float) -> str:

@@ -107,6 +107,7 @@ def respect_exif_flag() -> Any:
         "Turn each photo as its camera noted (EXIF orientation of JPEG, PNG and WebP). Default: "
         "for `folder` and other folders of your own photos yes, for datasets of TFDS no; a run or "
         "a preparation that goes on keeps what it began with.",
+        theme=Theme.IMAGES,
     )
 
 

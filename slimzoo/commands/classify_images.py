@@ -12,11 +12,12 @@ import tqdm
 
 from image_datasets import dataset_factory
 from image_datasets.file_names import printable
+from nets.nets_factory import networks
 from slimzoo import program
 from slimzoo.answer_files import AnswerFile, answer_file, check_output
 from slimzoo.answer_table import MOST_ROWS, Row, class_counts, in_short, table
 from slimzoo.configuration import PRECISIONS, CommandConfig, max_image_pixels_flag
-from slimzoo.flags import check_not_negative, check_positive, flag, required_flag
+from slimzoo.flags import Theme, check_not_negative, check_positive, flag, required_flag
 from slimzoo.given_images import GivenImages, find_images
 from slimzoo.output_folders import folder_to_write
 from slimzoo.sorted_images import SortedImages
@@ -41,9 +42,19 @@ _MOST_PROBLEMS = 5
 class ClassificationConfig(CommandConfig):
     """What `classify_images` does."""
 
+    first_flags = (
+        "checkpoint_path",
+        "images",
+        "output",
+        "copy_to",
+        "top_k",
+        "crops",
+    )
+
     checkpoint_path: str = required_flag(
         "What answers: a checkpoint, or the train_dir that holds it (its last), a file of weights "
-        "as convert_weights takes it, or the folder of a SavedModel from export_saved_model."
+        "as convert_weights takes it, or the folder of a SavedModel from export_saved_model.",
+        theme=Theme.NETWORK,
     )
     images: list[str] = flag(
         [],
@@ -51,45 +62,68 @@ class ClassificationConfig(CommandConfig):
         "such as 'photos/**/*.jpg', separated by commas; or as arguments, without this flag. `-` "
         "is standard input: the names of files, one a line, or the bytes of one image.",
         takes_arguments=True,
+        theme=Theme.IMAGES,
     )
-    model_name: str | None = flag(None, "The network of weights that come without a model.json.")
+    model_name: str | None = flag(
+        None,
+        f"The network of weights that come without a model.json: {', '.join(networks)}.",
+        theme=Theme.NETWORK,
+    )
     dataset_name: str | None = flag(
         None,
         "Dataset that names the classes, in the order of its labels. For weights without a "
         "model.json, by default imagenet2012; otherwise its names must be those of the network.",
+        theme=Theme.IMAGES,
     )
     dataset_dir: str | None = flag(
-        None, "The folder of images for `folder`; otherwise TFDS's data_dir."
+        None, "The folder of images for `folder`; otherwise TFDS's data_dir.", theme=Theme.IMAGES
     )
-    top_k: int = flag(5, "How many of the likeliest classes are named for each image.")
+    top_k: int = flag(
+        5, "How many of the likeliest classes are named for each image.", theme=Theme.OUTPUT
+    )
     output: str | None = flag(
         None,
         "File for the answers, CSV or JSON Lines by its ending, .csv or .jsonl. It is there "
         "whole or not at all. With it, of more than "
         f"{MOST_ROWS} images only sums are shown on the terminal.",
+        theme=Theme.OUTPUT,
     )
-    overwrite: bool = flag(False, "Let `output` replace a file that exists.")
+    overwrite: bool = flag(False, "Let `output` replace a file that exists.", theme=Theme.OUTPUT)
     copy_to: str | None = flag(
         None,
         "Folder into which each image is copied, below a folder for its likeliest class. Nothing "
         "there is overwritten: images of the same name get a number.",
+        theme=Theme.OUTPUT,
     )
     link_to: str | None = flag(
-        None, "As copy_to, with symbolic links to the images instead of copies."
+        None, "As copy_to, with symbolic links to the images instead of copies.", theme=Theme.OUTPUT
     )
     crops: int = flag(
         1,
         "Crops per image: 1 (the center), or 10 (four corners, center, and their mirror images; "
         "the softmax outputs are averaged).",
+        theme=Theme.NETWORK,
     )
-    batch_size: int = flag(64, "Images, or crops, that the network sees at a time.")
+    batch_size: int = flag(
+        64, "Images, or crops, that the network sees at a time.", theme=Theme.LENGTH
+    )
     image_size: int | None = flag(
-        None, "Height and width given to the network, in pixels. Default: as trained."
+        None,
+        "Height and width given to the network, in pixels. Default: as trained.",
+        theme=Theme.NETWORK,
     )
     use_moving_average: bool = flag(
-        True, "Take the moving averages of the weights, if the run kept them."
+        True, "Take the moving averages of the weights, if the run kept them.", theme=Theme.NETWORK
     )
-    mixed_precision: str = flag("float32", "Number type in which the network computes.", PRECISIONS)
+    mixed_precision: str = flag(
+        "float32", "Number type in which the network computes.", PRECISIONS, theme=Theme.NETWORK
+    )
+    respect_exif: bool | None = flag(
+        None,
+        "Turn each photo as its camera noted (EXIF orientation). Default: as the network was "
+        "trained; for weights of which that is not known yes.",
+        theme=Theme.IMAGES,
+    )
     max_image_pixels: int = max_image_pixels_flag()
 
     def __post_init__(self) -> None:
@@ -107,6 +141,7 @@ class ClassificationConfig(CommandConfig):
 _NOT_FOR_EXPORTS = (
     *("model_name", "crops", "image_size", "use_moving_average", "mixed_precision"),
     "max_image_pixels",
+    "respect_exif",
 )
 
 
@@ -234,8 +269,12 @@ def _load_classifier(config: ClassificationConfig) -> ImageClassifier:
         description = model.description
         labels_offset = description.labels_offset
         size = config.image_size or description.image_size
+        preprocessing = model.preprocessing
+        if config.respect_exif is not None or not description.dataset_name:
+            # Weights from elsewhere may be asked about photos that a phone took on its side.
+            preprocessing = preprocessing.replace(respect_exif=config.respect_exif is not False)
         classifier = NetworkClassifier(
-            Member(model.network_fn, model.preprocessing, size),
+            Member(model.network_fn, preprocessing, size),
             description.class_names,
             batch_size=config.batch_size,
             num_crops=config.crops,

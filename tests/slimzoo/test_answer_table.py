@@ -79,3 +79,9 @@ def test_a_name_is_shortened_in_the_middle():
     assert shortened("short.jpg", 12) == "short.jpg"
     for width in range(1, 20):
         assert display_width(shortened("猫" * 12, width)) <= width
+
+
+def test_an_id_of_imagenet_has_its_name_beside_it():
+    rows = [Row("a.jpg", [("n04208210", 0.9), ("n01440764", 0.1)])]
+    assert "90.0% n04208210 shovel" in table(rows, 80)
+    assert in_short(rows) == "1 n04208210 shovel"

@@ -18,6 +18,7 @@ from plotly.offline import get_plotlyjs
 
 from image_datasets.file_names import printable
 from image_datasets.image_dataset import ImageDataset
+from image_datasets.wordnet_names import readable_name
 from preprocessing.image_sizes import DEFAULT_MAX_IMAGE_PIXELS
 from training.evaluation_report.answers import Answers
 from training.evaluation_report.charts import (
@@ -161,8 +162,8 @@ def page(evaluation: Evaluation, answers: Answers) -> str:
 
 
 def names_for_people(class_names: Sequence[str]) -> list[str]:
-    """Names of classes as the page shows them, each on one line."""
-    return [printable(name) for name in class_names]
+    """Names of classes as the page shows them, each on one line; see `readable_name`."""
+    return [printable(readable_name(name)) for name in class_names]
 
 
 def _class_rows(

@@ -87,7 +87,8 @@ def _encoded_images(dataset: ImageDataset, indices: Sequence[int]) -> dict[int, 
 
 def _thumbnail(image: tf.Tensor) -> Thumbnail:
     """The picture of an image; InvalidArgumentError if it cannot be decoded."""
-    pixels = decoding.with_source(image, _reduced_pixels)
+    # A person wants to see a photo upright, whichever way the network was shown it.
+    pixels = decoding.with_source(image, _reduced_pixels, respect_exif=True)
     height, width = (int(side) for side in pixels.shape[:2])
     is_small = max(height, width) <= _SMALL
     if not is_small:

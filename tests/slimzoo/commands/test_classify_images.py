@@ -11,6 +11,7 @@ import types
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 from tiny_network import CLASSES, NUM_VALIDATION, encode_photo
 
 from slimzoo import given_images
@@ -205,6 +206,30 @@ def test_weights_of_other_frameworks_are_taken_with_their_classes(
     assert "circle" in dict(rows[0].likeliest)
 
 
+def test_photos_are_turned_as_in_training_and_for_other_weights_upright(
+    trained, cifarnet_file, config, tmp_path
+):
+    photo, turned = (str(tmp_path / name) for name in ("upright.jpg", "turned.jpg"))
+    pixels = np.arange(40 * 40 * 3, dtype=np.uint8).reshape(40, 40, 3)
+    Image.fromarray(pixels).save(photo, quality=100, subsampling=0)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    with Image.open(photo) as image:
+        image.rotate(90).save(turned, quality=100, subsampling=0, exif=exif)
+
+    def difference(**values):
+        classify(dataclasses.replace(config, images=[photo, turned], overwrite=True, **values))
+        upright, of_turned = probabilities_of(read_csv(config.output)).values()
+        assert upright.keys() == of_turned.keys()
+        return max(abs(upright[name] - of_turned[name]) for name in upright)
+
+    weights = {"checkpoint_path": cifarnet_file, "model_name": "cifarnet_18pct"}
+    for values in ({}, weights | {"dataset_name": "shapes"}):
+        small, large = (difference(respect_exif=turn, **values) for turn in (True, False))
+        assert small < large / 10
+        assert difference(**values) == small
+
+
 def test_a_class_list_that_does_not_fit_is_refused(config, exported, cifarnet_file, tmp_path):
     fits_not = "answers with 3 classes .blue, green, red., but shapes has 10 classes"
     for path in (config.checkpoint_path, exported):
@@ -258,7 +283,7 @@ def test_an_empty_folder_is_named(config, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "values", [{"crops": 10}, {"image_size": 64}, {"max_image_pixels": 100, "crops": 10}]
+    "values", [{"crops": 10}, {"image_size": 64}, {"max_image_pixels": 100, "respect_exif": True}]
 )
 def test_what_an_export_has_fixed_cannot_be_changed(config, exported, values):
     with pytest.raises(ValueError, match="is for checkpoints and weights") as error:

@@ -130,6 +130,11 @@ def test_names_are_text_whatever_they_are(read, hostile, answers):
     assert figure["data"][0]["x"][0].startswith("&lt;script&gt;")
 
 
+def test_an_id_of_imagenet_has_its_name_beside_it(evaluation, answers):
+    shown = Reader(page(evaluation(["n04208210", "bee", "cat"]), answers))
+    assert "n04208210 shovel" in shown.text
+
+
 def test_classes_without_an_image_are_left_out_and_counted(evaluation):
     names = [f"class {number}" for number in range(25)]
     read = Reader(page(evaluation(names), answered([(3, 3), (3, 4), (7, 7)], 25)))
