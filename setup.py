@@ -49,6 +49,8 @@ setuptools.setup(
         "importlib_resources",  # tensorflow-datasets needs it and does not ask for it
         "absl-py>=2",
         "numpy>=2,<3",
+        "jinja2>=3",
+        "flatbuffers",  # TensorFlow needs it as well
         "h5py",  # TensorFlow and Keras need these two as well
         "ml_dtypes",
         "tqdm>=4.60",
@@ -57,6 +59,9 @@ setuptools.setup(
     ],
     extras_require={
         "tensorboard": ["tensorboard"],
+        # To run what export_saved_model writes; TensorFlow itself converts to TFLite.
+        "tflite": ["ai-edge-litert", "pillow"],
+        "onnx": ["tf2onnx>=1.17", "onnx", "onnxruntime", "pillow"],
         "test": ["pytest>=8", "pillow"],
         # Pinned: a newer one may refuse what the pinned one accepts.
         "dev": ["pytest>=8", "pillow", "ruff==0.17.6", "mypy==2.4.1", "pre-commit"],

@@ -2,10 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
 
 import tensorflow as tf
+
+
+# Thread-local, because MirroredStrategy traces each replica in a thread of its own.
+_state = threading.local()
+
+
+@contextlib.contextmanager
+def without_xla() -> Iterator[None]:
+    """Functions that are `fused` give their operations one by one to a graph that is made inside.
+
+    For graphs that leave TensorFlow: converters know operations, and no functions of XLA's.
+    """
+    outer = getattr(_state, "operation_by_operation", False)
+    _state.operation_by_operation = True
+    try:
+        yield
+    finally:
+        _state.operation_by_operation = outer
 
 
 def fused(function: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
@@ -20,6 +40,8 @@ def fused(function: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
 
     @functools.wraps(function)
     def call(*tensors: tf.Tensor) -> tf.Tensor:
+        if getattr(_state, "operation_by_operation", False):
+            return function(*tensors)
         return compiled.get_concrete_function(*tensors)(*tensors)
 
     return call

@@ -105,7 +105,7 @@ class AlexNetPreprocessing(Preprocessing):
     def _pixels(
         self, source: Source, height: int, width: int, seed: tf.Tensor, num_crops: int
     ) -> tf.Tensor:
-        side = self._resize_side(height, width)
+        side = self.side_of_square(height, width)
         if self.resize_first:
             photo = source.window(0, 0, source.height, source.width)
             source = Pixels(windows.short_side_center_square(photo, side))
@@ -166,7 +166,12 @@ class AlexNetPreprocessing(Preprocessing):
         components = tf.constant(self.color_components, tf.float32)
         return tf.linalg.matvec(components, deviations * z)
 
-    def _resize_side(self, height: int, width: int) -> int:
+    def side_of_square(self, height: int, width: int) -> int:
+        """The side in pixels of the square from which an output is cropped.
+
+        Raises:
+          ValueError: if `resize_side` is too small for it.
+        """
         larger = max(height, width)
         if self.resize_side is None:
             return _USUAL_RESIZE_SIDE.get(larger, round(larger * 256 / 224))
@@ -193,7 +198,7 @@ class AlexNet2012Preprocessing(AlexNetPreprocessing):
     def _mean(self, height: int, width: int) -> Any:
         if self.mean_image is None:
             return self.mean_rgb
-        side = self._resize_side(height, width)
+        side = self.side_of_square(height, width)
         return center_of_mean_image(self.mean_image, side, height, width)
 
     def _divisor(self) -> float:

@@ -22,6 +22,10 @@ ROOMS = {
     "training.evaluation_report": {
         *("image_datasets", "preprocessing", "training.storage", "training.checkpoints"),
     },
+    "training.export": {
+        *("nets", "preprocessing", "slimzoo_registry", "training.storage"),
+        "training.checkpoints",
+    },
     "training": {
         *(*LIBRARIES, "slimzoo_registry", "training.storage", "training.checkpoints"),
         "training.hosts",
@@ -29,7 +33,8 @@ ROOMS = {
     "slimzoo": {
         *LIBRARIES,
         *("slimzoo_registry", "training", "training.storage", "training.checkpoints"),
-        *("training.dataset_preparation", "training.evaluation_report", "training.hosts"),
+        *("training.dataset_preparation", "training.evaluation_report", "training.export"),
+        "training.hosts",
     },
 }
 ROOMS["slimzoo.commands"] = {*ROOMS["slimzoo"], "slimzoo"}

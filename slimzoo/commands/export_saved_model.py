@@ -1,20 +1,40 @@
-"""Exports a checkpoint as a SavedModel that takes image files and answers with class names."""
+"""Exports a checkpoint in the formats of those who serve it, with a model card."""
 
 from __future__ import annotations
 
 import dataclasses
 import os
+import pathlib
+import shutil
+from collections.abc import Iterator
+from typing import Any
 
+import numpy as np
 import tensorflow as tf
 
-from nets.nets_factory import networks
-from slimzoo import program
+from image_datasets import dataset_factory
+from nets import nets_factory
+from preprocessing import preprocessing_factory
+from preprocessing.preparation import Preparation, preparation
+from slimzoo import __version__, program
 from slimzoo.configuration import CommandConfig, max_image_pixels_flag
 from slimzoo.flags import Theme, check_not_negative, check_positive, flag, required_flag
-from slimzoo.output_folders import new_folder
+from slimzoo.output_folders import folder_to_write, new_folder
 from slimzoo_registry import import_modules
-from training.checkpoints.trained_model import imagenet_classes_or, load_trained_model
-from training.export import ServableClassifier, write_saved_model
+from training import input_pipeline
+from training.checkpoints.trained_model import (
+    TrainedModel,
+    imagenet_classes_or,
+    load_trained_model,
+)
+from training.export import keras_file, onnx_model, tflite_model
+from training.export.export_record import accuracy_of, check_replaceable, make_record
+from training.export.model_card import CardFacts, card
+from training.export.prepared_images import freeze
+from training.export.saved_model import ServableClassifier, save
+from training.storage.whole_files import written_whole
+
+FORMATS = ("saved_model", "tflite", "onnx", "keras")
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -23,9 +43,11 @@ class ExportConfig(CommandConfig):
 
     first_flags = (
         "checkpoint_path",
+        "format",
+        "precision",
         "export_dir",
+        "overwrite",
         "model_name",
-        "dataset_name",
         "top_k",
     )
 
@@ -36,23 +58,55 @@ class ExportConfig(CommandConfig):
     )
     model_name: str | None = flag(
         None,
-        f"The network of weights that come without a model.json: {', '.join(networks)}.",
+        "The network of weights that come without a model.json: "
+        f"{', '.join(nets_factory.networks)}.",
         theme=Theme.NETWORK,
+    )
+    format: str = flag(
+        "saved_model",
+        "`saved_model` takes image files; `tflite` and `onnx` take images of the network's size, "
+        "uint8; `keras` takes preprocessed images. The README.md in the export tells how.",
+        FORMATS,
+        theme=Theme.OUTPUT,
+    )
+    precision: str = flag(
+        "float32",
+        "Number type of the weights, with --format=tflite; int8 is calibrated with images of the "
+        "dataset.",
+        tflite_model.PRECISIONS,
+        theme=Theme.OUTPUT,
+    )
+    num_calibration_images: int = flag(
+        200,
+        "How many images the ranges of int8 are measured with, taken evenly from the dataset.",
+        theme=Theme.IMAGES,
     )
     dataset_name: str | None = flag(
         None,
-        "Dataset that names the classes, in the order of its labels. Only for weights without"
+        "Dataset that names the classes, in the order of its labels, for weights without"
         " a model.json; it must have as many classes as the weights have outputs. Default: "
-        "imagenet2012 (1,000 classes).",
+        "imagenet2012 (1,000 classes). With --precision=int8 also the dataset of the calibration; "
+        "default there: the one trained on.",
         theme=Theme.IMAGES,
     )
     dataset_dir: str | None = flag(
         None, "The folder of images for `folder`; otherwise TFDS's data_dir.", theme=Theme.IMAGES
     )
+    dataset_split_name: str = flag(
+        "train",
+        "The split that the calibration of int8 takes its images from.",
+        theme=Theme.IMAGES,
+    )
     export_dir: str | None = flag(
         None,
-        "Folder for the SavedModel. It must be empty or not exist yet; nothing is "
-        "overwritten. Default: the folder `saved_model` next to the checkpoint.",
+        "Folder for the export. It must be empty or not exist yet. Default: a folder called like "
+        "the format, next to the checkpoint.",
+        theme=Theme.OUTPUT,
+    )
+    overwrite: bool = flag(
+        False,
+        "Replace an earlier export in that folder, once the new one is complete. A folder with "
+        "anything else in it is left alone.",
         theme=Theme.OUTPUT,
     )
     export_image_size: int | None = flag(
@@ -60,7 +114,9 @@ class ExportConfig(CommandConfig):
         "Height and width given to the network, in pixels. Default: as trained.",
         theme=Theme.NETWORK,
     )
-    top_k: int = flag(5, "How many of the likeliest classes the answers name.", theme=Theme.OUTPUT)
+    top_k: int = flag(
+        5, "How many of the likeliest classes the answers of a SavedModel name.", theme=Theme.OUTPUT
+    )
     use_moving_average: bool = flag(
         True,
         "Export the moving averages of the weights, if the run kept them.",
@@ -69,10 +125,18 @@ class ExportConfig(CommandConfig):
     max_image_pixels: int = max_image_pixels_flag()
 
     def __post_init__(self) -> None:
-        """Checks ranges."""
+        """Checks ranges, and that what is given goes together."""
         super().__post_init__()
-        check_positive(export_image_size=self.export_image_size, top_k=self.top_k)
+        check_positive(
+            export_image_size=self.export_image_size,
+            top_k=self.top_k,
+            num_calibration_images=self.num_calibration_images,
+        )
         check_not_negative(max_image_pixels=self.max_image_pixels)
+        if self.precision != "float32" and self.format != "tflite":
+            raise ValueError(
+                f"--precision={self.precision} is for --format=tflite, not for {self.format}."
+            )
 
 
 def main() -> None:
@@ -81,12 +145,15 @@ def main() -> None:
 
 
 def export(config: ExportConfig) -> str:
-    """Runs the export command; returns the folder of the SavedModel.
+    """Runs the export command; returns the folder of the export.
 
     Raises:
-      ValueError: if the checkpoint does not exist or fit, or the folder is in use.
+      ValueError: if the checkpoint does not exist or fit, the folder is in use, or the format
+        needs a library that is not installed.
     """
     import_modules(config.import_modules)
+    if config.format == "onnx":
+        onnx_model.check_installed()
     model = load_trained_model(
         config.checkpoint_path,
         use_moving_average=config.use_moving_average,
@@ -96,26 +163,165 @@ def export(config: ExportConfig) -> str:
         else None,
     )
     folder = os.path.dirname(model.report.checkpoint)
-    export_dir = new_folder("export_dir", config.export_dir or os.path.join(folder, "saved_model"))
-    description = model.description
-    classifier = ServableClassifier(
-        model.network_fn,
-        model.preprocessing,
-        description.class_names,
-        config.export_image_size or description.image_size,
-        config.top_k,
-        config.max_image_pixels,
-    )
+    export_dir = _export_dir(config, os.path.join(folder, config.format))
     try:
-        write_saved_model(classifier, export_dir)
+        os.makedirs(os.path.dirname(os.path.abspath(export_dir)), exist_ok=True)
+        with written_whole(export_dir, replaces_folder=config.overwrite) as temporary:
+            os.mkdir(temporary)
+            _fill(config, model, temporary)
     except (OSError, tf.errors.OpError) as error:
         why = program.error_text(error)
         raise ValueError(f"--export_dir {export_dir} cannot be written: {why}") from error
-    print(f"{description.model_name} from {model.report.checkpoint}")
-    print(f"Exported to {export_dir}, with the signatures serving_bytes and serving_default.")
-    if set("[\\") & set(os.path.abspath(export_dir)):
+    _conclude(config, model, export_dir)
+    return export_dir
+
+
+def _export_dir(config: ExportConfig, default: str) -> str:
+    wanted = config.export_dir or default
+    folder = os.path.expanduser(wanted)
+    if config.overwrite and os.path.isdir(folder) and os.listdir(folder):
+        check_replaceable(folder)
+        return folder_to_write("export_dir", wanted)
+    try:
+        return new_folder("export_dir", wanted)
+    except ValueError as error:
+        if config.overwrite or not os.path.isdir(folder):
+            raise
+        raise ValueError(f"{error} --overwrite replaces an earlier export.") from error
+
+
+def _fill(config: ExportConfig, model: TrainedModel, folder: str) -> None:
+    """Writes everything that an export consists of into a folder that is there."""
+    description = model.description
+    size = config.export_image_size or description.image_size
+    prepared = preparation(model.preprocessing, size)
+    if config.format == "saved_model":
+        save(
+            ServableClassifier(
+                model.network_fn,
+                model.preprocessing,
+                description.class_names,
+                size,
+                config.top_k,
+                config.max_image_pixels,
+            ),
+            folder,
+        )
+    elif config.format == "keras":
+        keras_file.write_keras_file(model.network_fn, os.path.join(folder, "model.keras"))
+    else:
+        content = _converted(config, model, size, prepared)
+        pathlib.Path(folder, f"model.{config.format}").write_bytes(content)
+    if config.format != "saved_model":
+        labels = tflite_model.label_lines(description.class_names)
+        pathlib.Path(folder, tflite_model.LABELS_NAME).write_text(labels, encoding="utf-8")
+    options = _options(model, folder if config.format == "keras" else None)
+    record = make_record(
+        model.report.checkpoint,
+        format=config.format,
+        precision=config.precision,
+        model_name=description.model_name,
+        version=__version__,
+        files=[*os.listdir(folder), "README.md"],
+    )
+    network = nets_factory.networks[description.model_name]
+    facts = CardFacts(
+        parameters=model.network_fn.model.count_params(),
+        image_size=size,
+        summary=(network.build.__doc__ or description.model_name).strip().partition("\n")[0],
+        dataset_name=description.dataset_name,
+        class_names=description.class_names,
+        preprocessing_name=description.preprocessing_name,
+        preprocessing_options=options,
+        preparation=prepared,
+        accuracy=accuracy_of(model.report.checkpoint),
+        max_image_pixels=config.max_image_pixels,
+        import_modules=config.import_modules,
+    )
+    pathlib.Path(folder, "README.md").write_text(card(record, facts), encoding="utf-8")
+    record.save(folder)
+
+
+def _converted(
+    config: ExportConfig, model: TrainedModel, size: int, prepared: Preparation
+) -> bytes:
+    """The network as TFLite or ONNX."""
+    description = model.description
+    classifier = freeze(model.network_fn, model.preprocessing, description.class_names, size)
+    name = description.model_name
+    said = (
+        f"{name} from {os.path.basename(model.report.checkpoint)}, trained on "
+        f"{description.dataset_name or 'an unknown dataset'}; {len(description.class_names)} "
+        f"classes. Written by slimzoo {__version__}."
+    )
+    how = f"uint8 RGB [batch, {size}, {size}, 3], 0 to 255. {prepared.words}"
+    if config.format == "onnx":
+        return onnx_model.convert(classifier, name, said, how)
+    images = _calibration_images(config, model, size) if config.precision == "int8" else ()
+    content = tflite_model.convert(classifier, config.precision, images)
+    return tflite_model.with_metadata(content, classifier, name, said, how)
+
+
+def _calibration_images(
+    config: ExportConfig, model: TrainedModel, size: int
+) -> Iterator[np.ndarray]:
+    """Images as evaluation prepares them, evenly taken from a split."""
+    description = model.description
+    name = config.dataset_name or description.dataset_name
+    if not name:
+        raise ValueError(
+            "--precision=int8 measures the ranges of activations with images, and the weights do "
+            "not say what they were trained on: give --dataset_name."
+        )
+    folder = config.dataset_dir or description.dataset_dir
+    dataset = dataset_factory.get_dataset(name, config.dataset_split_name, folder)
+    count = min(config.num_calibration_images, dataset.num_examples)
+    print(f"Calibrating with {count:,} images of {dataset.name}, split {dataset.split}.")
+    every = dataset.num_examples // count
+    some = dataclasses.replace(
+        dataset, make_examples=lambda start=0: dataset.make_examples(start).shard(every, 0)
+    )
+    batches = input_pipeline.evaluation_batches(
+        some,
+        model.preprocessing,
+        batch_size=1,
+        image_size=size,
+        skip_corrupt_images=True,
+        max_image_pixels=config.max_image_pixels,
+    )
+    for batch in batches.take(count):
+        if batch["weight"][0] > 0:
+            yield batch["image"][0].numpy()
+
+
+def _options(model: TrainedModel, folder: str | None) -> dict[str, Any]:
+    """Options of the preprocessing that are not its defaults; files are copied into `folder`."""
+    name = model.description.preprocessing_name
+    files = preprocessing_factory.file_options(name)
+    options = {}
+    for option, default in preprocessing_factory.get_options(name).items():
+        value = getattr(model.preprocessing, option)
+        if value == default:
+            continue
+        if option in files and folder:
+            shutil.copyfile(value, os.path.join(folder, files[option]))
+        options[option] = files.get(option, value)
+    return options
+
+
+def _conclude(config: ExportConfig, model: TrainedModel, export_dir: str) -> None:
+    print(f"{model.description.model_name} from {model.report.checkpoint}")
+    if config.format == "saved_model":
+        print(f"Exported to {export_dir}, with the signatures serving_bytes and serving_default.")
+    else:
+        path = os.path.join(export_dir, f"model.{config.format}")
+        megabytes = os.path.getsize(path) / 1e6
+        print(f"Exported to {path}: {config.precision}, {megabytes:,.1f} MB.")
+    if config.format == "keras":
+        print(f"A process that loads it needs `{keras_file.IMPORT}` first, which registers layers.")
+    print(f"How to call it, and what it is: {os.path.join(export_dir, 'README.md')}")
+    if config.format == "saved_model" and set("[\\") & set(os.path.abspath(export_dir)):
         print(
             "NOTE: TensorFlow takes [ and \\ in a path for a pattern, and loads no SavedModel from "
             "there: move the folder to where it is served from."
         )
-    return export_dir

@@ -30,6 +30,7 @@ from training.checkpoints.restoring import restore_network
 from training.checkpoints.saving import RunCheckpoints
 from training.evaluation import EvaluationResult, Evaluator
 from training.evaluation_report import PAGE_NAME
+from training.export.export_record import outdated
 from training.forecast import Forecast, RunPlan
 from training.hosts.agreement import Agreement
 from training.hosts.cluster import ClusterSettings
@@ -407,12 +408,15 @@ def _conclude(
     if best:
         print(f"Best validation top-1: {checkpoints.best_top_1:.2%}, {best}")
     print(f"Last checkpoint: {last}")
-    print("Next:")
+    earlier = outdated(best or last)
+    print("\n".join([*earlier.lines(best or last), "Next:"]))
     path = f"--checkpoint_path={shlex.quote(os.path.dirname(best or last))}{config.modules_flag()}"
     for driver in ("eval_image_classifier", "export_saved_model"):
         command = f"{program.beside_this_program(driver)} {path}"
         if driver == "eval_image_classifier" and not best:
             command += " --dataset_split_name=SPLIT"
+        if driver == "export_saved_model" and earlier.exports:
+            command += " --overwrite"
         print(f"  {command}")
     folder = os.path.join(os.path.dirname(best or last), "evaluation")
     print(f"Evaluation writes a page that shows what is wrong: {os.path.join(folder, PAGE_NAME)}")

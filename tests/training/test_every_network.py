@@ -12,7 +12,7 @@ from nets.nets_factory import get_network_fn, networks
 from preprocessing.preprocessing_factory import get_preprocessing
 from training import devices
 from training.evaluation import Evaluator
-from training.export import ServableClassifier
+from training.export.saved_model import ServableClassifier
 from training.input_pipeline import training_batches
 from training.optimizers import OptimizerSettings
 from training.train_step import TrainStep

@@ -29,25 +29,48 @@ def write_text(path: str, text: str) -> None:
 
 
 @contextlib.contextmanager
-def written_whole(path: str) -> Iterator[str]:
+def written_whole(path: str, replaces_folder: bool = False) -> Iterator[str]:
     """Yields the name under which to write a file or a folder; in the end it gets its own.
 
     After an error or an interruption nothing of it is left, and what was at `path` before is kept.
-    A folder takes the place of an empty one only.
+    A folder takes the place of an empty one only, unless it may replace one with all in it.
+
+    Args:
+      path: of the file or folder.
+      replaces_folder: a folder that is there is removed, after the new one is complete.
 
     Raises:
       OSError: with the name `path`, where the system names another or none.
     """
     if os.path.isdir(path):
         path = os.path.realpath(path)  # a link to a folder stays one
-    temporary = f"{path.rstrip(os.sep)}.{uuid.uuid4().hex[:8]}{_ENDING}"
+    temporary = _temporary_name(path)
     try:
         with naming(path):
             yield temporary
-            os.replace(temporary, path)
+            if replaces_folder and os.path.isdir(path):
+                _exchange(temporary, path)
+            else:
+                os.replace(temporary, path)
     except BaseException:
         remove(temporary)
         raise
+
+
+def _temporary_name(path: str) -> str:
+    return f"{path.rstrip(os.sep)}.{uuid.uuid4().hex[:8]}{_ENDING}"
+
+
+def _exchange(temporary: str, folder: str) -> None:
+    """Puts a folder in the place of another, which is removed."""
+    earlier = _temporary_name(folder)
+    os.replace(folder, earlier)
+    try:
+        os.replace(temporary, folder)
+    except BaseException:
+        os.replace(earlier, folder)
+        raise
+    remove(earlier)
 
 
 @contextlib.contextmanager

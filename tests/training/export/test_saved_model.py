@@ -10,7 +10,7 @@ import tensorflow as tf
 from nets.nets_factory import NetworkFn, get_network_fn
 from nets.registry import Network
 from preprocessing.preprocessing_factory import get_preprocessing
-from training.export import ServableClassifier, write_saved_model
+from training.export.saved_model import ServableClassifier, write_saved_model
 
 NAMES = ["blue", "green", "red"]
 

@@ -181,11 +181,16 @@ def write_saved_model(classifier: ServableClassifier, folder: str) -> None:
     """
     os.makedirs(os.path.dirname(os.path.abspath(folder)), exist_ok=True)
     with written_whole(folder) as temporary:
-        tf.saved_model.save(
-            classifier,
-            temporary,
-            signatures={
-                "serving_default": classifier.serving_default,
-                "serving_bytes": classifier.serving_bytes,
-            },
-        )
+        save(classifier, temporary)
+
+
+def save(classifier: ServableClassifier, folder: str) -> None:
+    """Writes a SavedModel with both signatures into a folder; errors as TensorFlow has them."""
+    tf.saved_model.save(
+        classifier,
+        folder,
+        signatures={
+            "serving_default": classifier.serving_default,
+            "serving_bytes": classifier.serving_bytes,
+        },
+    )

@@ -1,0 +1,30 @@
+"""The code that a model card gives prepares photos as the pipelines do."""
+
+import io
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from preprocessing.preparation import preparation
+from preprocessing.preprocessing_factory import PREPROCESSINGS, get_preprocessing
+
+SIZES = {"cifar": 32, "cifarnet": 24}
+
+
+@pytest.mark.parametrize("shape", [(300, 401), (330, 280), (100, 120), (20, 30)])
+@pytest.mark.parametrize("name", list(PREPROCESSINGS))
+def test_it_gives_the_pixels_of_the_host_half(name, shape):
+    preprocessing = get_preprocessing(name)
+    size = SIZES.get(name, 227 if name == "caffe" else 224)
+    coarse = np.random.default_rng(0).uniform(0, 255, (6, 8, 3))
+    smooth = tf.image.resize(coarse, shape, "bicubic")  # a photo's neighbours are alike
+    pixels = np.clip(np.round(smooth), 0, 255).astype(np.uint8)
+    png = tf.io.encode_png(pixels).numpy()
+    names = {}
+    exec(preparation(preprocessing, size).python, names)
+    prepared = names["prepare"](io.BytesIO(png))
+    expected = preprocessing.host(png, size, size)["image"].numpy()
+    assert prepared.dtype == np.uint8
+    assert prepared.shape == expected.shape
+    assert np.mean(np.abs(prepared.astype(int) - expected)) < 1.5

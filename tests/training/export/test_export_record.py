@@ -1,0 +1,75 @@
+import json
+import pathlib
+import shutil
+
+import pytest
+
+from training.checkpoints.finding import find_checkpoint
+from training.export.export_record import (
+    accuracy_of,
+    check_replaceable,
+    make_record,
+    outdated,
+    read_record,
+)
+
+
+@pytest.fixture
+def best(trained, tmp_path):
+    """A folder with a checkpoint of a run."""
+    shutil.copytree(pathlib.Path(trained, "best"), tmp_path / "best")
+    return tmp_path / "best"
+
+
+def export(checkpoint, folder, files=("model.tflite",)):
+    folder.mkdir()
+    for name in files:
+        (folder / name).touch()
+    record = make_record(
+        str(checkpoint),
+        format="tflite",
+        precision="int8",
+        model_name="tiny",
+        version="1",
+        files=["model.tflite"],
+    )
+    record.save(str(folder))
+    return record
+
+
+def test_an_export_is_outdated_once_the_checkpoint_has_moved_on(best):
+    checkpoint = find_checkpoint(str(best))
+    record = export(checkpoint, best / "tflite")
+    (best / "evaluation").mkdir()
+    evaluation = {"checkpoint": checkpoint, "top_1": 0.5}
+    (best / "evaluation" / "evaluation.json").write_text(json.dumps(evaluation))
+    assert read_record(str(best / "tflite")) == record
+    assert accuracy_of(checkpoint) == evaluation
+    assert outdated(checkpoint).lines(checkpoint) == []
+    for path in best.glob("model.ckpt-*"):
+        path.rename(best / path.name.replace(f"-{record.step}.", "-99."))
+    later = find_checkpoint(str(best))
+    assert later.endswith("-99")
+    export_line, evaluation_line = outdated(later).lines(later)
+    assert f"tflite is of step {record.step}, and model.ckpt-99 is there now" in export_line
+    assert f"is of model.ckpt-{record.step}, and" in evaluation_line
+    assert accuracy_of(later) is None
+
+
+def test_a_checkpoint_of_the_same_step_with_other_weights_is_another(best):
+    checkpoint = find_checkpoint(str(best))
+    export(checkpoint, best / "onnx")
+    index = pathlib.Path(f"{checkpoint}.index")
+    index.write_bytes(index.read_bytes() + b"0")
+    assert list(outdated(checkpoint).exports) == [str(best / "onnx")]
+
+
+def test_only_an_export_and_nothing_but_it_is_replaced(best, tmp_path):
+    checkpoint = find_checkpoint(str(best))
+    with pytest.raises(ValueError, match=r"holds no export\.json"):
+        check_replaceable(str(best))
+    export(checkpoint, tmp_path / "alone")
+    check_replaceable(str(tmp_path / "alone"))
+    export(checkpoint, tmp_path / "more", files=("model.tflite", "thesis.doc"))
+    with pytest.raises(ValueError, match=r"not of the export: thesis\.doc"):
+        check_replaceable(str(tmp_path / "more"))

@@ -1,0 +1,129 @@
+"""Every registered network as TFLite and ONNX, run by their own runtimes."""
+
+import io
+import json
+import zipfile
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tiny_network import get_narrow_network_fn
+
+from nets.nets_factory import get_network_fn, networks
+from preprocessing.preprocessing_factory import get_preprocessing
+from training.export import onnx_model, tflite_model
+from training.export.prepared_images import freeze
+
+NAMES = ["blue", "green", "red one"]
+# Two towers with response normalization, fully connected layers, locally connected layers, BGR.
+FAST = ("alexnet", "alexnet_v2", "cifarnet_11pct", "bvlc_alexnet")
+EACH_NETWORK = [
+    name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in networks
+]
+EACH_SIZE = [
+    pytest.param(get_narrow_network_fn, id="narrow"),
+    pytest.param(get_network_fn, id="whole", marks=pytest.mark.slow),
+]
+
+
+@pytest.fixture
+def frozen():
+    """`frozen(name, get_fn)`: a network whose answers differ, images for it, and its answers."""
+
+    def make(name, get_fn=get_narrow_network_fn):
+        network = networks[name]
+        size = network.default_image_size
+        network_fn = get_fn(name, num_classes=3)
+        preprocessing = get_preprocessing(network.preprocessing_name)
+        images = np.random.default_rng(0).integers(0, 256, (3, size, size, 3), dtype=np.uint8)
+        images[1] //= 4
+        inputs = preprocessing.device({"image": tf.constant(images)})
+        head = network_fn.variables[f"{network_fn.heads[-1]}/weights"]
+        logits, _ = network_fn(inputs, is_training=False)
+        head.assign(head / np.std(logits))  # probabilities that tell answers apart
+        logits, _ = network_fn(inputs, is_training=False)
+        answers = {"logits": logits.numpy(), "probabilities": tf.nn.softmax(logits).numpy()}
+        return freeze(network_fn, preprocessing, NAMES, size), images, answers
+
+    return make
+
+
+def run_tflite(content, images):
+    interpreter = pytest.importorskip("ai_edge_litert.interpreter", reason="pip install .[tflite]")
+    return interpreter.Interpreter(model_content=content).get_signature_runner()(images=images)
+
+
+def tflite(classifier, precision="float32", images=()):
+    content = tflite_model.convert(classifier, precision, images)
+    return tflite_model.with_metadata(content, classifier, "net", "what it is", "how to feed it")
+
+
+@pytest.mark.parametrize("get_fn", EACH_SIZE)
+@pytest.mark.parametrize("name", EACH_NETWORK)
+def test_tflite_answers_as_the_network_does(name, get_fn, frozen):
+    classifier, images, expected = frozen(name, get_fn)
+    answers = run_tflite(tflite(classifier), images)
+    assert answers.keys() == expected.keys()
+    np.testing.assert_allclose(answers["probabilities"], expected["probabilities"], atol=1e-4)
+    np.testing.assert_allclose(answers["logits"], expected["logits"], rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("get_fn", EACH_SIZE)
+@pytest.mark.parametrize("name", EACH_NETWORK)
+def test_onnx_answers_as_the_network_does(name, get_fn, frozen):
+    onnxruntime = pytest.importorskip("onnxruntime", reason="pip install .[onnx]")
+    pytest.importorskip("tf2onnx", reason="pip install .[onnx]")
+    classifier, images, expected = frozen(name, get_fn)
+    content = onnx_model.convert(classifier, "net", "what it is", "how to feed it")
+    session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
+    outputs = ["probabilities", "logits"]
+    answers = dict(zip(outputs, session.run(outputs, {"images": images}), strict=True))
+    np.testing.assert_allclose(answers["probabilities"], expected["probabilities"], atol=1e-4)
+    np.testing.assert_allclose(answers["logits"], expected["logits"], rtol=1e-4, atol=1e-4)
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert json.loads(metadata["labels"]) == NAMES
+    assert metadata["preparation"] == "how to feed it"
+
+
+@pytest.mark.parametrize(("precision", "tolerance"), [("float16", 5e-3), ("int8", 0.05)])
+def test_smaller_weights_answer_nearly_the_same(precision, tolerance, frozen):
+    classifier, images, expected = frozen("cifarnet_18pct")
+    whole = tflite(classifier)
+    smaller = tflite(classifier, precision, images)
+    answers = run_tflite(smaller, images)
+    np.testing.assert_allclose(answers["probabilities"], expected["probabilities"], atol=tolerance)
+    assert np.any(answers["probabilities"] != run_tflite(whole, images)["probabilities"])
+    assert len(smaller) < len(whole)
+
+
+def test_no_operation_is_of_tensorflow_alone(frozen):
+    """Which an interpreter for a phone has not."""
+    interpreter = pytest.importorskip("ai_edge_litert.interpreter", reason="pip install .[tflite]")
+    classifier, _, _ = frozen("alexnet")
+    loaded = interpreter.Interpreter(model_content=tflite(classifier))
+    names = {operation["op_name"] for operation in loaded._get_ops_details()}
+    assert "CONV_2D" in names
+    assert not [name for name in names if name.startswith(("Flex", "CUSTOM"))]
+
+
+def test_labels_and_description_are_read_from_the_tflite_file_alone(frozen):
+    from tensorflow.lite.tools import flatbuffer_utils
+
+    classifier, _, _ = frozen("cifarnet_18pct")
+    content = tflite(classifier)
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        assert archive.read("labels.txt").decode() == "blue\ngreen\nred one\n"
+    model = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
+    (entry,) = [entry for entry in model.metadata if entry.name == b"TFLITE_METADATA"]
+    metadata = bytes(model.buffers[entry.buffer].data)
+    assert metadata[4:8] == b"M001"
+    for text in (b"how to feed it", b"what it is", b"labels.txt"):
+        assert text in metadata
+
+
+def test_int8_without_images_is_refused(frozen):
+    classifier, _, _ = frozen("cifarnet_18pct")
+    with pytest.raises(ValueError, match="int8 needs images"):
+        tflite_model.convert(classifier, "int8")
+    with pytest.raises(ValueError, match="must be one of float32, float16, int8"):
+        tflite_model.convert(classifier, "int4")

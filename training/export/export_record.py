@@ -1,0 +1,164 @@
+"""`export.json`: of which checkpoint an export is, and whether a newer one has taken its place."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import hashlib
+import json
+import os
+import pathlib
+
+from training.checkpoints.files import own_checkpoints_in, step_of
+from training.storage.json_files import read_dataclass, read_object
+
+RECORD_NAME = "export.json"
+_EVALUATION = os.path.join("evaluation", "evaluation.json")
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportRecord:
+    """What an export was made of.
+
+    Attributes:
+      format: `saved_model`, `tflite`, `onnx` or `keras`.
+      precision: number type of its weights.
+      model_name: of the network.
+      checkpoint: the prefix of its files.
+      step: that the checkpoint was saved at; None for weights from elsewhere.
+      checkpoint_sha256: of the checkpoint's index, which holds checksums of all weights; None for
+        weights from elsewhere.
+      written: when, in UTC.
+      slimzoo_version: that wrote it.
+      files: all that the export consists of, besides this record.
+    """
+
+    format: str
+    precision: str
+    model_name: str
+    checkpoint: str
+    step: int | None
+    checkpoint_sha256: str | None
+    written: str
+    slimzoo_version: str
+    files: list[str]
+
+    def save(self, folder: str) -> None:
+        """Writes `export.json` into a folder that is not in its place yet."""
+        text = json.dumps(dataclasses.asdict(self), indent=2) + "\n"
+        pathlib.Path(folder, RECORD_NAME).write_text(text, encoding="utf-8")
+
+    @property
+    def is_of(self) -> str:
+        """The checkpoint, in words."""
+        return os.path.basename(self.checkpoint) if self.step is None else f"step {self.step:,}"
+
+
+def make_record(
+    checkpoint: str,
+    *,
+    format: str,
+    precision: str,
+    model_name: str,
+    version: str,
+    files: list[str],
+) -> ExportRecord:
+    """Describes an export that is being written; arguments as the record's fields."""
+    step, digest = step_and_digest(checkpoint)
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    return ExportRecord(
+        format, precision, model_name, checkpoint, step, digest, now, version, sorted(files)
+    )
+
+
+def step_and_digest(checkpoint: str) -> tuple[int | None, str | None]:
+    """The step of a checkpoint of a run and the SHA-256 of its index; None for other weights."""
+    if checkpoint not in own_checkpoints_in(os.path.dirname(checkpoint)):
+        return None, None
+    index = pathlib.Path(f"{checkpoint}.index").read_bytes()
+    return step_of(checkpoint), hashlib.sha256(index).hexdigest()
+
+
+def read_record(folder: str) -> ExportRecord | None:
+    """Reads the record of an export; None if the folder holds none."""
+    try:
+        return read_dataclass(ExportRecord, os.path.join(folder, RECORD_NAME))
+    except (OSError, ValueError):
+        return None
+
+
+def check_replaceable(folder: str) -> None:
+    """Checks that a folder holds an export, and nothing but that.
+
+    Raises:
+      ValueError: if not; such a folder is never removed.
+    """
+    record = read_record(folder)
+    if record is None:
+        raise ValueError(
+            f"{folder} holds no {RECORD_NAME} and so is no export of this command; --overwrite "
+            "does not replace it. Remove it, or give another --export_dir."
+        )
+    others = sorted(set(os.listdir(folder)) - {*record.files, RECORD_NAME})
+    if others:
+        raise ValueError(
+            f"{folder} holds what is not of the export: {', '.join(others[:5])}. --overwrite would "
+            "remove it: move it, or give another --export_dir."
+        )
+
+
+def accuracy_of(checkpoint: str) -> dict[str, object] | None:
+    """The evaluation beside a checkpoint, if it is of this checkpoint; None if there is none."""
+    try:
+        found = read_object(os.path.join(os.path.dirname(checkpoint), _EVALUATION))
+    except (OSError, ValueError):
+        return None
+    evaluated = found.get("checkpoint")
+    if not isinstance(evaluated, str) or not isinstance(found.get("top_1"), float):
+        return None
+    is_of_it = os.path.basename(evaluated) == os.path.basename(checkpoint)
+    return found if is_of_it else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Outdated:
+    """What was made of an earlier checkpoint than the one beside it.
+
+    Attributes:
+      exports: folders, and what they are of, in words.
+      evaluation: what the evaluation is of; None if there is none or it is of today's.
+    """
+
+    exports: dict[str, str]
+    evaluation: str | None
+
+    def lines(self, checkpoint: str) -> list[str]:
+        """What to tell a user, a sentence a line."""
+        now = f"{os.path.basename(checkpoint)} is there now"
+        said = [
+            f"NOTE: {folder} is of {of}, and {now}: export again, with --overwrite."
+            for folder, of in self.exports.items()
+        ]
+        if self.evaluation:
+            folder = os.path.join(os.path.dirname(checkpoint), os.path.dirname(_EVALUATION))
+            said.append(f"NOTE: {folder} is of {self.evaluation}, and {now}: evaluate again.")
+        return said
+
+
+def outdated(checkpoint: str) -> Outdated:
+    """Finds the exports and the evaluation beside a checkpoint that are of another one."""
+    folder = os.path.dirname(checkpoint)
+    step, digest = step_and_digest(checkpoint)
+    exports = {}
+    for name in sorted(os.listdir(folder)):
+        record = read_record(os.path.join(folder, name))
+        if record and (record.step, record.checkpoint_sha256) != (step, digest):
+            exports[os.path.join(folder, name)] = record.is_of
+    evaluation = None
+    try:
+        evaluated = read_object(os.path.join(folder, _EVALUATION)).get("checkpoint")
+    except (OSError, ValueError):
+        evaluated = None
+    if isinstance(evaluated, str) and os.path.basename(evaluated) != os.path.basename(checkpoint):
+        evaluation = os.path.basename(evaluated)
+    return Outdated(exports, evaluation)
