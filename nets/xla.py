@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator
 
 import tensorflow as tf
 
-
 # Thread-local, because MirroredStrategy traces each replica in a thread of its own.
 _state = threading.local()
 

@@ -278,8 +278,9 @@ def _calibration_images(
     count = min(config.num_calibration_images, dataset.num_examples)
     print(f"Calibrating with {count:,} images of {dataset.name}, split {dataset.split}.")
     every = dataset.num_examples // count
+    # One class may come after the other: a part of each is wanted.
     some = dataclasses.replace(
-        dataset, make_examples=lambda start=0: dataset.make_examples(start).shard(every, 0)
+        dataset, make_examples=lambda *start: dataset.make_examples(*start).shard(every, 0)
     )
     batches = input_pipeline.evaluation_batches(
         some,

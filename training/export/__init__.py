@@ -1,1 +1,1 @@
-"""Trained networks handed on: in the formats of those who serve them, with a card that tells how."""
+"""Trained networks handed on: in the formats of those who serve them, with a model card."""

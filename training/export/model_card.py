@@ -84,8 +84,8 @@ Top-1 {{ facts.accuracy.top_1 | percent }} on {{ facts.accuracy.num_examples }} 
 {{ facts.accuracy.dataset_name | line }}, split `{{ facts.accuracy.dataset_split_name }}`
 ({{ facts.accuracy.eval_crops }} crop{{ "" if facts.accuracy.eval_crops == 1 else "s" }}).
 {% if record.precision != "float32" %}
-That is of the checkpoint in {{ facts.accuracy.mixed_precision }}; in {{ record.precision }} it may \
-differ a little.
+That is of the checkpoint in {{ facts.accuracy.mixed_precision }}; in {{ record.precision }} \
+it may differ a little.
 {% endif %}
 {% else %}
 Not evaluated: there was no `evaluation/evaluation.json` of this checkpoint when it was exported.
@@ -124,8 +124,8 @@ Mean and scale are inside; the size is not. The input is uint8 \
   accuracy is not known.
 - An EXIF orientation is not obeyed: turn photos upright first.
 {% if record.format == "saved_model" and facts.max_image_pixels %}
-- Images of more than {{ "{:,}".format(facts.max_image_pixels) }} pixels are not decoded; `valid` is \
-false for them.
+- Images of more than {{ "{:,}".format(facts.max_image_pixels) }} pixels are not decoded; \
+`valid` is false for them.
 {% endif %}
 
 {{ call }}
@@ -160,6 +160,7 @@ print([labels[number] for number in best], answers["probabilities"].max(axis=1))
 """
 
 _ONNX = """\
+import json
 
 import onnxruntime
 
@@ -240,7 +241,8 @@ docker run -p 8500:8500 -p 8501:8501 -e MODEL_NAME={{ record.model_name }} \\
 Over REST, a file is sent in Base64:
 
 ```bash
-echo '{"signature_name": "serving_bytes", "instances": [{"b64": "'"$(base64 < a.jpg | tr -d '\\n')"'"}]}' |
+photo=$(base64 < a.jpg | tr -d '\\n')
+echo '{"signature_name": "serving_bytes", "instances": [{"b64": "'"$photo"'"}]}' |
     curl -d @- http://localhost:8501/v1/models/{{ record.model_name }}:predict
 ```
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 import zipfile
 from collections.abc import Iterable
 from typing import Any
@@ -52,7 +53,10 @@ def convert(
         if not images:
             raise ValueError("int8 needs images to measure the ranges of activations with.")
         converter.representative_dataset = lambda: ([image[np.newaxis]] for image in images)
-    return converter.convert()
+    with warnings.catch_warnings():
+        # That the type of the input is not given: it stays uint8, which the graph casts itself.
+        warnings.filterwarnings("ignore", "Statistics for quantized inputs")
+        return converter.convert()
 
 
 def with_metadata(

@@ -12,10 +12,12 @@ import pytest
 import tensorflow as tf
 
 from image_datasets.dataset_factory import get_dataset
+from slimzoo.commands import export_saved_model as export_command
 from slimzoo.commands.eval_image_classifier import EvaluationConfig, evaluate
 from slimzoo.commands.export_saved_model import ExportConfig, export
 from slimzoo.commands.train_image_classifier import train
 from slimzoo.configuration import TrainingConfig
+from training.export import tflite_model
 
 # A new process that knows TensorFlow and nothing of this project.
 SERVE = """
@@ -83,6 +85,9 @@ def test_nothing_is_overwritten(trained, tmp_path):
         ({"checkpoint_path": None}, "--checkpoint_path is not given"),
         ({"checkpoint_path": "/nowhere"}, "/nowhere does not exist"),
         ({"model_name": "alexnet_v2"}, "holds a run of tiny"),
+        ({"format": "coreml"}, "--format"),
+        ({"precision": "int8"}, "--precision=int8 is for --format=tflite"),
+        ({"num_calibration_images": 0}, "--num_calibration_images is 0"),
     ],
 )
 def test_what_cannot_be_exported_is_said(trained, tmp_path, values, message):
@@ -115,6 +120,88 @@ def test_bare_weights_can_be_exported(cifarnet_file, tmp_path):
     assert answers["top_classes"].shape == (1, 2)
     with pytest.raises(ValueError, match="does not say of what network: give --model_name"):
         export(dataclasses.replace(config, model_name=None, export_dir=str(tmp_path / "other")))
+
+
+def test_an_earlier_export_is_replaced_only_when_asked(run, tmp_path, capsys):
+    config = ExportConfig(checkpoint_path=run.train_dir, export_dir=str(tmp_path / "x"))
+    export(config)
+    before = (tmp_path / "x" / "export.json").read_text()
+    with pytest.raises(ValueError, match="--overwrite replaces an earlier export"):
+        export(config)
+    assert (tmp_path / "x" / "export.json").read_text() == before
+    export(dataclasses.replace(config, overwrite=True, format="keras"))
+    assert {path.name for path in tmp_path.iterdir()} == {"run", "x"}
+    names = {path.name for path in (tmp_path / "x").iterdir()}
+    assert names == {"README.md", "export.json", "labels.txt", "model.keras"}
+    assert "needs `import nets` first" in capsys.readouterr().out
+
+
+def test_a_failed_export_leaves_the_earlier_one(run, tmp_path, monkeypatch):
+    config = ExportConfig(
+        checkpoint_path=run.train_dir, export_dir=str(tmp_path / "x"), format="keras"
+    )
+    export(config)
+    monkeypatch.setattr(export_command, "card", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        export(dataclasses.replace(config, overwrite=True))
+    assert {path.name for path in tmp_path.iterdir()} == {"run", "x"}
+    assert (tmp_path / "x" / "model.keras").exists()
+
+
+def test_what_else_is_in_the_folder_is_never_replaced(run, tmp_path):
+    (tmp_path / "kept").write_text("kept")
+    config = ExportConfig(checkpoint_path=run.train_dir, export_dir=str(tmp_path), overwrite=True)
+    with pytest.raises(ValueError, match=r"holds no export\.json"):
+        export(config)
+    assert (tmp_path / "kept").read_text() == "kept"
+
+
+def test_a_format_whose_library_is_missing_names_the_extra(run, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tf2onnx", None)
+    monkeypatch.setitem(sys.modules, "onnx", sys)
+    with pytest.raises(ValueError, match=r"pip install 'slimzoo\[onnx\]'"):
+        export(ExportConfig(checkpoint_path=run.train_dir, format="onnx"))
+    assert not pathlib.Path(run.train_dir, "onnx").exists()
+
+
+def test_int8_is_calibrated_with_images_of_all_classes(run, monkeypatch, capsys):
+    calibrated = []
+
+    original = tflite_model.convert
+    monkeypatch.setattr(
+        tflite_model,
+        "convert",
+        lambda classifier, precision, images: (
+            calibrated.extend(images),
+            original(classifier, precision, calibrated),
+        )[1],
+    )
+    folder = export(
+        ExportConfig(
+            checkpoint_path=run.train_dir,
+            format="tflite",
+            precision="int8",
+            num_calibration_images=6,
+        )
+    )
+    assert "Calibrating with 6 images" in capsys.readouterr().out
+    # The channel of its class is brightest in each photo.
+    brightest = [int(image.mean(axis=(0, 1)).argmax()) for image in calibrated]
+    assert sorted(brightest) == [0, 0, 1, 1, 2, 2]
+    assert json.loads(pathlib.Path(folder, "export.json").read_text())["precision"] == "int8"
+
+
+def test_the_run_says_that_an_export_beside_its_best_is_outdated(run, capsys):
+    best = pathlib.Path(run.train_dir, "best")
+    export(ExportConfig(checkpoint_path=str(best), format="keras"))
+    record = json.loads((best / "keras" / "export.json").read_text())
+    (best / "keras" / "export.json").write_text(json.dumps({**record, "step": 1}))
+    capsys.readouterr()
+    train(run)  # there is nothing left to do
+    printed = capsys.readouterr().out
+    assert "keras is of step 1, and model.ckpt-" in printed
+    (command,) = [line for line in printed.splitlines() if "export_saved_model" in line]
+    assert command.endswith(" --overwrite")
 
 
 @pytest.mark.slow

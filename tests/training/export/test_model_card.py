@@ -1,0 +1,138 @@
+"""The card of each format: its code runs as written, and gives what the SavedModel answers."""
+
+import base64
+import contextlib
+import io
+import json
+import pathlib
+import re
+import subprocess
+import sys
+
+import keras
+import pytest
+import tensorflow as tf
+from tiny_network import CLASSES
+
+from slimzoo.commands.export_saved_model import ExportConfig, export
+from slimzoo.commands.train_image_classifier import train
+from slimzoo.configuration import TrainingConfig
+
+ROOT = pathlib.Path(__file__).parents[3]
+
+
+@pytest.fixture(scope="module")
+def cifarnet(photos, tmp_path_factory):
+    """A run of a network that a new process knows."""
+    folder = tmp_path_factory.mktemp("card") / "run"
+    train(
+        TrainingConfig(
+            model_name="cifarnet_18pct",
+            dataset_name="folder",
+            dataset_dir=photos,
+            train_dir=str(folder),
+            batch_size=10,
+            max_number_of_steps=3,
+            learning_rate=0.01,
+        )
+    )
+    return folder
+
+
+def exported(cifarnet, tmp_path, format):
+    return pathlib.Path(
+        export(
+            ExportConfig(
+                checkpoint_path=str(cifarnet), format=format, export_dir=str(tmp_path / format)
+            )
+        )
+    )
+
+
+def python_of(folder):
+    (code,) = re.findall(r"```python\n(.*?)```", (folder / "README.md").read_text(), re.S)
+    return code
+
+
+def answer_of_saved_model(cifarnet, tmp_path, photo):
+    loaded = tf.saved_model.load(str(exported(cifarnet, tmp_path, "saved_model")))
+    answers = loaded.signatures["serving_bytes"](image_bytes=tf.constant([photo]))
+    return answers["top_classes"].numpy()[0, 0].decode()
+
+
+@pytest.mark.parametrize(
+    ("format", "needs"),
+    [("tflite", "ai_edge_litert"), ("onnx", "onnxruntime"), ("saved_model", "tensorflow")],
+)
+@pytest.mark.parametrize("name", CLASSES)
+def test_its_code_names_the_class_that_the_saved_model_names(
+    format, needs, name, cifarnet, photos, tmp_path, monkeypatch
+):
+    pytest.importorskip(needs, reason="the extras tflite and onnx bring it")
+    pytest.importorskip("PIL")
+    if format == "onnx":
+        pytest.importorskip("tf2onnx", reason="pip install .[onnx]")
+    photo = pathlib.Path(photos, "validation", name, "1.jpg").read_bytes()
+    folder = exported(cifarnet, tmp_path, format)
+    (folder / "a.jpg").write_bytes(photo)
+    monkeypatch.chdir(folder)
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(python_of(folder), {})
+    expected = answer_of_saved_model(cifarnet, tmp_path / "other", photo)
+    found = re.findall("|".join(CLASSES), printed.getvalue())
+    assert found[0] == expected
+
+
+def test_its_code_loads_the_keras_file_in_a_new_process(cifarnet, photos, tmp_path):
+    folder = exported(cifarnet, tmp_path, "keras")
+    photo = pathlib.Path(photos, "validation", "red", "1.jpg").read_bytes()
+    (folder / "a.jpg").write_bytes(photo)
+    code = python_of(folder)
+    assert "import nets" in code
+    command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{code}"]
+    finished = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    expected = answer_of_saved_model(cifarnet, tmp_path / "other", photo)
+    assert finished.stdout.strip() == expected
+    model = keras.saving.load_model(folder / "model.keras")
+    assert model.count_params() > 80_000
+
+
+def test_the_request_in_it_is_what_the_signature_takes(cifarnet, photos, tmp_path):
+    """As TensorFlow Serving documents JSON: `b64` is decoded, the one input has the instances."""
+    folder = exported(cifarnet, tmp_path, "saved_model")
+    card = (folder / "README.md").read_text()
+    request = re.search(r"photo=.*\necho .*\}'", card)[0]
+    path = pathlib.Path(photos, "validation", "red", "1.jpg")
+    shell = request.replace("a.jpg", str(path))
+    written = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, check=True)
+    parsed = json.loads(written.stdout)
+    images = [base64.b64decode(one["b64"]) for one in parsed["instances"]]
+    assert images == [path.read_bytes()]
+    signature = tf.saved_model.load(str(folder)).signatures[parsed["signature_name"]]
+    _, inputs = signature.structured_input_signature
+    (name,) = inputs
+    assert name.endswith("_bytes")
+    assert signature(**{name: tf.constant(images)})["valid"].numpy().all()
+
+
+@pytest.mark.slow
+def test_the_signatures_are_shown_by_tensorflows_own_command(cifarnet, tmp_path):
+    folder = exported(cifarnet, tmp_path, "saved_model")
+    tool = [sys.executable, "-m", "tensorflow.python.tools.saved_model_cli", "show", "--dir"]
+    finished = subprocess.run(
+        [*tool, str(folder), "--tag_set", "serve", "--signature_def", "serving_bytes"],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert "inputs['image_bytes'] tensor_info" in finished.stdout
+    assert "outputs['top_classes'] tensor_info" in finished.stdout
+
+
+def test_it_says_what_it_knows(cifarnet, tmp_path):
+    card = (exported(cifarnet, tmp_path, "saved_model") / "README.md").read_text()
+    for text in ("step 3", "blue, green, red", "Not evaluated", "Resize to 32x32", "serving_bytes"):
+        assert text in card
+    assert "{{" not in card.replace("{{.", "")
+    assert "{%" not in card
