@@ -30,12 +30,12 @@ class Preparation(NamedTuple):
 
 
 _HEAD = '''import numpy as np
-from PIL import Image
+from PIL import {imports}
 
 
 def prepare(path):
     """Gives uint8 [{size}, {size}, 3], RGB."""
-    photo = Image.open(path).convert("RGB")
+    photo = {photo}.convert("RGB")
     width, height = photo.size
 '''
 
@@ -109,4 +109,10 @@ def preparation(preprocessing: Preprocessing, size: int) -> Preparation:
     else:
         kind = type(preprocessing)
         return Preparation(f"As the host half of {kind.__module__}.{kind.__name__} does it.", None)
-    return Preparation(words, (_HEAD + python).format(size=size, side=side))
+    imports, photo = "Image", "Image.open(path)"
+    if preprocessing.respect_exif:
+        words = f"Turn the photo as its camera noted (EXIF orientation). {words}"
+        imports, photo = "Image, ImageOps", "ImageOps.exif_transpose(Image.open(path))"
+    return Preparation(
+        words, (_HEAD + python).format(size=size, side=side, imports=imports, photo=photo)
+    )

@@ -23,8 +23,8 @@ ROOMS = {
         *("image_datasets", "preprocessing", "training.storage", "training.checkpoints"),
     },
     "training.export": {
-        *("nets", "preprocessing", "slimzoo_registry", "training.storage"),
-        "training.checkpoints",
+        *("image_datasets", "nets", "preprocessing", "slimzoo_registry"),
+        *("training.storage", "training.checkpoints"),
     },
     "training": {
         *(*LIBRARIES, "slimzoo_registry", "training.storage", "training.checkpoints"),

@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from preprocessing.preparation import preparation
 from preprocessing.preprocessing_factory import PREPROCESSINGS, get_preprocessing
@@ -28,3 +29,23 @@ def test_it_gives_the_pixels_of_the_host_half(name, shape):
     assert prepared.dtype == np.uint8
     assert prepared.shape == expected.shape
     assert np.mean(np.abs(prepared.astype(int) - expected)) < 1.5
+
+
+def test_it_turns_photos_where_the_pipeline_does():
+    preprocessing = get_preprocessing("alexnet", respect_exif=True)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    photo = io.BytesIO()
+    ramp = np.linspace(0, 255, 300 * 400 * 3).reshape(300, 400, 3).astype(np.uint8)
+    Image.fromarray(ramp).save(photo, "PNG", exif=exif)
+    turned, as_stored = (
+        preparation(preprocessing.replace(respect_exif=turn), 224) for turn in (True, False)
+    )
+    assert "EXIF" in turned.words
+    assert "EXIF" not in as_stored.words
+    expected = preprocessing.host(photo.getvalue(), 224, 224)["image"].numpy().astype(int)
+    for code, largest in ((turned, 2), (as_stored, 255)):
+        names = {}
+        exec(code.python, names)
+        difference = np.abs(names["prepare"](photo) - expected).max()
+        assert largest / 2 < difference <= largest or difference <= largest == 2

@@ -122,7 +122,9 @@ Mean and scale are inside; the size is not. The input is uint8 \
 - It knows the classes above, and answers with one of them whatever it is shown.
 - It was trained on photos like those of {{ facts.dataset_name or "its dataset" }}; on others its
   accuracy is not known.
+{% if not facts.preprocessing_options.respect_exif %}
 - An EXIF orientation is not obeyed: turn photos upright first.
+{% endif %}
 {% if record.format == "saved_model" and facts.max_image_pixels %}
 - Images of more than {{ "{:,}".format(facts.max_image_pixels) }} pixels are not decoded; \
 `valid` is false for them.

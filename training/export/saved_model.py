@@ -6,6 +6,7 @@ import os
 
 import tensorflow as tf
 
+from image_datasets.wordnet_names import description
 from nets.nets_factory import NetworkFn
 from preprocessing import decoding
 from preprocessing.base import Preprocessing
@@ -24,7 +25,8 @@ class ServableClassifier(tf.Module):
 
     Both signatures answer with: "logits" and "probabilities", float32 [batch, num_classes];
     "features", float32 [batch, n], the end point before the last, averaged over positions;
-    "top_classes", string [batch, k], "top_indices", int32, and "top_probabilities", float32, of
+    "top_classes", string [batch, k], "top_names", the same in words where classes are ImageNet's
+    ids ("shovel" for "n04208210"), "top_indices", int32, and "top_probabilities", float32, of
     the k likeliest classes, best first; "valid", bool [batch], false where an image cannot be
     decoded or is too large. The answers of such an image are all zero, which probabilities of an
     image never are, its classes are "" and their indices -1; the answers of the others are as
@@ -55,6 +57,7 @@ class ServableClassifier(tf.Module):
         super().__init__()
         self.model = network_fn.model  # tracks the variables
         self.class_names = tf.Variable(class_names, trainable=False)  # which is saved by its name
+        self._names_in_words = tf.constant([description(name) for name in class_names])
         self._network_fn = network_fn
         self._preprocessing = preprocessing
         self._image_size = image_size
@@ -121,6 +124,7 @@ class ServableClassifier(tf.Module):
             "probabilities": (probabilities, 0.0),
             "features": (tf.cast(features, tf.float32), 0.0),
             "top_classes": (tf.gather(self.class_names, top.indices), ""),
+            "top_names": (tf.gather(self._names_in_words, top.indices), ""),
             "top_indices": (top.indices, -1),
             "top_probabilities": (top.values, 0.0),
         }
