@@ -8,6 +8,7 @@ import tensorflow as tf
 from tensorflow.python.eager.polymorphic_function import polymorphic_function
 
 from nets.response_normalization import local_response_normalization
+from nets.xla import without_xla
 
 
 @pytest.fixture
@@ -60,3 +61,19 @@ def test_a_network_that_is_given_many_batch_sizes_causes_no_warning(
         images = tf.cast(noise(batch_size, 32), network_fn.model.input.dtype)
         forward_and_gradient(lambda images: network_fn(images)[0], images)
     assert not warnings_of_tensorflow
+
+
+def test_a_graph_for_converters_has_no_function_of_xla():
+    def operations(make_graph):
+        return {operation.type for operation in make_graph().graph.get_operations()}
+
+    def graph():
+        spec = tf.TensorSpec([1, 2, 2, 8])
+        normalize = tf.function(local_response_normalization, autograph=False)
+        return normalize.get_concrete_function(spec)
+
+    calls = {"PartitionedCall", "StatefulPartitionedCall"}
+    assert calls & operations(graph)
+    with without_xla():
+        assert not calls & operations(graph)
+    assert calls & operations(graph)

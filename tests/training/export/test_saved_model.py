@@ -67,6 +67,16 @@ def test_decoded_images_get_the_answers_of_their_files(classifier, photos):
     assert from_pixels["top_indices"][0, 0] == best
 
 
+def test_ids_of_imagenet_are_named_in_words(classifier, photos):
+    ids = ["n04208210", "n01440764", "cat"]
+    named = ServableClassifier(
+        classifier._network_fn, classifier._preprocessing, ids, classifier._image_size, top_k=3
+    )
+    answers = named.serving_bytes(tf.constant([photo(photos, "red")]))
+    words = dict(zip(answers["top_classes"].numpy()[0], answers["top_names"].numpy()[0]))
+    assert words == {b"n04208210": b"shovel", b"n01440764": b"tench", b"cat": b"cat"}
+
+
 def test_a_network_with_no_end_point_but_its_logits(photos):
     def linear(images, num_classes=3):
         pooled = keras.layers.GlobalAveragePooling2D()(images)

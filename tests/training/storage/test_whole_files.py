@@ -105,3 +105,22 @@ def test_an_error_while_a_file_is_open_names_it():
 def fill(name):
     with whole_files.naming(name), open("/dev/full", "w") as file:
         file.write("text")
+
+
+def test_a_folder_replaces_another_only_when_complete(tmp_path):
+    folder = tmp_path / "export"
+    folder.mkdir()
+    (folder / "old").touch()
+
+    def write(fail):
+        with written_whole(str(folder), replaces_folder=True) as temporary:
+            pathlib.Path(temporary).mkdir()
+            pathlib.Path(temporary, "new").touch()
+            if fail:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        write(fail=True)
+    assert [path.name for path in tmp_path.rglob("*")] == ["export", "old"]
+    write(fail=False)
+    assert [path.name for path in tmp_path.rglob("*")] == ["export", "new"]
