@@ -73,7 +73,9 @@ def test_ids_of_imagenet_are_named_in_words(classifier, photos):
         classifier._network_fn, classifier._preprocessing, ids, classifier._image_size, top_k=3
     )
     answers = named.serving_bytes(tf.constant([photo(photos, "red")]))
-    words = dict(zip(answers["top_classes"].numpy()[0], answers["top_names"].numpy()[0]))
+    words = dict(
+        zip(answers["top_classes"].numpy()[0], answers["top_names"].numpy()[0], strict=True)
+    )
     assert words == {b"n04208210": b"shovel", b"n01440764": b"tench", b"cat": b"cat"}
 
 
