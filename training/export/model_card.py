@@ -95,6 +95,7 @@ Not evaluated: there was no `evaluation/evaluation.json` of this checkpoint when
 
 {{ shown | map("line") | join(", ") }}{% if more > 0 %}, and {{ more }} more{% endif %}
 
+
 {% if record.format == "saved_model" %}
 `class_names` of the loaded model has all, in the order of the outputs.
 {% else %}
@@ -231,13 +232,12 @@ print(answers["top_classes"].numpy(), answers["top_probabilities"].numpy())
 
 ## With TensorFlow Serving
 
-It wants a folder for each version below that of the model. The commands below follow its \
-documentation; they were not run when this card was written.
+It wants a folder for each version below that of the model, here 1. The command follows its \
+documentation; it was not run when this card was written.
 
 ```bash
-mkdir -p models/{{ record.model_name }} && cp -r . models/{{ record.model_name }}/1
 docker run -p 8500:8500 -p 8501:8501 -e MODEL_NAME={{ record.model_name }} \\
-    -v "$PWD/models/{{ record.model_name }}:/models/{{ record.model_name }}" tensorflow/serving
+    -v "$PWD:/models/{{ record.model_name }}/1" tensorflow/serving
 ```
 
 Over REST, a file is sent in Base64:
