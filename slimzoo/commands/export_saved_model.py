@@ -31,7 +31,7 @@ from training.export import keras_file, onnx_model, tflite_model
 from training.export.export_record import accuracy_of, check_replaceable, make_record
 from training.export.model_card import CardFacts, card
 from training.export.prepared_images import freeze
-from training.export.saved_model import ServableClassifier, save
+from training.export.saved_model import ServableClassifier, write_saved_model
 from training.storage.whole_files import written_whole
 
 FORMATS = ("saved_model", "tflite", "onnx", "keras")
@@ -196,7 +196,7 @@ def _fill(config: ExportConfig, model: TrainedModel, folder: str) -> None:
     size = config.export_image_size or description.image_size
     prepared = preparation(model.preprocessing, size)
     if config.format == "saved_model":
-        save(
+        write_saved_model(
             ServableClassifier(
                 model.network_fn,
                 model.preprocessing,

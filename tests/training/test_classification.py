@@ -18,7 +18,7 @@ from training.classification import (
     why_unusable,
 )
 from training.ensemble import Member
-from training.export import ServableClassifier, write_saved_model
+from training.export.saved_model import ServableClassifier, write_saved_model
 
 NAMES = ["blue", "green", "red"]
 COUNT = 9

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import tensorflow as tf
 
 from image_datasets.wordnet_names import description
@@ -11,7 +9,6 @@ from nets.nets_factory import NetworkFn
 from preprocessing import decoding
 from preprocessing.base import Preprocessing
 from preprocessing.image_sizes import DEFAULT_MAX_IMAGE_PIXELS, limited
-from training.storage.whole_files import written_whole
 
 Answers = dict[str, tf.Tensor]
 
@@ -174,21 +171,6 @@ class ServableClassifier(tf.Module):
 
 
 def write_saved_model(classifier: ServableClassifier, folder: str) -> None:
-    """Writes a SavedModel with both signatures into a folder, whole or not at all.
-
-    Args:
-      classifier: the network with its preprocessing.
-      folder: does not exist, or is empty.
-
-    Raises:
-      OSError: if it cannot be written, or TensorFlow's error for that.
-    """
-    os.makedirs(os.path.dirname(os.path.abspath(folder)), exist_ok=True)
-    with written_whole(folder) as temporary:
-        save(classifier, temporary)
-
-
-def save(classifier: ServableClassifier, folder: str) -> None:
     """Writes a SavedModel with both signatures into a folder; errors as TensorFlow has them."""
     tf.saved_model.save(
         classifier,
