@@ -206,7 +206,7 @@ def with_source(
             return read(make(image))
         return tf.cond(
             exif.may_be_turned(image, is_jpeg),
-            _kept_apart(lambda: read(Turned(make(image), exif.orientation(image)))),
+            exif.kept_apart(lambda: read(Turned(make(image), exif.orientation(image)))),
             lambda: read(make(image)),
         )
 
@@ -215,17 +215,6 @@ def with_source(
         lambda: read_from(Jpeg, is_jpeg=True),
         lambda: read_from(lambda image: Pixels(_decode_not_jpeg(image)), is_jpeg=False),
     )
-
-
-def _kept_apart(branch: Callable[[], tf.Tensor]) -> Callable[[], tf.Tensor]:
-    """Makes a rare branch one node of the graph.
-
-    Otherwise each of its many operations would be passed by, one after the other, for every image
-    that does not need them.
-    """
-    if tf.executing_eagerly():
-        return branch
-    return tf.function(branch, autograph=False, experimental_attributes={"_noinline": True})
 
 
 def decode(contents: tf.Tensor, *, respect_exif: bool = False) -> tf.Tensor:

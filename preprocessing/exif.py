@@ -13,6 +13,7 @@ What XMP says is not read.
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -32,6 +33,8 @@ _MOST_PARTS = 500
 # A part of a file: whether it is EXIF data, where its data begin, their size, where the next begins
 _Part = tuple[tf.Tensor, tf.Tensor, tf.Tensor, tf.Tensor]
 _NO_MORE = -1
+# Where the second segment begins behind the usual first one, which says how many dots an inch has.
+_JFIF_BYTES = 20
 
 
 def orientation(contents: tf.Tensor) -> tf.Tensor:
@@ -45,15 +48,18 @@ def orientation(contents: tf.Tensor) -> tf.Tensor:
       clockwise, 8 counter-clockwise; 2, 4, 5 and 7 are mirrored. It is 1 where there is none, or
       where the data are damaged.
     """
-    start, size = tf.case(
-        [
-            (tf.image.is_jpeg(contents), lambda: _find(contents, 2, _jpeg_part)),
-            (_is_png(contents), lambda: _find(contents, 8, _png_part)),
-            (_is_extended_webp(contents), lambda: _find(contents, 12, _webp_part)),
-        ],
-        default=lambda: (tf.constant(0, tf.int64), tf.constant(0, tf.int64)),
+    numbers = _numbers(contents, tf.constant(0, tf.int64), _JFIF_BYTES + 10)
+    is_first, is_second = _is_exif_segment(numbers[2:]), _is_exif_segment(numbers[_JFIF_BYTES:])
+    is_second &= _equal(numbers[:6], b"\xff\xd8\xff\xe0\0\x10")
+    is_usual = (is_first | is_second) & _equal(numbers[:2], b"\xff\xd8")
+    at = tf.where(is_first, tf.constant(2, tf.int64), _JFIF_BYTES)
+    size = 256 * numbers[at + 2] + numbers[at + 3] - 8
+    start, size = tf.cond(
+        is_usual,
+        lambda: (at + 10, tf.maximum(size, 0)),
+        kept_apart(lambda: _find_anywhere(contents)),
     )
-    return _orientation_of_tiff(*_part_of(contents, start, size))
+    return _orientation_of_tiff(contents, start, size)
 
 
 def may_be_turned(contents: tf.Tensor, is_jpeg: bool) -> tf.Tensor:
@@ -70,6 +76,33 @@ def may_be_turned(contents: tf.Tensor, is_jpeg: bool) -> tf.Tensor:
         return _holds(contents, _EXIF)
     # Only the extended kind of WebP has more than an image.
     return (_is_png(contents) & _holds(contents, b"eXIf")) | _is_extended_webp(contents)
+
+
+def kept_apart(branch: Callable[[], Any]) -> Callable[[], Any]:
+    """Makes a rare branch of `tf.cond` one node of the graph.
+
+    Otherwise each of its many operations would be passed by, one after the other, for every image
+    that does not need them.
+    """
+    if tf.executing_eagerly():
+        return branch
+    return tf.function(branch, autograph=False, experimental_attributes={"_noinline": True})
+
+
+def _find_anywhere(contents: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    return tf.case(
+        [
+            (tf.image.is_jpeg(contents), lambda: _find(contents, 2, _jpeg_part)),
+            (_is_png(contents), lambda: _find(contents, 8, _png_part)),
+            (_is_extended_webp(contents), lambda: _find(contents, 12, _webp_part)),
+        ],
+        default=lambda: (tf.constant(0, tf.int64), tf.constant(0, tf.int64)),
+    )
+
+
+def _is_exif_segment(numbers: tf.Tensor) -> tf.Tensor:
+    """Whether a segment of a JPEG, given from its marker on, is EXIF data."""
+    return _equal(numbers[:2], b"\xff\xe1") & _equal(numbers[4:10], _EXIF)
 
 
 def _holds(contents: tf.Tensor, word: bytes) -> tf.Tensor:
@@ -140,27 +173,28 @@ def _webp_part(contents: tf.Tensor, at: tf.Tensor) -> _Part:
     return is_exif, at + 8 + skipped, size - skipped, at + 8 + size + size % 2
 
 
-def _part_of(contents: tf.Tensor, start: tf.Tensor, size: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Returns up to 64 KiB of a file as int64 with zeros behind, and how many it has of these."""
-    tiff = tf.strings.substr(contents, _inside(contents, start), tf.minimum(size, 2**16))
-    length = tf.cast(tf.strings.length(tiff), tf.int64)
-    padded = tf.strings.join([tiff, b"\0" * _ENTRY_BYTES])
-    return tf.cast(tf.io.decode_raw(padded, tf.uint8), tf.int64), length
+def _orientation_of_tiff(contents: tf.Tensor, start: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
+    """Reads the first list of a TIFF, which stands at a place in a file and has a size.
 
-
-def _orientation_of_tiff(tiff: tf.Tensor, length: tf.Tensor) -> tf.Tensor:
-    """Reads the first list of a TIFF: entries of a tag, a type, a count and a value."""
-    is_little = _equal(tiff[:4], b"II*\0")
-    is_tiff = is_little | _equal(tiff[:4], b"MM\0*")
+    The list has entries of a tag, a type, a count and a value. Nothing else is looked at: what a
+    camera has to say may be as long as the photo.
+    """
+    length = tf.cast(tf.strings.length(contents), tf.int64)
+    end = tf.minimum(start + size, length)
+    header = _numbers(contents, start, 8)
+    is_little = _equal(header[:4], b"II*\0")
+    is_tiff = (is_little | _equal(header[:4], b"MM\0*")) & (start + header.shape[0] <= end)
 
     def integers(numbers: tf.Tensor, at: int, size: int) -> tf.Tensor:
         digits = tf.ensure_shape(numbers[:, at : at + size], [None, size])
         return tf.where(is_little, _integer(digits), _integer(digits[:, ::-1]))
 
-    start = tf.minimum(integers(tiff[tf.newaxis], 4, 4)[0], length) + 2
-    count = integers(tiff[tf.newaxis, start - 2 :], 0, 2)[0]
-    count = tf.clip_by_value(count, 0, tf.maximum(length - start, 0) // _ENTRY_BYTES)
-    entries = tf.reshape(tiff[start : start + _ENTRY_BYTES * count], [-1, _ENTRY_BYTES])
+    at = tf.minimum(start + integers(header[tf.newaxis], 4, 4)[0], end)
+    count = integers(_numbers(contents, at, 2)[tf.newaxis], 0, 2)[0]
+    count = tf.clip_by_value(count, 0, tf.maximum(end - at - 2, 0) // _ENTRY_BYTES)
+    listed = tf.strings.substr(contents, tf.minimum(at + 2, length), _ENTRY_BYTES * count)
+    entries = tf.cast(tf.io.decode_raw(listed, tf.uint8), tf.int64)
+    entries = tf.reshape(entries, [-1, _ENTRY_BYTES])
     value = integers(entries, 8, 2)
     is_it = (
         (integers(entries, 0, 2) == _ORIENTATION_TAG)
