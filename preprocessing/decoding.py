@@ -204,11 +204,7 @@ def with_source(
     def read_from(make: Callable[[tf.Tensor], Source], is_jpeg: bool) -> tf.Tensor:
         if not respect_exif:
             return read(make(image))
-        return tf.cond(
-            exif.may_be_turned(image, is_jpeg),
-            exif.kept_apart(lambda: read(Turned(make(image), exif.orientation(image)))),
-            lambda: read(make(image)),
-        )
+        return read(Turned(make(image), exif.orientation(image, is_jpeg)))
 
     return tf.cond(
         tf.image.is_jpeg(image),
