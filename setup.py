@@ -55,7 +55,6 @@ setuptools.setup(
         "ml_dtypes",
         "tqdm>=4.60",
         "plotly>=6",  # the charts of an evaluation's report, and its page
-        "jinja2>=3",
     ],
     extras_require={
         "tensorboard": ["tensorboard"],

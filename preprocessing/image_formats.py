@@ -6,7 +6,7 @@ telling an image from text.
 
 from __future__ import annotations
 
-DECODED_FORMATS = ("JPEG", "PNG", "GIF", "BMP")
+DECODED_FORMATS = ("JPEG", "PNG", "WebP", "GIF", "BMP")
 """What is promised to be decoded."""
 
 NUM_BYTES = 32
@@ -65,6 +65,8 @@ def why_not_decoded(contents: bytes) -> str:
     accepted = f"only {', '.join(DECODED_FORMATS[:-1])} and {DECODED_FORMATS[-1]} can be read"
     if found is None:
         return f"is no image; {accepted}"
+    if found == "WebP" and contents[12:16] == b"VP8X" and contents[20:21] and contents[20] & 2:
+        return "is an animated WebP image; only still ones can be read"
     if found in DECODED_FORMATS:
         return f"is a {found} image that is damaged, or of a kind or size that is not decoded"
     article = "an" if found == "AVIF" else "a"

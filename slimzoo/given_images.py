@@ -6,6 +6,7 @@ import dataclasses
 import fnmatch
 import glob
 import os
+import re
 import stat
 import sys
 from collections.abc import Iterable
@@ -15,6 +16,9 @@ from image_datasets.class_folders import IMAGE_EXTENSIONS, images_below, is_imag
 from preprocessing import image_formats
 
 STANDARD_INPUT = "-"
+
+_LONGEST_NAME = 4096  # of a path, as Linux has it
+_CONTROL = re.compile(r"[\x00-\x08\x0e-\x1f]")  # in no name that people give to a file
 
 _NAME_OF_PIPED_IMAGE = "standard_input"
 _ENDINGS = {"JPEG": ".jpg", "PNG": ".png", "GIF": ".gif", "BMP": ".bmp", "WebP": ".webp"}
@@ -186,6 +190,11 @@ def _from_standard_input(found: GivenImages, temporary_folder: str) -> list[str]
     if kind is None:
         separator = b"\0" if b"\0" in contents else b"\n"
         names = [os.fsdecode(name.removesuffix(b"\r")) for name in contents.split(separator)]
+        if any(len(name) > _LONGEST_NAME or _CONTROL.search(name) for name in names):
+            raise ValueError(
+                "Standard input is neither an image (JPEG, PNG, WebP, GIF or BMP) nor names of "
+                "files, one a line."
+            )
         return [name for name in names if name.strip()]
     found.piped = os.path.join(temporary_folder, _NAME_OF_PIPED_IMAGE + _ENDINGS.get(kind, ""))
     with open(found.piped, "wb") as file:

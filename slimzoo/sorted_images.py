@@ -29,11 +29,13 @@ class SortedImages:
       link: whether images are linked, by absolute symbolic links, instead of copied.
 
     Attributes:
-      count: images that were put there, or were there already.
+      num_new: images that were put there.
+      num_there: images that were there already.
     """
 
     def __init__(self, folder: str, class_names: Sequence[str], *, link: bool = False):
-        self.count = 0
+        self.num_new = 0
+        self.num_there = 0
         self._folder = folder
         self._names = folder_names(class_names)
         self._link = link
@@ -65,10 +67,12 @@ class SortedImages:
                 continue
             if not os.path.lexists(place):
                 self._write(source, place)
+                self.num_new += 1
             elif not self._is_same(source, place):
                 continue
+            else:
+                self.num_there += 1
             self._placed.add(place)
-            self.count += 1
             return place
         raise AssertionError("there are numbers enough")
 

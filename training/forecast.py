@@ -89,7 +89,7 @@ class Forecast:
         validated = plan.num_validations * plan.num_validation_images
         validation_seconds = validated * image_seconds * _SHARE_OF_A_VALIDATED_IMAGE
         seconds = left * step_seconds + validation_seconds
-        if seconds < _LONG:
+        if seconds < _LONG or left < 1:
             return ""
         rate = f"{1 / image_seconds:.3g}" if image_seconds > 0.01 else f"{1 / image_seconds:,.0f}"
         told = [

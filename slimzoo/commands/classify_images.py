@@ -202,7 +202,10 @@ def classify(config: ClassificationConfig) -> ClassifiedImages:
     _say(result, shows_rows, output)
     if images:
         done = "Linked" if config.link_to else "Copied"
-        print(f"{done}: {_number(images.count)}, to a folder for each class in {sort_folder}")
+        there = f"; {images.num_there:,} were there already" if images.num_there else ""
+        print(
+            f"{done}: {_number(images.num_new)}, to a folder for each class in {sort_folder}{there}"
+        )
     if output:
         print(f"Written: {output}")
     return result
@@ -311,12 +314,19 @@ def _check_sort_folder(name: str, folder: str, given: GivenImages) -> None:
         raise ValueError(
             "The image of standard input has no file that --link_to could link to. Give --copy_to."
         )
+    target = os.path.realpath(folder)
     for other in given.folders:
         place = os.path.realpath(other)
-        if os.path.commonpath([place, os.path.realpath(folder)]) == place:
+        if os.path.commonpath([place, target]) == place:
             raise ValueError(
                 f"--{name} {folder} is in {other}, whose images are classified: the same command, "
                 "given again, would take what it has sorted too. Give a folder elsewhere."
+            )
+    for path in given.paths:
+        if os.path.realpath(path).startswith(f"{target}{os.sep}"):
+            raise ValueError(
+                f"{path} is in --{name} {folder}, where images are sorted to. Leave that folder out"
+                " of what is classified, or give another one."
             )
 
 

@@ -280,6 +280,8 @@ def _write_result(
         "dataset_split_name": dataset.split,
         "num_classes": len(class_names) - len(absent),
         "eval_crops": config.eval_crops,
+        "image_size": config.eval_image_size or models[0].description.image_size,
+        "use_moving_average": config.use_moving_average,
         "mixed_precision": config.mixed_precision,
         **result.as_json(),
     }

@@ -28,7 +28,12 @@ from training.checkpoints.trained_model import (
     load_trained_model,
 )
 from training.export import keras_file, onnx_model, tflite_model
-from training.export.export_record import accuracy_of, check_replaceable, make_record
+from training.export.export_record import (
+    accuracy_of,
+    check_replaceable,
+    files_below,
+    make_record,
+)
 from training.export.model_card import CardFacts, card
 from training.export.prepared_images import freeze
 from training.export.saved_model import ServableClassifier, write_saved_model
@@ -222,7 +227,7 @@ def _fill(config: ExportConfig, model: TrainedModel, folder: str) -> None:
         precision=config.precision,
         model_name=description.model_name,
         version=__version__,
-        files=[*os.listdir(folder), "README.md"],
+        files=[*files_below(folder), "README.md"],
     )
     network = nets_factory.networks[description.model_name]
     facts = CardFacts(
@@ -234,7 +239,11 @@ def _fill(config: ExportConfig, model: TrainedModel, folder: str) -> None:
         preprocessing_name=description.preprocessing_name,
         preprocessing_options=options,
         preparation=prepared,
-        accuracy=accuracy_of(model.report.checkpoint),
+        accuracy=accuracy_of(
+            model.report.checkpoint,
+            use_moving_average=config.use_moving_average,
+            image_size=size,
+        ),
         max_image_pixels=config.max_image_pixels,
         import_modules=config.import_modules,
     )

@@ -409,7 +409,10 @@ def _conclude(
         print(f"Best validation top-1: {checkpoints.best_top_1:.2%}, {best}")
     print(f"Last checkpoint: {last}")
     earlier = outdated(best or last)
-    print("\n".join([*earlier.lines(best or last), "Next:"]))
+    notes = earlier.lines(best or last)
+    if best:
+        notes += outdated(last).lines(last)
+    print("\n".join([*notes, "Next:"]))
     path = f"--checkpoint_path={shlex.quote(os.path.dirname(best or last))}{config.modules_flag()}"
     for driver in ("eval_image_classifier", "export_saved_model"):
         command = f"{program.beside_this_program(driver)} {path}"
@@ -419,5 +422,5 @@ def _conclude(
             command += " --overwrite"
         print(f"  {command}")
     folder = os.path.join(os.path.dirname(best or last), "evaluation")
-    print(f"Evaluation writes a page that shows what is wrong: {os.path.join(folder, PAGE_NAME)}")
+    print(f"The first writes a report: {os.path.join(folder, PAGE_NAME)}")
     return last

@@ -132,3 +132,10 @@ def test_a_closed_standard_input_is_explained(found, monkeypatch, tmp_path):
     monkeypatch.setattr(given_images.sys, "stdin", None)
     with pytest.raises(ValueError, match="standard input, which is closed"):
         find_images(["-"], str(tmp_path))
+
+
+@pytest.mark.parametrize("noise", [bytes(range(1, 256)) * 20, b"a" * 5000, b"ab\x01\0" * 300])
+def test_what_is_neither_an_image_nor_names_is_said_in_short(found, noise):
+    with pytest.raises(ValueError, match=r"neither an image .* nor names of files") as error:
+        found("-", stdin=noise)
+    assert len(str(error.value)) < 200

@@ -40,18 +40,18 @@ def test_images_of_one_name_get_numbers_and_nothing_is_overwritten(image, tmp_pa
         "dog/1.jpg": "c/1.jpg",
     }
     assert contents(tmp_path / "sorted") == expected
-    assert images.count == 4
+    assert (images.num_new, images.num_there) == (4, 0)
     assert (tmp_path / "a" / "1.jpg").exists()  # copied, not moved
 
 
 @pytest.mark.parametrize("link", [True, False])
 def test_the_same_command_again_adds_nothing(image, tmp_path, link):
     same = [image("a/1.jpg"), image("b/1.jpg")]  # of the same contents, and two images
-    for _ in range(2):
+    for counts in ((2, 0), (0, 2)):
         images = SortedImages(str(tmp_path / "sorted"), ["cat"], link=link)
         places = [images.put(path, 0) for path in same]
         assert [os.path.basename(place) for place in places] == ["1.jpg", "1-2.jpg"]
-        assert images.count == 2
+        assert (images.num_new, images.num_there) == counts
     assert len(contents(tmp_path / "sorted")) == 2
 
 

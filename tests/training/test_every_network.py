@@ -2,6 +2,7 @@
 
 import functools
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -51,6 +52,7 @@ ONE_OF_EACH_KIND = ("alexnet", "alexnet_v2", "alexnet_cifar", "cifarnet_11pct")
 def test_it_trains_evaluates_exports_and_reloads_with_the_same_logits(
     name, get_fn, photos, first_batch, tmp_path
 ):
+    keras.utils.set_random_seed(0)  # by some weights a step is too small to change a bias of 1
     network = networks[name]
     size = network.default_image_size
     strategy = devices.make_strategy()

@@ -98,3 +98,8 @@ def test_times_are_in_the_unit_that_people_use(seconds, text):
 )
 def test_sizes_are_in_the_unit_that_people_use(num_bytes, text):
     assert size(num_bytes) == text
+
+
+def test_at_the_last_step_there_is_nothing_to_forecast():
+    last = dataclasses.replace(PLAN, num_steps=3, num_validation_images=10_000, ends_by_steps=True)
+    assert not said(last, step_seconds=12.0, num_steps=3)

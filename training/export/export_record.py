@@ -30,7 +30,7 @@ class ExportRecord:
         weights from elsewhere.
       written: when, in UTC.
       slimzoo_version: that wrote it.
-      files: all that the export consists of, besides this record.
+      files: all that the export consists of, besides this record, by their paths in its folder.
     """
 
     format: str
@@ -99,7 +99,8 @@ def check_replaceable(folder: str) -> None:
             f"{folder} holds no {RECORD_NAME} and so is no export of this command; --overwrite "
             "does not replace it. Remove it, or give another --export_dir."
         )
-    others = sorted(set(os.listdir(folder)) - {*record.files, RECORD_NAME})
+    # An empty folder holds nothing that could be lost.
+    others = sorted(set(files_below(folder)) - {*record.files, RECORD_NAME})
     if others:
         raise ValueError(
             f"{folder} holds what is not of the export: {', '.join(others[:5])}. --overwrite would "
@@ -107,8 +108,25 @@ def check_replaceable(folder: str) -> None:
         )
 
 
-def accuracy_of(checkpoint: str) -> dict[str, object] | None:
-    """The evaluation beside a checkpoint, if it is of this checkpoint; None if there is none."""
+def files_below(folder: str) -> list[str]:
+    """The paths, relative to a folder, of all files in it at any depth, sorted."""
+    return sorted(
+        os.path.relpath(os.path.join(place, name), folder)
+        for place, folders, names in os.walk(folder)
+        for name in [*names, *(one for one in folders if os.path.islink(os.path.join(place, one)))]
+    )
+
+
+def accuracy_of(
+    checkpoint: str, *, use_moving_average: bool, image_size: int
+) -> dict[str, object] | None:
+    """The evaluation beside a checkpoint, if it is of what is exported; None if there is none.
+
+    Args:
+      checkpoint: that is exported.
+      use_moving_average: whether the averages of the weights are, if the run kept them.
+      image_size: height and width given to the network, in pixels.
+    """
     try:
         found = read_object(os.path.join(os.path.dirname(checkpoint), _EVALUATION))
     except (OSError, ValueError):
@@ -116,7 +134,11 @@ def accuracy_of(checkpoint: str) -> dict[str, object] | None:
     evaluated = found.get("checkpoint")
     if not isinstance(evaluated, str) or not isinstance(found.get("top_1"), float):
         return None
-    is_of_it = os.path.basename(evaluated) == os.path.basename(checkpoint)
+    is_of_it = (
+        os.path.abspath(evaluated) == os.path.abspath(checkpoint)  # and of no other network too
+        and found.get("use_moving_average") == use_moving_average
+        and found.get("image_size") == image_size
+    )
     return found if is_of_it else None
 
 

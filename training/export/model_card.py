@@ -248,9 +248,9 @@ echo '{"signature_name": "serving_bytes", "instances": [{"b64": "'"$photo"'"}]}'
     curl -d @- http://localhost:8501/v1/models/{{ record.model_name }}:predict
 ```
 
-The answer has `predictions`, an object for each image with `top_classes`, `top_probabilities`,
-`probabilities`, `logits`, `features`, `top_indices` and `valid`. Over gRPC (port 8500,
-`tensorflow-serving-api`) it is a `PredictRequest` with `model_spec.signature_name` \
-`serving_bytes` and the input `image_bytes`, a string tensor of files.
+The answer has `predictions`, an object for each image with `top_classes`, `top_names`,
+`top_probabilities`, `probabilities`, `logits`, `features`, `top_indices` and `valid`.
+Over gRPC (port 8500, `tensorflow-serving-api`) it is a `PredictRequest` with \
+`model_spec.signature_name` `serving_bytes` and the input `image_bytes`, a string tensor of files.
 """,
 }

@@ -265,7 +265,7 @@ def test_what_several_networks_answer_goes_into_no_single_ones_folder(
     folder = tmp_path / "evaluation_of_2_networks"
     assert {"evaluation.json", "predictions.csv", "report.html"} <= {*os.listdir(folder)}
     assert (
-        f"Written: {'./' * is_relative}{base}evaluation_of_2_networks/" in capsys.readouterr().out
+        f"Written to {'./' * is_relative}{base}evaluation_of_2_networks:" in capsys.readouterr().out
     )
     evaluate(dataclasses.replace(config, checkpoint_path="other/model.ckpt-3,other/best"))
     assert (other / "evaluation_of_2_networks" / "evaluation.json").exists()

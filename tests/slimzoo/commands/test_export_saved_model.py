@@ -156,6 +156,19 @@ def test_what_else_is_in_the_folder_is_never_replaced(run, tmp_path):
     assert (tmp_path / "kept").read_text() == "kept"
 
 
+def test_a_file_put_into_an_export_is_never_removed(run, tmp_path):
+    config = ExportConfig(
+        checkpoint_path=run.train_dir, export_dir=str(tmp_path / "export"), overwrite=True
+    )
+    export(config)
+    export(config)
+    kept = tmp_path / "export" / "assets" / "mine.txt"
+    kept.write_text("mine")
+    with pytest.raises(ValueError, match=r"holds what is not of the export: assets/mine\.txt"):
+        export(config)
+    assert kept.read_text() == "mine"
+
+
 def test_a_format_whose_library_is_missing_names_the_extra(run, monkeypatch):
     monkeypatch.setitem(sys.modules, "tf2onnx", None)
     monkeypatch.setitem(sys.modules, "onnx", sys)

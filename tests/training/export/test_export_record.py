@@ -41,10 +41,13 @@ def test_an_export_is_outdated_once_the_checkpoint_has_moved_on(best):
     checkpoint = find_checkpoint(str(best))
     record = export(checkpoint, best / "tflite")
     (best / "evaluation").mkdir()
-    evaluation = {"checkpoint": checkpoint, "top_1": 0.5}
+    settings = {"use_moving_average": True, "image_size": 32}
+    evaluation = {"checkpoint": checkpoint, "top_1": 0.5, **settings}
     (best / "evaluation" / "evaluation.json").write_text(json.dumps(evaluation))
     assert read_record(str(best / "tflite")) == record
-    assert accuracy_of(checkpoint) == evaluation
+    assert accuracy_of(checkpoint, **settings) == evaluation
+    assert accuracy_of(checkpoint, use_moving_average=False, image_size=32) is None
+    assert accuracy_of(checkpoint, use_moving_average=True, image_size=64) is None
     assert outdated(checkpoint).lines(checkpoint) == []
     for path in best.glob("model.ckpt-*"):
         path.rename(best / path.name.replace(f"-{record.step}.", "-99."))
@@ -53,7 +56,7 @@ def test_an_export_is_outdated_once_the_checkpoint_has_moved_on(best):
     export_line, evaluation_line = outdated(later).lines(later)
     assert f"tflite is of step {record.step}, and model.ckpt-99 is there now" in export_line
     assert f"is of model.ckpt-{record.step}, and" in evaluation_line
-    assert accuracy_of(later) is None
+    assert accuracy_of(later, **settings) is None
 
 
 def test_a_checkpoint_of_the_same_step_with_other_weights_is_another(best):
