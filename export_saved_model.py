@@ -1,4 +1,4 @@
-"""Exports a trained image classifier as a SavedModel. `--help` lists the flags."""
+"""Exports a trained image classifier: SavedModel, TFLite, ONNX, Keras. `--help` lists the flags."""
 
 from slimzoo.drivers import export_saved_model as main
 

@@ -105,7 +105,8 @@ class ExportConfig(CommandConfig):
     export_dir: str | None = flag(
         None,
         "Folder for the export. It must be empty or not exist yet. Default: a folder called like "
-        "the format, next to the checkpoint.",
+        "the format (`tflite_int8` and `tflite_float16` with these precisions), next to the "
+        "checkpoint.",
         theme=Theme.OUTPUT,
     )
     overwrite: bool = flag(
@@ -168,7 +169,8 @@ def export(config: ExportConfig) -> str:
         else None,
     )
     folder = os.path.dirname(model.report.checkpoint)
-    export_dir = _export_dir(config, os.path.join(folder, config.format))
+    name = config.format if config.precision == "float32" else f"{config.format}_{config.precision}"
+    export_dir = _export_dir(config, os.path.join(folder, name))
     try:
         os.makedirs(os.path.dirname(os.path.abspath(export_dir)), exist_ok=True)
         with written_whole(export_dir, replaces_folder=config.overwrite) as temporary:

@@ -418,7 +418,9 @@ def _conclude(
         command = f"{program.beside_this_program(driver)} {path}"
         if driver == "eval_image_classifier" and not best:
             command += " --dataset_split_name=SPLIT"
-        if driver == "export_saved_model" and earlier.exports:
+        if driver == "export_saved_model" and any(
+            record.format == "saved_model" for record in earlier.exports.values()
+        ):
             command += " --overwrite"
         print(f"  {command}")
     folder = os.path.join(os.path.dirname(best or last), "evaluation")

@@ -53,6 +53,13 @@ class ExportRecord:
         """The checkpoint, in words."""
         return os.path.basename(self.checkpoint) if self.step is None else f"step {self.step:,}"
 
+    @property
+    def flags(self) -> str:
+        """The flags of `export_saved_model` that write it anew in its default folder."""
+        flags = [f"--format={self.format}"] if self.format != "saved_model" else []
+        flags += [f"--precision={self.precision}"] if self.precision != "float32" else []
+        return " ".join([*flags, "--overwrite"])
+
 
 def make_record(
     checkpoint: str,
@@ -147,19 +154,19 @@ class Outdated:
     """What was made of an earlier checkpoint than the one beside it.
 
     Attributes:
-      exports: folders, and what they are of, in words.
+      exports: folders, and their records.
       evaluation: what the evaluation is of; None if there is none or it is of today's.
     """
 
-    exports: dict[str, str]
+    exports: dict[str, ExportRecord]
     evaluation: str | None
 
     def lines(self, checkpoint: str) -> list[str]:
         """What to tell a user, a sentence a line."""
         now = f"{os.path.basename(checkpoint)} is there now"
         said = [
-            f"NOTE: {folder} is of {of}, and {now}: export again, with --overwrite."
-            for folder, of in self.exports.items()
+            f"NOTE: {folder} is of {record.is_of}, and {now}: export again, with {record.flags}."
+            for folder, record in self.exports.items()
         ]
         if self.evaluation:
             folder = os.path.join(os.path.dirname(checkpoint), os.path.dirname(_EVALUATION))
@@ -175,7 +182,7 @@ def outdated(checkpoint: str) -> Outdated:
     for name in sorted(os.listdir(folder)):
         record = read_record(os.path.join(folder, name))
         if record and (record.step, record.checkpoint_sha256) != (step, digest):
-            exports[os.path.join(folder, name)] = record.is_of
+            exports[os.path.join(folder, name)] = record
     evaluation = None
     try:
         evaluated = read_object(os.path.join(folder, _EVALUATION)).get("checkpoint")

@@ -87,6 +87,7 @@ def test_the_command_that_comes_next_has_the_split(statistics_config, capsys):
     assert "--dataset_split_name='train[:50%]' --dataset_statistics=" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_run_trained_with_them_takes_its_mean_image_along(statistics_config, replaced, tmp_path):
     compute(statistics_config)
     # The released code's pipeline crops 32x32 from 37x37.

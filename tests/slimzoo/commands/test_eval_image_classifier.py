@@ -50,6 +50,7 @@ def test_a_narrow_number_type_gives_nearly_the_same(evaluation):
     assert half_loss == pytest.approx(loss, rel=1e-2)
 
 
+@pytest.mark.slow
 def test_batches_count_images_also_where_each_has_ten_crops(evaluation, capsys):
     crops = dataclasses.replace(evaluation, eval_crops=10)
     assert evaluate(dataclasses.replace(crops, batch_size=25)).num_examples == NUM_VALIDATION
@@ -80,6 +81,7 @@ def read_predictions(folder):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("prepared", [False, True])
 @pytest.mark.parametrize("classes", [["green"], ["green", "red"]])
 def test_some_of_the_classes_are_evaluated_as_among_all(
@@ -121,6 +123,7 @@ def test_some_of_the_classes_are_evaluated_as_among_all(
             assert float(row["loss"]) == pytest.approx(float(expected[name]["loss"]), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_other_photos_are_evaluated_by_the_split_that_they_have(
     evaluation, photos, tmp_path, capsys
 ):
@@ -158,6 +161,7 @@ def test_networks_of_different_classes_do_not_go_together(evaluation, trained, t
         evaluate(dataclasses.replace(evaluation, checkpoint_path=f"{trained},{other}"))
 
 
+@pytest.mark.slow
 def test_images_that_are_left_out_are_counted(
     evaluation, photos, tmp_path, capsys, deleted_after_the_scan
 ):

@@ -206,14 +206,26 @@ def test_int8_is_calibrated_with_images_of_all_classes(run, monkeypatch, capsys)
 
 def test_the_run_says_that_an_export_beside_its_best_is_outdated(run, capsys):
     best = pathlib.Path(run.train_dir, "best")
-    export(ExportConfig(checkpoint_path=str(best), format="keras"))
-    record = json.loads((best / "keras" / "export.json").read_text())
-    (best / "keras" / "export.json").write_text(json.dumps({**record, "step": 1}))
-    capsys.readouterr()
-    train(run)  # there is nothing left to do
-    printed = capsys.readouterr().out
-    assert "keras is of step 1, and model.ckpt-" in printed
-    (command,) = [line for line in printed.splitlines() if "export_saved_model" in line]
+
+    def printed_with_outdated(name):
+        path = best / name / "export.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "step": 1}))
+        capsys.readouterr()
+        train(run)  # there is nothing left to do
+        printed = capsys.readouterr().out
+        (command,) = [line for line in printed.splitlines() if "export_saved_model" in line]
+        return printed, command
+
+    for precision in ("float32", "float16"):
+        export(ExportConfig(checkpoint_path=str(best), format="tflite", precision=precision))
+    printed, command = printed_with_outdated("tflite_float16")
+    assert "tflite_float16 is of step 1, and model.ckpt-" in printed
+    assert "export again, with --format=tflite --precision=float16 --overwrite.\n" in printed
+    assert "tflite is of" not in printed
+    assert not command.endswith(" --overwrite")  # there is no SavedModel
+    export(ExportConfig(checkpoint_path=str(best)))
+    printed, command = printed_with_outdated("saved_model")
+    assert "saved_model is of step 1, and model.ckpt-" in printed
     assert command.endswith(" --overwrite")
 
 

@@ -25,6 +25,7 @@ def in_epochs(run, **values):
     return dataclasses.replace(run, **values)
 
 
+@pytest.mark.slow
 def test_with_larger_batches_the_epochs_that_are_left_are_trained(run, capsys):
     config = in_epochs(run, num_epochs=4.0, batch_size=15, learning_rate_decay_type="polynomial")
     assert train(config) == f"{run.train_dir}/model.ckpt-10"
@@ -54,6 +55,7 @@ def test_with_smaller_batches_it_goes_on_in_the_middle_of_an_epoch(replaced):
     )
 
 
+@pytest.mark.slow
 def test_every_image_comes_once_an_epoch_whatever_the_batch_sizes_were(replaced, monkeypatch):
     seen = []
     make_batches = input_pipeline.training_batches
@@ -77,6 +79,7 @@ def test_every_image_comes_once_an_epoch_whatever_the_batch_sizes_were(replaced,
     assert [sorted(orders[:30]), sorted(orders[30:])] == [list(range(30))] * 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [-1, 0])
 def test_when_photos_come_or_go_it_goes_on_at_its_epoch_and_says_so(
     replaced, photos, tmp_path, capsys, number
@@ -121,6 +124,7 @@ def test_flags_that_an_earlier_version_did_not_have_are_not_called_changed(run, 
     assert "The flags are not" not in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_run_of_an_earlier_version_counted_steps_of_its_batch_size(replaced, monkeypatch, capsys):
     config = replaced(max_number_of_steps=4)
     with monkeypatch.context() as patch:
@@ -147,6 +151,7 @@ def test_a_second_training_in_the_same_folder_is_refused(replaced):
     train(config)
 
 
+@pytest.mark.slow
 def test_a_run_may_be_called_as_one_likes(replaced, tmp_path):
     name = "a[lr=0.01]b\\c d#%é"
     config = replaced(train_dir=str(tmp_path / name), validation_split_name=None)

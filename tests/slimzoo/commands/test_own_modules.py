@@ -68,6 +68,7 @@ def as_in_a_new_process(module):
     sys.modules.pop(module, None)
 
 
+@pytest.mark.slow
 def test_every_command_knows_what_a_module_of_the_users_own_registers(
     own_module, photos, tmp_path, capsys
 ):

@@ -94,6 +94,7 @@ def test_interrupted_by_ctrl_c_and_resumed_it_ends_as_a_run_never_stopped(replac
     assert [line["step"] for line in metrics(config.train_dir)] == list(range(1, 41))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("optimizer", "cache"), [("momentum", False), ("adam", True)])
 def test_two_replicas_have_the_losses_of_one_device(replaced, tmp_path, optimizer, cache):
     options = {
@@ -172,6 +173,7 @@ def test_moving_averages_are_validated_and_evaluated(replaced):
     assert validated != pytest.approx(last_weights.loss, rel=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_mixed_precision_trains_and_keeps_float32_weights(replaced, precision):
     config = replaced(mixed_precision=precision, max_number_of_steps=30, **VALIDATED_AT_THE_END)
@@ -183,6 +185,7 @@ def test_mixed_precision_trains_and_keeps_float32_weights(replaced, precision):
     assert {value.dtype for value in saved_weights(checkpoint).values()} == {np.dtype("float32")}
 
 
+@pytest.mark.slow
 def test_classes_below_the_offset_are_left_out_and_not_called_corrupt(replaced, capsys):
     config = replaced(labels_offset=1, max_number_of_steps=3, **VALIDATED_AT_THE_END)
     train(config)
@@ -210,6 +213,7 @@ def test_corrupt_images_are_named_or_left_out_and_counted(replaced, photos, tmp_
     assert "2 times images were left out: they cannot be decoded" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_unreadable_files_are_named_after_a_save_or_left_out_and_counted(
     replaced, photos, tmp_path, capsys, deleted_after_the_scan
 ):
@@ -236,6 +240,7 @@ def test_an_image_that_is_too_large_is_refused_and_the_flag_that_allows_it_named
         replaced(max_image_pixels=-1)
 
 
+@pytest.mark.slow
 def test_a_factor_of_a_learning_rate_changes_at_its_epoch_also_in_a_run_that_goes_on(
     replaced, tmp_path
 ):
@@ -372,6 +377,7 @@ def test_another_run_in_the_same_train_dir_is_refused(run, replaced, values, mes
         train(replaced(**values))
 
 
+@pytest.mark.slow
 def test_images_that_are_trained_and_validated_on_are_counted(replaced, capsys):
     options = {"max_number_of_steps": 1, "batch_size": 2}
     train(replaced(**options, dataset_split_name="train[:21]", validation_split_name="train[14:]"))
@@ -381,6 +387,7 @@ def test_images_that_are_trained_and_validated_on_are_counted(replaced, capsys):
     assert "there is no image" not in printed
 
 
+@pytest.mark.slow
 def test_classes_without_an_image_are_said(replaced, tmp_path, capsys):
     for path in ("train/a/1", "train/b/1", "train/c/1", "train/d/1", "Val/b/1", "Val/c/1"):
         file = tmp_path / "four" / f"{path}.jpg"
@@ -417,6 +424,7 @@ ODD_NAMES = [
 ]
 
 
+@pytest.mark.slow
 def test_classes_may_be_called_anything(replaced, tmp_path):
     """They go through JSON, CSV, flags and a SavedModel."""
     root = tmp_path / "a[1] * \\x,'#:%"

@@ -60,6 +60,7 @@ def answer_of_saved_model(cifarnet, tmp_path, photo):
     return answers["top_classes"].numpy()[0, 0].decode()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("format", "needs"),
     [("tflite", "ai_edge_litert"), ("onnx", "onnxruntime"), ("saved_model", "tensorflow")],
