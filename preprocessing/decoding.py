@@ -155,9 +155,19 @@ class Turned(Source):
         )
 
     def _turn(self, pixels: tf.Tensor) -> tf.Tensor:
-        turned = tf.transpose(pixels, tf.where(self._swaps, [1, 0, 2], [0, 1, 2]))
+        turned = tf.cond(self._swaps, lambda: _transposed(pixels), lambda: pixels)
         dims = tf.stack([self._reverses_rows, self._reverses_columns, tf.constant(False)])
         return tf.ensure_shape(tf.raw_ops.Reverse(tensor=turned, dims=dims), [None, None, 3])
+
+
+def _transposed(pixels: tf.Tensor) -> tf.Tensor:
+    """Swaps rows and columns.
+
+    Of uint8, tf.transpose has oneDNN write an error to the terminal when a graph with it is made.
+    """
+    height, width = tf.shape(pixels)[0], tf.shape(pixels)[1]
+    places = tf.range(height)[tf.newaxis] * width + tf.range(width)[:, tf.newaxis]
+    return tf.gather(tf.reshape(pixels, [-1, 3]), places)
 
 
 def _is_one_of(number: tf.Tensor, *numbers: int) -> tf.Tensor:
