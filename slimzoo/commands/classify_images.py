@@ -140,8 +140,7 @@ class ClassificationConfig(CommandConfig):
 # What is fixed in an export, and has no effect on it.
 _NOT_FOR_EXPORTS = (
     *("model_name", "crops", "image_size", "use_moving_average", "mixed_precision"),
-    "max_image_pixels",
-    "respect_exif",
+    *("max_image_pixels", "respect_exif"),
 )
 
 
@@ -323,7 +322,9 @@ def _check_sort_folder(name: str, folder: str, given: GivenImages) -> None:
                 "given again, would take what it has sorted too. Give a folder elsewhere."
             )
     for path in given.paths:
-        if os.path.realpath(path).startswith(f"{target}{os.sep}"):
+        # The folder that a file is in: by --link_to the file itself is a link out of it.
+        place = os.path.realpath(os.path.dirname(path))
+        if f"{place}{os.sep}".startswith(f"{target}{os.sep}"):
             raise ValueError(
                 f"{path} is in --{name} {folder}, where images are sorted to. Leave that folder out"
                 " of what is classified, or give another one."

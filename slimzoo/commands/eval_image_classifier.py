@@ -39,6 +39,7 @@ from training.evaluation_report.answers import AnswersCollector
 from training.evaluation_report.page import Evaluation
 from training.evaluation_report.report import write_report
 from training.evaluation_report.run_record import read_run_record
+from training.export.export_record import step_and_digest
 from training.hosts.cluster import ClusterSettings
 from training.hosts.cooperation import working_together
 from training.storage.locks import locked
@@ -275,6 +276,8 @@ def _write_result(
     absent = [name for name in dataset.absent_classes if same_spelling(name) in known]
     summary = {
         "checkpoint": checkpoints,
+        # Of several networks it is the accuracy of no single one.
+        "checkpoint_sha256": step_and_digest(checkpoints)[1] if len(models) == 1 else None,
         "model_name": model_names,
         "dataset_name": dataset.name,
         "dataset_split_name": dataset.split,

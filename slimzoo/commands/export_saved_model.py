@@ -83,7 +83,8 @@ class ExportConfig(CommandConfig):
     )
     num_calibration_images: int = flag(
         200,
-        "How many images the ranges of int8 are measured with, taken evenly from the dataset.",
+        "How many images the ranges of int8 are measured with at most, taken evenly from the "
+        "dataset.",
         theme=Theme.IMAGES,
     )
     dataset_name: str | None = flag(
@@ -286,13 +287,13 @@ def _calibration_images(
         )
     folder = config.dataset_dir or description.dataset_dir
     dataset = dataset_factory.get_dataset(name, config.dataset_split_name, folder)
-    count = min(config.num_calibration_images, dataset.num_examples)
-    print(f"Calibrating with {count:,} images of {dataset.name}, split {dataset.split}.")
-    every = dataset.num_examples // count
     # One class may come after the other: a part of each is wanted.
+    every = -(-dataset.num_examples // config.num_calibration_images)
+    count = -(-dataset.num_examples // every)
     some = dataclasses.replace(
-        dataset, make_examples=lambda *start: dataset.make_examples(*start).shard(every, 0)
+        dataset, num_examples=count, make_examples=lambda: dataset.examples().shard(every, 0)
     )
+    print(f"Calibrating with {count:,} images of {dataset.name}, split {dataset.split}.")
     batches = input_pipeline.evaluation_batches(
         some,
         model.preprocessing,
@@ -301,9 +302,17 @@ def _calibration_images(
         skip_corrupt_images=True,
         max_image_pixels=config.max_image_pixels,
     )
-    for batch in batches.take(count):
+    num_usable = 0
+    for batch in batches:
         if batch["weight"][0] > 0:
+            num_usable += 1
             yield batch["image"][0].numpy()
+    if not num_usable:
+        raise ValueError(
+            f"None of these {count:,} images can be read and decoded, which --precision=int8 needs "
+            "to measure the ranges of activations: give --dataset_name, --dataset_dir and "
+            "--dataset_split_name of images that can."
+        )
 
 
 def _options(model: TrainedModel, folder: str | None) -> dict[str, Any]:

@@ -138,11 +138,12 @@ def accuracy_of(
         found = read_object(os.path.join(os.path.dirname(checkpoint), _EVALUATION))
     except (OSError, ValueError):
         return None
-    evaluated = found.get("checkpoint")
-    if not isinstance(evaluated, str) or not isinstance(found.get("top_1"), float):
+    if not isinstance(found.get("top_1"), float):
         return None
+    _, digest = step_and_digest(checkpoint)
     is_of_it = (
-        os.path.abspath(evaluated) == os.path.abspath(checkpoint)  # and of no other network too
+        digest is not None
+        and found.get("checkpoint_sha256") == digest
         and found.get("use_moving_average") == use_moving_average
         and found.get("image_size") == image_size
     )
@@ -183,11 +184,13 @@ def outdated(checkpoint: str) -> Outdated:
         record = read_record(os.path.join(folder, name))
         if record and (record.step, record.checkpoint_sha256) != (step, digest):
             exports[os.path.join(folder, name)] = record
-    evaluation = None
     try:
-        evaluated = read_object(os.path.join(folder, _EVALUATION)).get("checkpoint")
+        found = read_object(os.path.join(folder, _EVALUATION))
     except (OSError, ValueError):
-        evaluated = None
-    if isinstance(evaluated, str) and os.path.basename(evaluated) != os.path.basename(checkpoint):
-        evaluation = os.path.basename(evaluated)
+        found = {}
+    evaluated, evaluated_digest = found.get("checkpoint"), found.get("checkpoint_sha256")
+    evaluation = os.path.basename(evaluated) if isinstance(evaluated, str) else None
+    is_same = evaluation == os.path.basename(checkpoint)  # all that earlier versions tell
+    if is_same and evaluated_digest in (digest, None):
+        evaluation = None
     return Outdated(exports, evaluation)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from nets.nets_factory import NetworkFn
 
 IMPORT = "import nets"
@@ -19,6 +17,4 @@ def write_keras_file(network_fn: NetworkFn, path: str) -> None:
       network_fn: the network, with its weights.
       path: of the file, which is not there yet.
     """
-    temporary = f"{path}.part.keras"  # Keras looks at the ending
-    network_fn.model.save(temporary)
-    os.replace(temporary, path)
+    network_fn.model.save(path)

@@ -300,13 +300,13 @@ def test_images_are_not_sorted_into_the_folder_that_they_come_from(config, new_p
     assert not (new_photos / "a" / "sorted").exists()
 
 
-def test_images_are_not_sorted_into_what_a_pattern_finds_again(config, new_photos, tmp_path):
-    sorting = dataclasses.replace(
-        config, images=[f"{new_photos}/**/*.jpg"], output=None, copy_to=f"{new_photos}/sorted"
-    )
+@pytest.mark.parametrize("flag", ["copy_to", "link_to"])
+def test_images_are_not_sorted_into_what_a_pattern_finds_again(config, new_photos, flag):
+    where = {flag: f"{new_photos}/sorted"}
+    sorting = dataclasses.replace(config, images=[f"{new_photos}/**/*.jpg"], output=None, **where)
     classify(sorting)
     before = sorted(new_photos.rglob("*"))
-    with pytest.raises(ValueError, match=r"is in --copy_to .*, where images are sorted to"):
+    with pytest.raises(ValueError, match=rf"is in --{flag} .*, where images are sorted to"):
         classify(sorting)
     assert sorted(new_photos.rglob("*")) == before
 

@@ -1,4 +1,5 @@
 import json
+import os
 import pathlib
 import shutil
 
@@ -11,6 +12,7 @@ from training.export.export_record import (
     make_record,
     outdated,
     read_record,
+    step_and_digest,
 )
 
 
@@ -42,7 +44,8 @@ def test_an_export_is_outdated_once_the_checkpoint_has_moved_on(best):
     record = export(checkpoint, best / "tflite")
     (best / "evaluation").mkdir()
     settings = {"use_moving_average": True, "image_size": 32}
-    evaluation = {"checkpoint": checkpoint, "top_1": 0.5, **settings}
+    _, digest = step_and_digest(checkpoint)
+    evaluation = {"checkpoint": checkpoint, "checkpoint_sha256": digest, "top_1": 0.5, **settings}
     (best / "evaluation" / "evaluation.json").write_text(json.dumps(evaluation))
     assert read_record(str(best / "tflite")) == record
     assert accuracy_of(checkpoint, **settings) == evaluation
@@ -53,6 +56,8 @@ def test_an_export_is_outdated_once_the_checkpoint_has_moved_on(best):
         path.rename(best / path.name.replace(f"-{record.step}.", "-99."))
     later = find_checkpoint(str(best))
     assert later.endswith("-99")
+    with open(f"{later}.index", "ab") as index:  # other weights
+        index.write(b"0")
     export_line, evaluation_line = outdated(later).lines(later)
     assert f"tflite is of step {record.step}, and model.ckpt-99 is there now" in export_line
     assert f"is of model.ckpt-{record.step}, and" in evaluation_line
@@ -63,7 +68,13 @@ def test_a_checkpoint_of_the_same_step_with_other_weights_is_another(best):
     checkpoint = find_checkpoint(str(best))
     export(checkpoint, best / "onnx")
     index = pathlib.Path(f"{checkpoint}.index")
+    _, digest = step_and_digest(checkpoint)
+    (best / "evaluation").mkdir(exist_ok=True)
+    evaluation = {"checkpoint": checkpoint, "checkpoint_sha256": digest, "top_1": 0.5}
+    (best / "evaluation" / "evaluation.json").write_text(json.dumps(evaluation))
+    assert outdated(checkpoint).evaluation is None
     index.write_bytes(index.read_bytes() + b"0")
+    assert outdated(checkpoint).evaluation == os.path.basename(checkpoint)
     assert list(outdated(checkpoint).exports) == [str(best / "onnx")]
 
 
