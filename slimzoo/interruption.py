@@ -23,6 +23,9 @@ SIGNALS = tuple(
 SECONDS_OF_ONE_WISH = 1.0
 """Signals that come so soon after the first add nothing to it."""
 
+SECONDS_UNTIL_LOST = 0.3
+"""What has been raised is raised again when it is not on its way so long after."""
+
 # Signals belong to the process, and so does what has been raised of them.
 _raised: list[int] = []
 
@@ -44,19 +47,54 @@ class InterruptedBySignal(KeyboardInterrupt):
 
 
 def raise_on_signals() -> None:
-    """From now on each signal raises an InterruptedBySignal in the main thread."""
+    """From now on each signal raises an InterruptedBySignal in the main thread.
+
+    It is raised until it is heard. C++ that calls Python can print what was raised there and go
+    on, as TensorFlow does where it imports a module; what is raised in `__del__` is lost too. Such
+    prints are left out.
+    """
     wish = _OneWish()
 
     def interrupt(number: int, frame: Any) -> None:
         if not wish.is_said_again(number):
             _raised.append(number)
-            raise InterruptedBySignal(number)
+            raise_and_look_again(number)
+
+    def raise_and_look_again(number: int) -> NoReturn:
+        set_alarm()
+        raise InterruptedBySignal(number)
+
+    def look_again(alarm: int, frame: Any) -> None:
+        number = _raised[-1]
+        if signal.getsignal(number) is not interrupt:
+            signal.raise_signal(number)  # by now signals are noted
+        elif sys.exc_info()[0] is None:
+            raise_and_look_again(number)
+        else:
+            set_alarm()  # it is on its way, and what is half written is being cleared away
+
+    def set_alarm() -> None:
+        if hasattr(signal, "setitimer"):  # not on Windows
+            signal.signal(signal.SIGALRM, look_again)
+            signal.setitimer(signal.ITIMER_REAL, SECONDS_UNTIL_LOST)
 
     _handle(interrupt)
+    sys.excepthook = _silent_after_a_signal(sys.excepthook)
+    sys.unraisablehook = _silent_after_a_signal(sys.unraisablehook)
+
+
+def _silent_after_a_signal(hook: Callable[..., Any]) -> Callable[..., None]:
+    def report(*error: Any) -> None:
+        if not _raised:
+            hook(*error)
+
+    return report
 
 
 def ignore_signals() -> None:
     """From now on signals have no effect: the command is done, and Python takes its leave."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, 0)
     _handle(signal.SIG_IGN)
 
 

@@ -1,6 +1,9 @@
+import contextlib
 import os
 import signal
+import sys
 import threading
+import time
 
 import pytest
 
@@ -18,6 +21,7 @@ def usual():
     for number in NUMBERS:
         signal.signal(number, lambda number, frame: received.append(number))
     yield received
+    signal.setitimer(signal.ITIMER_REAL, 0)
     for number, handler in before.items():
         signal.signal(number, handler)
 
@@ -108,6 +112,8 @@ def test_an_interruption_of_another_origin_stays_what_it_is(usual):
 @pytest.fixture
 def nothing_raised(monkeypatch):
     monkeypatch.setattr(interruption, "_raised", [])
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
 
 
 @pytest.mark.parametrize("number", NUMBERS)
@@ -118,6 +124,79 @@ def test_a_signal_is_raised_and_remembered(usual, nothing_raised, number):
         signal.raise_signal(number)
     assert interruption.raised_interruption().status == (130 if number == signal.SIGINT else 143)
     signal.raise_signal(number)  # what is half written is being cleared away
+
+
+def lose_what_a_signal_raises(number):
+    with contextlib.suppress(InterruptedBySignal):
+        signal.raise_signal(number)
+
+
+class Interrupted:
+    """When it goes, what is raised there is lost, and printed."""
+
+    def __init__(self, number):
+        self.number = number
+
+    def __del__(self):
+        signal.raise_signal(self.number)
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_what_a_library_loses_is_not_printed(usual, nothing_raised, monkeypatch, number):
+    printed = []
+    monkeypatch.setattr(sys, "excepthook", lambda *error: printed.append(error))
+    monkeypatch.setattr(sys, "unraisablehook", printed.append)
+    interruption.raise_on_signals()
+    sys.excepthook(ValueError, ValueError("something else"), None)
+    assert len(printed) == 1
+    Interrupted(number)  # and gone
+    sys.excepthook(InterruptedBySignal, InterruptedBySignal(number), None)  # as PyErr_Print does
+    assert len(printed) == 1
+    assert interruption.raised_interruption()
+
+
+def wait_for_a_signal():
+    until = time.monotonic() + 10
+    while time.monotonic() < until:
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_what_a_library_loses_is_raised_again(usual, nothing_raised, monkeypatch, number):
+    monkeypatch.setattr(interruption, "SECONDS_UNTIL_LOST", 0.05)
+    interruption.raise_on_signals()
+    for _ in range(2):
+        lose_what_a_signal_raises(number)
+        with pytest.raises(InterruptedBySignal):
+            wait_for_a_signal()
+
+
+def test_clearing_away_is_not_disturbed_by_the_signal_that_it_is_for(
+    usual, nothing_raised, monkeypatch
+):
+    monkeypatch.setattr(interruption, "SECONDS_UNTIL_LOST", 0.01)
+    interruption.raise_on_signals()
+    cleared = []
+
+    def work():
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            time.sleep(0.1)
+            cleared.append(True)
+
+    with pytest.raises(InterruptedBySignal):
+        work()
+    assert cleared
+
+
+def test_what_was_lost_is_noted_where_signals_are(usual, nothing_raised, monkeypatch):
+    monkeypatch.setattr(interruption, "SECONDS_UNTIL_LOST", 0.05)
+    interruption.raise_on_signals()
+    lose_what_a_signal_raises(signal.SIGTERM)
+    with signals_noted() as signals:
+        time.sleep(0.5)
+        assert signals == [signal.SIGTERM]
 
 
 def test_a_command_that_is_done_is_not_interrupted_any_more(usual):
