@@ -14,13 +14,13 @@ from image_datasets import dataset_factory
 from image_datasets.file_names import printable
 from nets.nets_factory import networks
 from slimzoo import program
-from slimzoo.answer_files import AnswerFile, answer_file, check_output
-from slimzoo.answer_table import MOST_ROWS, Row, class_counts, in_short, table
+from slimzoo.classify.answer_files import AnswerFile, answer_file, check_output
+from slimzoo.classify.answer_table import MOST_ROWS, Row, class_counts, in_short, table
+from slimzoo.classify.given_images import GivenImages, find_images
+from slimzoo.classify.sorted_images import SortedImages
 from slimzoo.configuration import PRECISIONS, CommandConfig, max_image_pixels_flag
 from slimzoo.flags import Theme, check_not_negative, check_positive, flag, required_flag
-from slimzoo.given_images import GivenImages, find_images
 from slimzoo.output_folders import folder_to_write
-from slimzoo.sorted_images import SortedImages
 from slimzoo_registry import import_modules
 from training.checkpoints.trained_model import (
     check_class_names,

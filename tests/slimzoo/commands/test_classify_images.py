@@ -14,7 +14,7 @@ import tensorflow as tf
 from PIL import Image
 from tiny_network import CLASSES, NUM_VALIDATION, encode_photo
 
-from slimzoo import given_images
+from slimzoo.classify import given_images
 from slimzoo.commands.classify_images import ClassificationConfig, classify
 from slimzoo.commands.eval_image_classifier import EvaluationConfig, evaluate
 from slimzoo.commands.export_saved_model import ExportConfig, export

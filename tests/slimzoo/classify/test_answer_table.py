@@ -1,6 +1,6 @@
 import pytest
 
-from slimzoo.answer_table import (
+from slimzoo.classify.answer_table import (
     Row,
     class_counts,
     display_width,

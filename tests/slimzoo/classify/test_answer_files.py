@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from slimzoo.answer_files import answer_file, check_output
+from slimzoo.classify.answer_files import answer_file, check_output
 
 LIKELIEST = [('a "b", c', 0.123456789), ("猫", 1e-12)]
 NOT_UTF8 = os.fsdecode(b"caf\xe9.jpg")

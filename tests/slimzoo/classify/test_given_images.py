@@ -5,8 +5,8 @@ import types
 
 import pytest
 
-from slimzoo import given_images
-from slimzoo.given_images import find_images
+from slimzoo.classify import given_images
+from slimzoo.classify.given_images import find_images
 
 JPEG = b"\xff\xd8\xff\xe0 the rest"
 

@@ -3,7 +3,7 @@ import pathlib
 
 import pytest
 
-from slimzoo.sorted_images import SortedImages, folder_names
+from slimzoo.classify.sorted_images import SortedImages, folder_names
 
 
 @pytest.fixture

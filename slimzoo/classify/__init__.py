@@ -1,0 +1,1 @@
+"""The parts of `classify_images`: what files are meant, and what becomes of the answers."""
