@@ -15,6 +15,9 @@ from image_datasets.file_names import check_utf8, listed, printable, same_spelli
 IMAGE_EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp")
 """What an image's file name may end in, in any case."""
 
+# Photos that are not decoded, by what their files end in.
+_TO_CONVERT = {".heic", ".heif", ".avif", ".tif", ".tiff", ".jxl", ".jp2", ".dng", ".cr2", ".nef"}
+
 _FOLDER, _FILE = "folder", "file"
 
 # Why something is not used, as it is called: one of it, and several.
@@ -150,16 +153,18 @@ class _Unused:
     def say(self) -> None:
         """Prints a line for each kind."""
         where = printable(self._parent)
+        by_ending = None
         if self._endings:
             endings = listed(sorted(self._endings), 10)
-            kind = (f"file that ends in {endings}", f"files that end in {endings}")
-            self._counts[kind] = self._num_endings
-            self._first[kind] = next(iter(self._endings.values()))
+            by_ending = (f"file that ends in {endings}", f"files that end in {endings}")
+            self._counts[by_ending] = self._num_endings
+            self._first[by_ending] = next(iter(self._endings.values()))
         for kind, count in self._counts.items():
             what = kind[0] if count == 1 else kind[1]
-            say_once(
-                f"Not used: {count:,} {what} in {where}, such as {printable(self._first[kind])}."
-            )
+            said = f"Not used: {count:,} {what} in {where}, such as {printable(self._first[kind])}."
+            if kind == by_ending and _TO_CONVERT & {ending.lower() for ending in self._endings}:
+                said += " Convert photos among them to JPEG or PNG."
+            say_once(said)
 
 
 def _files_below(

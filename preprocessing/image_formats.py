@@ -67,6 +67,9 @@ def why_not_decoded(contents: bytes) -> str:
         return f"is no image; {accepted}"
     if found == "WebP" and contents[12:16] == b"VP8X" and contents[20:21] and contents[20] & 2:
         return "is an animated WebP image; only still ones can be read"
+    bits = int.from_bytes(contents[28:30], "little")
+    if found == "BMP" and len(contents) >= 30 and bits not in (8, 24, 32):
+        return f"is a BMP image with {bits} bits a pixel; 8, 24 and 32 can be read: convert it"
     if found in DECODED_FORMATS:
         return f"is a {found} image that is damaged, or of a kind or size that is not decoded"
     article = "an" if found == "AVIF" else "a"

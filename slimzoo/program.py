@@ -59,7 +59,7 @@ def run(config_class: type[C], command: Callable[[C], Any]) -> None:
         return 0
 
     try:
-        app.run(main)
+        app.run(main, flags_parser=_parsed)
     except BrokenPipeError:  # --help | head
         os._exit(0)
     except KeyboardInterrupt as error:
@@ -68,6 +68,16 @@ def run(config_class: type[C], command: Callable[[C], Any]) -> None:
         # absl counts a question for help among the mistakes.
         asked = {"--helpfull", "-helpfull", "--helpxml", "-helpxml"} & set(sys.argv[1:])
         sys.exit(0 if asked else end.code)
+
+
+def _parsed(arguments: list[str]) -> list[str]:
+    """Parses the command line, as `app.run` does it, with messages that name the commands' help."""
+    try:
+        return list(flags.FLAGS(arguments))
+    except flags.Error as error:
+        why = str(error).removesuffix(".")
+        print(f"ERROR: {why}. --help lists the flags.", file=sys.stderr)
+        sys.exit(1)
 
 
 def error_text(error: Exception) -> str:

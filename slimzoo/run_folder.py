@@ -23,6 +23,10 @@ from training.storage.whole_files import written_whole
 FLAGS_NAME = "flags.txt"
 RESPECT_EXIF = "respect_exif"  # the option that every preprocessing has
 
+# What of the description may differ when a run goes on: a folder may be moved, photos be added, and
+# a run be validated on something else from some step on.
+_MAY_CHANGE = ("dataset_dir", "validation_split_name", "dataset_split_name", "num_training_images")
+
 # Flags that may differ when a run goes on, and change nothing of what it learns.
 _OF_NO_CONSEQUENCE = (
     *("--train_dir", "--checkpoint", "--on_damaged_checkpoint"),
@@ -109,6 +113,8 @@ def describe(
         validation_split_name=validation_dataset.split if validation_dataset else None,
         network_module=config.import_modules,
         moving_average_decay=config.moving_average_decay,
+        dataset_split_name=dataset.split,
+        num_training_images=dataset.num_examples,
     )
 
 
@@ -225,8 +231,7 @@ def _check_same_run(earlier: ModelDescription, now: ModelDescription, train_dir:
             earlier.preprocessing_name, earlier.preprocessing_options, {}
         )
     for name in sorted(before, key=lambda name: name == "class_names"):  # they go with a dataset
-        # A folder may be moved, and a run validated on something else from some step on.
-        if name not in ("dataset_dir", "validation_split_name") and before[name] != after[name]:
+        if name not in _MAY_CHANGE and before[name] != after[name]:
             raise ValueError(
                 f"{train_dir} holds a run with {_CURRENT_NAMES.get(name, name)} {before[name]!r}; "
                 f"now it is {after[name]!r}. "

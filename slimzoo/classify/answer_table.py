@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import collections
+import os
 import shutil
 import unicodedata
 from collections.abc import Sequence
@@ -45,7 +46,8 @@ def percentage(probability: float) -> str:
 def table(rows: Sequence[Row], width: int | None = None) -> str:
     """Lays answers out: the name of an image, and beside it as many classes as fit on a line.
 
-    The others follow below. What is too long is shortened in the middle.
+    The others follow below. The folder that all images are in has a line of its own where there is
+    no room for it beside each. What is still too long is shortened in the middle.
 
     Args:
       rows: one for each image.
@@ -55,13 +57,20 @@ def table(rows: Sequence[Row], width: int | None = None) -> str:
     names = [printable(row.name) for row in rows]
     classes = [[(shown_class(name), p) for name, p in row.likeliest] for row in rows]
     most = max(int(width * _SHARE_OF_NAMES), 12)
+    lines = []
+    # What they begin with, up to a slash; commonpath() takes no names of both kinds, "/a" and "b".
+    start = os.path.commonprefix(names) if len(names) > 1 else ""  # noqa: RUF071
+    folder = start[: start.rfind("/") + 1]
+    if folder and max(map(display_width, names)) > most:
+        names = [name.removeprefix(folder) for name in names]
+        lines.append(shortened(f"In {folder}", width))
     name_width = min(max(map(display_width, [_HEADING, *names])), most)
     left = max(width - name_width - _GAP, len(_PERCENT) + 9)
     longest = max((display_width(name) for row in classes for name, _ in row), default=0)
     cell_width = min(len(_PERCENT) + 1 + longest, left)
     cells_in_a_line = max((left + _GAP) // (cell_width + _GAP), 1)
     heading = _filled(_HEADING, name_width)
-    lines = [shortened(f"{heading}{' ' * _GAP}likeliest classes", width)]
+    lines.append(shortened(f"{heading}{' ' * _GAP}likeliest classes", width))
     for name, row in zip(names, classes, strict=True):
         cells = [
             f"{percentage(p):>{len(_PERCENT)}} "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import filecmp
 import os
 import re
@@ -31,15 +32,19 @@ class SortedImages:
     Attributes:
       num_new: images that were put there.
       num_there: images that were there already.
+      moved: where images that were put there are as well, by where they were put: in the folder of
+        the class that they had when the network was another.
     """
 
     def __init__(self, folder: str, class_names: Sequence[str], *, link: bool = False):
         self.num_new = 0
         self.num_there = 0
+        self.moved: dict[str, str] = {}
         self._folder = folder
         self._names = folder_names(class_names)
         self._link = link
         self._placed: set[str] = set()
+        self._earlier = self._found_there()
 
     def put(self, path: str, label: int) -> str:
         """Copies or links a file into the folder of a class, and returns its path there.
@@ -73,8 +78,36 @@ class SortedImages:
             else:
                 self.num_there += 1
             self._placed.add(place)
+            self._note_if_moved(source, place)
             return place
         raise AssertionError("there are numbers enough")
+
+    def _note_if_moved(self, source: str, place: str) -> None:
+        for other in self._earlier.get(self._mark(source), ()):
+            elsewhere = os.path.dirname(other) != os.path.dirname(place)
+            if elsewhere and self._is_same(source, other):
+                self.moved[place] = other
+                return
+
+    def _found_there(self) -> dict[str | int, list[str]]:
+        """What is in the folders of classes before anything is put there, by its mark."""
+        found: dict[str | int, list[str]] = {}
+        for name in self._names:
+            folder = os.path.join(self._folder, name)
+            with contextlib.suppress(OSError):
+                for entry in os.scandir(folder):
+                    if self._link and entry.is_symlink():
+                        found.setdefault(os.readlink(entry.path), []).append(entry.path)
+                    elif not self._link and entry.is_file(follow_symlinks=False):
+                        found.setdefault(self._mark(entry.path), []).append(entry.path)
+        return found
+
+    def _mark(self, path: str) -> str | int:
+        """What two files have in common that can be the same image: the target of a link, a size.
+
+        By a size alone only some files are read to find those with the same contents.
+        """
+        return path if self._link else os.path.getsize(path)
 
     def _write(self, source: str, place: str) -> None:
         if self._link:

@@ -22,7 +22,9 @@ from slimzoo.configuration import PRECISIONS, CommandConfig, max_image_pixels_fl
 from slimzoo.flags import Theme, check_not_negative, check_positive, flag, required_flag
 from slimzoo.output_folders import folder_to_write
 from slimzoo_registry import import_modules
+from training.checkpoints.finding import exists
 from training.checkpoints.trained_model import (
+    TrainedModel,
     check_class_names,
     imagenet_classes_or,
     load_trained_model,
@@ -34,6 +36,7 @@ from training.classification import (
     is_saved_model,
 )
 from training.ensemble import Member
+from training.export.export_record import read_record
 
 _MOST_PROBLEMS = 5
 
@@ -193,18 +196,19 @@ def classify(config: ClassificationConfig) -> ClassifiedImages:
             if sort_folder
             else None
         )
-        with contextlib.ExitStack() as stack:
-            file = stack.enter_context(answer_file(output, top_k)) if output else None
-            result = _answer_all(classifier, given, top_k, file, images, shows_rows)
-            if not result.rows:
-                raise ValueError(f"No image could be classified: {_in_a_line(result.problems)}.")
+        try:
+            with contextlib.ExitStack() as stack:
+                file = stack.enter_context(answer_file(output, top_k)) if output else None
+                result = _answer_all(classifier, given, top_k, file, images, shows_rows)
+                if not result.rows:
+                    why = _in_a_line(result.problems)
+                    raise ValueError(f"No image could be classified: {why}.")
+        except KeyboardInterrupt as interruption:
+            interruption.args = (_what_is_done(config, output, images),)
+            raise
     _say(result, shows_rows, output)
     if images:
-        done = "Linked" if config.link_to else "Copied"
-        there = f"; {images.num_there:,} were there already" if images.num_there else ""
-        print(
-            f"{done}: {_number(images.num_new)}, to a folder for each class in {sort_folder}{there}"
-        )
+        _say_sorted(config, images)
     if output:
         print(f"Written: {output}")
     return result
@@ -257,17 +261,11 @@ def _load_classifier(config: ClassificationConfig) -> ImageClassifier:
     if is_saved_model(path):
         _check_flags_for_export(config, path)
         classifier = SavedModelClassifier(path, batch_size=config.batch_size)
-        print(f"SavedModel of {path}")
+        record = read_record(path)
+        what = f", {record.model_name} of {record.is_of}" if record else ""
+        print(f"SavedModel {path}{what}")
     else:
-        model = load_trained_model(
-            config.checkpoint_path,
-            use_moving_average=config.use_moving_average,
-            dtype_policy=config.mixed_precision,
-            model_name=config.model_name,
-            class_names=imagenet_classes_or(config.dataset_name, config.dataset_dir)
-            if config.model_name
-            else None,
-        )
+        model = _load_model(config, path)
         description = model.description
         labels_offset = description.labels_offset
         size = config.image_size or description.image_size
@@ -287,6 +285,32 @@ def _load_classifier(config: ClassificationConfig) -> ImageClassifier:
         names = dataset_factory.class_names(config.dataset_name, config.dataset_dir)
         check_class_names(classifier.class_names, names[labels_offset:], config.dataset_name)
     return classifier
+
+
+def _load_model(config: ClassificationConfig, path: str) -> TrainedModel:
+    _, ending = os.path.splitext(path)
+    record = read_record(path)
+    if record or ending in (".tflite", ".onnx", ".keras"):
+        format = record.format if record else ending.removeprefix(".")
+        raise ValueError(
+            f"--checkpoint_path {path} is an export as {format}; of exports a SavedModel is taken. "
+            "Give the checkpoint that was exported. (The README.md of the export has the code that "
+            "calls it.)"
+        )
+    try:
+        return load_trained_model(
+            config.checkpoint_path,
+            use_moving_average=config.use_moving_average,
+            dtype_policy=config.mixed_precision,
+            model_name=config.model_name,
+            class_names=imagenet_classes_or(config.dataset_name, config.dataset_dir)
+            if config.model_name
+            else None,
+        )
+    except ValueError as error:
+        if exists(path):
+            raise
+        raise ValueError(f"{error} The folder of a SavedModel is taken as well.") from error
 
 
 def _check_flags_for_export(config: ClassificationConfig, folder: str) -> None:
@@ -339,19 +363,54 @@ def _say(result: ClassifiedImages, shows_rows: bool, output: str | None) -> None
     print()
     if problems:
         print(f"{len(problems):,} could not be classified:")
-        for name, why in list(problems.items())[:_MOST_PROBLEMS]:
-            print(f"  {printable(name)} {why}")
-        if len(problems) > _MOST_PROBLEMS:
+        shown = _shown_problems(problems)
+        for problem in shown:
+            print(f"  {problem}")
+        if more := len(problems) - len(shown):
             where = shlex.quote(output) if output else "a file that is given as --output"
-            print(f"  and {len(problems) - _MOST_PROBLEMS:,} more, which {where} names")
+            print(f"  and {more:,} more, which {where} names")
     print(f"{_number(len(rows))} classified{f': {in_short(rows)}' if len(rows) > 1 else ''}.")
+
+
+def _say_sorted(config: ClassificationConfig, images: SortedImages) -> None:
+    done, folder = ("Linked", config.link_to) if config.link_to else ("Copied", config.copy_to)
+    there = f"; {images.num_there:,} were there already" if images.num_there else ""
+    print(f"{done}: {_number(images.num_new)}, to a folder for each class in {folder}{there}")
+    if images.moved:
+        place, other = next(iter(images.moved.items()))
+        print(
+            f"NOTE: {_number(len(images.moved))} had another class before, and "
+            f"{'is' if len(images.moved) == 1 else 'are'} in the folder of that as well: "
+            f"{printable(place)} is also {printable(other)}. "
+            "Nothing is removed; to have each image once, sort into a new folder."
+        )
+
+
+def _what_is_done(
+    config: ClassificationConfig, output: str | None, images: SortedImages | None
+) -> str:
+    """What a user who interrupts the command has of it."""
+    said = ["Interrupted."]
+    if images:
+        done, folder = ("linked", config.link_to) if config.link_to else ("copied", config.copy_to)
+        count = images.num_new + images.num_there
+        said.append(f"{_number(count)} {'is' if count == 1 else 'are'} {done} to {folder}.")
+    if output:
+        said.append(f"{output} is not written.")
+    return " ".join([*said, "The same command begins again."])
 
 
 def _number(count: int) -> str:
     return f"{count:,} {'image' if count == 1 else 'images'}"
 
 
+def _shown_problems(problems: dict[str, str]) -> list[str]:
+    """The first of them; one alone is never left out, as it takes no more than to say so."""
+    count = len(problems) if len(problems) == _MOST_PROBLEMS + 1 else _MOST_PROBLEMS
+    return [f"{printable(name)} {why}" for name, why in list(problems.items())[:count]]
+
+
 def _in_a_line(problems: dict[str, str]) -> str:
-    shown = [f"{printable(name)} {why}" for name, why in list(problems.items())[:_MOST_PROBLEMS]]
+    shown = _shown_problems(problems)
     more = len(problems) - len(shown)
-    return "; ".join(shown) + (f"; and {more:,} more" if more > 0 else "")
+    return "; ".join(shown) + (f"; and {more:,} more" if more else "")

@@ -280,8 +280,10 @@ def _write_result(
         "checkpoint_sha256": step_and_digest(checkpoints)[1] if len(models) == 1 else None,
         "model_name": model_names,
         "dataset_name": dataset.name,
+        "dataset_dir": _dataset_dir(config, dataset.name, models[0].description),
         "dataset_split_name": dataset.split,
-        "num_classes": len(class_names) - len(absent),
+        "num_classes": len(class_names),
+        "num_classes_with_images": len(class_names) - len(absent),
         "eval_crops": config.eval_crops,
         "image_size": config.eval_image_size or models[0].description.image_size,
         "use_moving_average": config.use_moving_average,
@@ -368,6 +370,14 @@ def split_paths(checkpoint_path: str) -> list[str]:
     return [find_checkpoint(path) for path in paths if path]
 
 
+def _dataset_dir(
+    config: EvaluationConfig, dataset_name: str, description: ModelDescription | None
+) -> str | None:
+    """Where the dataset is: the folder that was trained on goes with its name, and no other."""
+    is_trained_on = description and dataset_name == description.dataset_name
+    return config.dataset_dir or (description.dataset_dir if is_trained_on else None)
+
+
 def _dataset(
     config: EvaluationConfig, path: str, description: ModelDescription | None
 ) -> ImageDataset:
@@ -379,11 +389,10 @@ def _dataset(
             f"{path} does not say what it was trained on: give --dataset_name, and for weights "
             "from another framework --model_name."
         )
-    dataset_dir, split = config.dataset_dir, config.dataset_split_name
+    dataset_dir = _dataset_dir(config, dataset_name, description)
+    split = config.dataset_split_name
     sizes: dict[str, int] = {}
     if description and dataset_name == trained_on:
-        # The folder that was trained on goes with its name, and with no other dataset.
-        dataset_dir = dataset_dir or description.dataset_dir
         if not config.dataset_name and dataset_name not in dataset_factory.sources:
             # Under its name TFDS may have something else.
             description.check_modules(os.path.dirname(path), "dataset", dataset_name)

@@ -98,9 +98,10 @@ class ExportConfig(CommandConfig):
     dataset_dir: str | None = flag(
         None, "The folder of images for `folder`; otherwise TFDS's data_dir.", theme=Theme.IMAGES
     )
-    dataset_split_name: str = flag(
-        "train",
-        "The split that the calibration of int8 takes its images from.",
+    dataset_split_name: str | None = flag(
+        None,
+        "The split that the calibration of int8 takes its images from. Default: the one trained "
+        "on, or train.",
         theme=Theme.IMAGES,
     )
     export_dir: str | None = flag(
@@ -236,8 +237,10 @@ def _fill(config: ExportConfig, model: TrainedModel, folder: str) -> None:
     facts = CardFacts(
         parameters=model.network_fn.model.count_params(),
         image_size=size,
-        summary=(network.build.__doc__ or description.model_name).strip().partition("\n")[0],
-        dataset_name=description.dataset_name,
+        summary=_summary(network),
+        dataset_name=dataset_factory.short_name(description.dataset_name, description.dataset_dir),
+        dataset_split_name=description.dataset_split_name,
+        num_training_images=description.num_training_images,
         class_names=description.class_names,
         preprocessing_name=description.preprocessing_name,
         preprocessing_options=options,
@@ -252,6 +255,12 @@ def _fill(config: ExportConfig, model: TrainedModel, folder: str) -> None:
     )
     pathlib.Path(folder, "README.md").write_text(card(record, facts), encoding="utf-8")
     record.save(folder)
+
+
+def _summary(network: nets_factory.Network) -> str:
+    """What a network is, by its docstring; how many weights it has for its own classes is not."""
+    first_line = (network.build.__doc__ or network.name).strip().partition("\n")[0]
+    return first_line.partition(":")[0].rstrip(".") + "."
 
 
 def _converted(
@@ -286,7 +295,9 @@ def _calibration_images(
             "not say what they were trained on: give --dataset_name."
         )
     folder = config.dataset_dir or description.dataset_dir
-    dataset = dataset_factory.get_dataset(name, config.dataset_split_name, folder)
+    trained_on = description.dataset_split_name if name == description.dataset_name else None
+    split = config.dataset_split_name or trained_on or "train"
+    dataset = dataset_factory.get_dataset(name, split, folder)
     # One class may come after the other: a part of each is wanted.
     every = -(-dataset.num_examples // config.num_calibration_images)
     count = -(-dataset.num_examples // every)

@@ -88,7 +88,8 @@ def test_only_images_count_and_what_does_not_is_named_once(write_images, capsys)
     scan_folder(str(root))
     assert capsys.readouterr().out == (
         f"Not used: 1 image outside the class folders in {root}, such as 9.png.\n"
-        f"Not used: 3 files that end in .heic, .tiff, .txt in {root}, such as a/8.heic.\n"
+        f"Not used: 3 files that end in .heic, .tiff, .txt in {root}, such as a/8.heic. "
+        "Convert photos among them to JPEG or PNG.\n"
         f"Folders without images in {root}, which are no classes: notes.\n"
     )
 

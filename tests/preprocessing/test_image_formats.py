@@ -56,6 +56,9 @@ def test_an_image_is_told_from_what_is_none(start, name):
         (b"RIFF\0\0\0\0WEBPVP8 x", "is a WebP image that is damaged"),
         (b"RIFF\0\0\0\0WEBPVP8X\x0a\0\0\0\x12", "is an animated WebP image; only still ones"),
         (b"RIFF\0\0\0\0WEBPVP8X\x0a\0\0\0\x10", "is a WebP image that is damaged"),
+        (WRITTEN["BMP"][:28] + b"\1\0", "is a BMP image with 1 bits a pixel; 8, 24 and 32"),
+        (WRITTEN["BMP"][:40], "is a BMP image that is damaged"),
+        (WRITTEN["BMP"][:20], "is a BMP image that is damaged"),
         (WRITTEN["PNG"][:20], "is a PNG image that is damaged"),
     ],
 )

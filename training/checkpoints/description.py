@@ -42,6 +42,8 @@ class ModelDescription:
       network_module: the modules that it was trained with, which register what is none of this
         package's. They run code, so that only the command line has them imported.
       moving_average_decay: of the weights' averages; None if none were kept.
+      dataset_split_name: of the images trained on; None in runs of earlier versions.
+      num_training_images: that were trained on; None likewise.
     """
 
     model_name: str
@@ -56,6 +58,8 @@ class ModelDescription:
     validation_split_name: str | None
     network_module: list[str]
     moving_average_decay: Annotated[float, Between(0, 1)] | None
+    dataset_split_name: str | None = None
+    num_training_images: Annotated[int, Between(0)] | None = None
 
     def save(self, folder: str) -> None:
         """Writes `model.json` into `folder`, whole or not at all."""

@@ -8,9 +8,10 @@ import hashlib
 import json
 import os
 import pathlib
+from typing import Annotated
 
 from training.checkpoints.files import own_checkpoints_in, step_of
-from training.storage.json_files import read_dataclass, read_object
+from training.storage.json_files import Between, make_dataclass, read_dataclass, read_object
 
 RECORD_NAME = "export.json"
 _EVALUATION = os.path.join("evaluation", "evaluation.json")
@@ -124,9 +125,36 @@ def files_below(folder: str) -> list[str]:
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class MeasuredAccuracy:
+    """What `evaluation.json` says of a checkpoint, as far as it is handed on with it.
+
+    Attributes:
+      top_1: share of the images whose likeliest class is theirs.
+      num_examples: the images.
+      num_classes: of the network.
+      dataset_name: evaluated on.
+      dataset_split_name: likewise.
+      eval_crops: of each image.
+      mixed_precision: number type in which the network computed.
+      num_classes_with_images: in the split; None if it is not known.
+      dataset_dir: where the dataset was; None if that was not said.
+    """
+
+    top_1: Annotated[float, Between(0, 1)]
+    num_examples: Annotated[int, Between(1)]
+    num_classes: int
+    dataset_name: str
+    dataset_split_name: str
+    eval_crops: int
+    mixed_precision: str
+    num_classes_with_images: int | None = None
+    dataset_dir: str | None = None
+
+
 def accuracy_of(
     checkpoint: str, *, use_moving_average: bool, image_size: int
-) -> dict[str, object] | None:
+) -> MeasuredAccuracy | None:
     """The evaluation beside a checkpoint, if it is of what is exported; None if there is none.
 
     Args:
@@ -134,11 +162,13 @@ def accuracy_of(
       use_moving_average: whether the averages of the weights are, if the run kept them.
       image_size: height and width given to the network, in pixels.
     """
+    names = [field.name for field in dataclasses.fields(MeasuredAccuracy)]
     try:
         found = read_object(os.path.join(os.path.dirname(checkpoint), _EVALUATION))
+        accuracy = make_dataclass(
+            MeasuredAccuracy, {name: found[name] for name in names if name in found}
+        )
     except (OSError, ValueError):
-        return None
-    if not isinstance(found.get("top_1"), float):
         return None
     _, digest = step_and_digest(checkpoint)
     is_of_it = (
@@ -147,7 +177,7 @@ def accuracy_of(
         and found.get("use_moving_average") == use_moving_average
         and found.get("image_size") == image_size
     )
-    return found if is_of_it else None
+    return accuracy if is_of_it else None
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Mapping
 from typing import Any
 
 import jinja2
 
+from image_datasets.dataset_factory import short_name
+from image_datasets.wordnet_names import description
 from preprocessing.preparation import Preparation
-from training.export.export_record import ExportRecord
+from training.evaluation_report.measures import wilson_interval
+from training.export.export_record import ExportRecord, MeasuredAccuracy
 
 _SHOWN_CLASSES = 20
 
@@ -22,12 +26,14 @@ class CardFacts:
       parameters: their number.
       image_size: height and width of the network's input, in pixels.
       summary: of the network, a line.
-      dataset_name: trained on; empty if unknown.
+      dataset_name: trained on, for people; empty if unknown.
+      dataset_split_name: of the images trained on; None if unknown.
+      num_training_images: likewise.
       class_names: of the outputs.
       preprocessing_name: in the registry.
       preprocessing_options: those that differ from the defaults.
       preparation: how to make the input.
-      accuracy: `evaluation.json` of this checkpoint; None if it was not evaluated.
+      accuracy: of this checkpoint; None if it was not evaluated.
       max_image_pixels: of images that a SavedModel decodes; 0 sets no limit.
       import_modules: modules of the user's own that register the network.
     """
@@ -36,11 +42,13 @@ class CardFacts:
     image_size: int
     summary: str
     dataset_name: str
+    dataset_split_name: str | None
+    num_training_images: int | None
     class_names: list[str]
     preprocessing_name: str
     preprocessing_options: Mapping[str, Any]
     preparation: Preparation
-    accuracy: Mapping[str, Any] | None
+    accuracy: MeasuredAccuracy | None
     max_image_pixels: int
     import_modules: list[str]
 
@@ -50,16 +58,41 @@ def card(record: ExportRecord, facts: CardFacts) -> str:
     environment = jinja2.Environment(
         trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False
     )
-    environment.filters["line"] = lambda text: " ".join(str(text).split())
-    environment.filters["percent"] = lambda share: f"{share:.2%}"
-    shown = facts.class_names[:_SHOWN_CLASSES]
+    environment.filters |= {
+        "line": _line,
+        "code": _code,
+        "cell": lambda text: _code(text).replace("|", r"\|"),
+        "percent": "{:.2%}".format,
+        "grouped": "{:,}".format,
+    }
+    accuracy, shown = facts.accuracy, facts.class_names[:_SHOWN_CLASSES]
     return environment.from_string(_CARD).render(
         record=record,
         facts=facts,
         shown=shown,
+        in_words=[description(name) for name in shown],
         more=len(facts.class_names) - len(shown),
+        interval=_interval(accuracy) if accuracy else None,
+        evaluated_on=short_name(accuracy.dataset_name, accuracy.dataset_dir) if accuracy else None,
         call=environment.from_string(_CALLS[record.format]).render(record=record, facts=facts),
     )
+
+
+def _line(text: str) -> str:
+    return " ".join(str(text).split())
+
+
+def _code(text: str) -> str:
+    """A name, whatever is in it, as Markdown shows it unchanged: between backticks enough."""
+    line = _line(text)
+    fence = "`" * (max(map(len, re.findall("`+", line)), default=0) + 1)
+    space = " " if line.startswith("`") or line.endswith("`") or not line else ""
+    return f"{fence}{space}{line}{space}{fence}"
+
+
+def _interval(accuracy: MeasuredAccuracy) -> tuple[float, float]:
+    """The 95% interval of top-1."""
+    return wilson_interval(round(accuracy.top_1 * accuracy.num_examples), accuracy.num_examples)
 
 
 _CARD = """\
@@ -70,19 +103,26 @@ else ", " + record.precision }}
 
 | | |
 |---|---|
-| network | `{{ record.model_name }}`, {{ "{:,}".format(facts.parameters) }} parameters |
+| network | `{{ record.model_name }}`, {{ facts.parameters | grouped }} parameters |
 | input | {{ facts.image_size }}x{{ facts.image_size }} pixels |
-| trained on | {{ facts.dataset_name or "not known" }} |
+| trained on | {% if facts.dataset_name %}{{ facts.dataset_name | cell }}\
+{% if facts.dataset_split_name %}, split {{ facts.dataset_split_name | cell }}, \
+{{ facts.num_training_images | grouped }} images{% endif %}{% else %}not known{% endif %} |
 | classes | {{ facts.class_names | length }} |
-| checkpoint | `{{ record.checkpoint }}`, {{ record.is_of }} |
+| checkpoint | {{ record.checkpoint | cell }}, {{ record.is_of }} |
 | written | {{ record.written }} by slimzoo {{ record.slimzoo_version }} |
 
 ## Accuracy
 
 {% if facts.accuracy %}
-Top-1 {{ facts.accuracy.top_1 | percent }} on {{ facts.accuracy.num_examples }} images of
-{{ facts.accuracy.dataset_name | line }}, split `{{ facts.accuracy.dataset_split_name }}`
-({{ facts.accuracy.eval_crops }} crop{{ "" if facts.accuracy.eval_crops == 1 else "s" }}).
+Top-1 {{ facts.accuracy.top_1 | percent }} (95% interval {{ interval[0] | percent }} to \
+{{ interval[1] | percent }}) on {{ facts.accuracy.num_examples | grouped }} images of
+{{ evaluated_on | code }}, split {{ facts.accuracy.dataset_split_name | code }}, \
+{% if (facts.accuracy.num_classes_with_images or facts.accuracy.num_classes) \
+< facts.accuracy.num_classes %}\
+{{ facts.accuracy.num_classes_with_images }} of its {{ facts.accuracy.num_classes }} classes, \
+{% endif %}\
+{{ facts.accuracy.eval_crops }} crop{{ "" if facts.accuracy.eval_crops == 1 else "s" }}.
 {% if record.precision != "float32" %}
 That is of the checkpoint in {{ facts.accuracy.mixed_precision }}; in {{ record.precision }} \
 it may differ a little.
@@ -93,7 +133,10 @@ Not evaluated: there was no `evaluation/evaluation.json` of this checkpoint when
 
 ## Classes
 
-{{ shown | map("line") | join(", ") }}{% if more > 0 %}, and {{ more }} more{% endif %}
+{% for name in shown %}
+{{ name | code }}{% if in_words[loop.index0] != name %} {{ in_words[loop.index0] }}{% endif %}\
+{{ "" if loop.last else ", " }}{% endfor %}\
+{% if more > 0 %}, and {{ more | grouped }} more{% endif %}
 
 
 {% if record.format == "saved_model" %}
@@ -121,13 +164,14 @@ Mean and scale are inside; the size is not. The input is uint8 \
 ## Limits
 
 - It knows the classes above, and answers with one of them whatever it is shown.
-- It was trained on photos like those of {{ facts.dataset_name or "its dataset" }}; on others its
+- It was trained on images like those of \
+{{ facts.dataset_name | code if facts.dataset_name else "its dataset" }}; on others its
   accuracy is not known.
 {% if not facts.preprocessing_options.respect_exif %}
 - An EXIF orientation is not obeyed: turn photos upright first.
 {% endif %}
 {% if record.format == "saved_model" and facts.max_image_pixels %}
-- Images of more than {{ "{:,}".format(facts.max_image_pixels) }} pixels are not decoded; \
+- Images of more than {{ facts.max_image_pixels | grouped }} pixels are not decoded; \
 `valid` is false for them.
 {% endif %}
 

@@ -30,6 +30,19 @@ def test_what_does_not_fit_goes_below():
     ]
 
 
+def test_a_folder_that_all_are_in_is_said_once_where_it_takes_too_much_room():
+    folder = "/home/somebody/Pictures/2026/holidays by the sea"
+    rows = [Row(f"{folder}/{name}", FLOWERS[:1]) for name in ("a/1.jpg", "ab/1.jpg")]
+    assert table(rows, 80).splitlines() == [
+        f"In {folder}/",
+        "image     likeliest classes",
+        "a/1.jpg    90.0% roses",
+        "ab/1.jpg   90.0% roses",
+    ]
+    assert folder in table(rows, 200).splitlines()[1]  # which can be copied
+    assert folder[-10:] in table([Row(f"{folder[-10:]}/1.jpg", FLOWERS)], 80)
+
+
 @pytest.mark.parametrize("width", [30, 45, 80, 200])
 def test_no_line_is_longer_than_the_terminal_and_nothing_is_left_out(width):
     long_class = "black-footed ferret, ferret, Mustela nigripes, and a few more of its kin"

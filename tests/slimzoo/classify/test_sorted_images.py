@@ -55,6 +55,27 @@ def test_the_same_command_again_adds_nothing(image, tmp_path, link):
     assert len(contents(tmp_path / "sorted")) == 2
 
 
+@pytest.mark.parametrize("link", [True, False])
+def test_an_image_whose_class_was_another_before_is_noted(image, tmp_path, link):
+    folder = str(tmp_path / "sorted")
+    same, other, twin = image("a/1.jpg", "1"), image("a/2.jpg", "2"), image("b/1.jpg", "1")
+
+    def put(answers):
+        images = SortedImages(folder, ["cat", "dog"], link=link)
+        for path, label in answers.items():
+            images.put(path, label)
+        return {
+            os.path.relpath(place, folder): os.path.relpath(before, folder)
+            for place, before in images.moved.items()
+        }
+
+    assert put({same: 0, other: 0}) == {}
+    assert put({same: 0, other: 1}) == {"dog/2.jpg": "cat/2.jpg"}
+    assert put({same: 0, other: 1}) == {"dog/2.jpg": "cat/2.jpg"}  # until somebody removes one
+    # A copy tells of no more than what is in it; a link, which image it is.
+    assert put({twin: 1}) == ({} if link else {"dog/1.jpg": "cat/1.jpg"})
+
+
 def test_a_copy_has_the_time_of_its_image(image, tmp_path):
     path = image("1.jpg")
     os.utime(path, (1e9, 1e9))

@@ -5,6 +5,7 @@ import dataclasses
 import io
 import json
 import pathlib
+import re
 import shutil
 import types
 
@@ -18,6 +19,8 @@ from slimzoo.classify import given_images
 from slimzoo.commands.classify_images import ClassificationConfig, classify
 from slimzoo.commands.eval_image_classifier import EvaluationConfig, evaluate
 from slimzoo.commands.export_saved_model import ExportConfig, export
+from training.classification import Answer, NetworkClassifier
+from training.export.export_record import make_record
 
 
 @pytest.fixture(scope="module")
@@ -183,13 +186,39 @@ def test_an_interruption_leaves_what_was_there(config, tmp_path, monkeypatch):
     pathlib.Path(config.output).write_text("earlier")
 
     def interrupted(self, paths):
-        yield from ()
+        yield Answer(paths[0], np.float32([0.5, 0.25, 0.25]))
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("training.classification.NetworkClassifier.answers", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        classify(dataclasses.replace(config, overwrite=True))
+    monkeypatch.setattr(NetworkClassifier, "answers", interrupted)
+    folder = tmp_path / "sorted"
+    with pytest.raises(KeyboardInterrupt) as raised:
+        classify(dataclasses.replace(config, overwrite=True, copy_to=str(folder)))
     assert [path.read_text() for path in tmp_path.glob("answers*")] == ["earlier"]
+    assert str(raised.value) == (
+        f"Interrupted. 1 image is copied to {folder}. {config.output} is not written. "
+        "The same command begins again."
+    )
+
+
+def test_images_that_are_in_another_class_as_well_are_told(
+    config, new_photos, tmp_path, monkeypatch, capsys
+):
+    answers = [[0.6, 0.2, 0.2], [0.2, 0.6, 0.2]]
+    monkeypatch.setattr(
+        NetworkClassifier,
+        "answers",
+        lambda self, paths: (Answer(path, np.float32(answers[0])) for path in paths),
+    )
+    sort = dataclasses.replace(config, output=None, copy_to=str(tmp_path / "sorted"))
+    classify(sort)
+    assert "NOTE" not in capsys.readouterr().out
+    del answers[0]
+    classify(sort)
+    assert re.search(
+        r"NOTE: \d+ images had another class before, and are in the folder of that as well: "
+        r"\S*/green/\S* is also \S*/blue/\S*\.",
+        capsys.readouterr().out,
+    )
 
 
 def test_weights_of_other_frameworks_are_taken_with_their_classes(
@@ -247,6 +276,26 @@ def test_a_class_list_that_does_not_fit_is_refused(config, exported, cifarnet_fi
             )
         )
     assert not list(tmp_path.glob("answers*"))
+
+
+@pytest.mark.parametrize("format", ["tflite", "onnx", "keras"])
+def test_of_exports_a_saved_model_alone_is_taken(trained, config, tmp_path, format):
+    file = tmp_path / f"model.{format}"
+    file.write_bytes(b"x")
+    says = f"is an export as {format}; of exports a SavedModel is taken. Give the checkpoint"
+    with pytest.raises(ValueError, match=says):
+        classify(dataclasses.replace(config, checkpoint_path=str(file)))
+    folder = tmp_path / "export"
+    folder.mkdir()
+    make_record(
+        "ckpt", format=format, precision="float32", model_name="x", version="1", files=[]
+    ).save(str(folder))
+    with pytest.raises(ValueError, match=says):
+        classify(dataclasses.replace(config, checkpoint_path=str(folder)))
+    with pytest.raises(
+        ValueError, match=r"does not exist.*folder of a SavedModel is taken as well"
+    ):
+        classify(dataclasses.replace(config, checkpoint_path=str(tmp_path / "none")))
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import pytest
 
 from training.checkpoints.finding import find_checkpoint
 from training.export.export_record import (
+    MeasuredAccuracy,
     accuracy_of,
     check_replaceable,
     make_record,
@@ -45,10 +46,17 @@ def test_an_export_is_outdated_once_the_checkpoint_has_moved_on(best):
     (best / "evaluation").mkdir()
     settings = {"use_moving_average": True, "image_size": 32}
     _, digest = step_and_digest(checkpoint)
-    evaluation = {"checkpoint": checkpoint, "checkpoint_sha256": digest, "top_1": 0.5, **settings}
+    accuracy = MeasuredAccuracy(0.5, 40, 3, "folder", "test", 1, "float32", 2, "/photos")
+    evaluation = {
+        "checkpoint": checkpoint,
+        "checkpoint_sha256": digest,
+        "loss": 0.7,
+        **vars(accuracy),
+        **settings,
+    }
     (best / "evaluation" / "evaluation.json").write_text(json.dumps(evaluation))
     assert read_record(str(best / "tflite")) == record
-    assert accuracy_of(checkpoint, **settings) == evaluation
+    assert accuracy_of(checkpoint, **settings) == accuracy
     assert accuracy_of(checkpoint, use_moving_average=False, image_size=32) is None
     assert accuracy_of(checkpoint, use_moving_average=True, image_size=64) is None
     assert outdated(checkpoint).lines(checkpoint) == []

@@ -9,10 +9,16 @@ import pytest
 import tensorflow as tf
 from tiny_network import get_narrow_network_fn
 
+from image_datasets.dataset_factory import get_dataset
 from nets.nets_factory import get_network_fn, networks
 from preprocessing.preprocessing_factory import get_preprocessing
+from slimzoo.commands.export_saved_model import ExportConfig, export
+from slimzoo.commands.train_image_classifier import train
+from slimzoo.configuration import TrainingConfig
+from training.checkpoints.trained_model import load_trained_model
 from training.export import onnx_model, tflite_model
 from training.export.prepared_images import freeze
+from training.input_pipeline import evaluation_batches
 
 NAMES = ["blue", "green", "red one"]
 # Two towers with response normalization, fully connected layers, locally connected layers, BGR.
@@ -94,6 +100,41 @@ def test_smaller_weights_answer_nearly_the_same(precision, tolerance, frozen):
     np.testing.assert_allclose(answers["probabilities"], expected["probabilities"], atol=tolerance)
     assert np.any(answers["probabilities"] != run_tflite(whole, images)["probabilities"])
     assert len(smaller) < len(whole)
+
+
+@pytest.mark.slow
+def test_int8_knows_flowers_as_well_to_within_one_percent(real_data_dir, tmp_path, capfd):
+    config = TrainingConfig(
+        model_name="cifarnet_18pct",
+        dataset_name="tf_flowers",
+        dataset_dir=real_data_dir,
+        dataset_split_name="train[:80%]",
+        validation_split_name="none",
+        train_dir=str(tmp_path),
+        batch_size=64,
+        max_number_of_steps=100,
+    )
+    train(config)
+    capfd.readouterr()
+    export(ExportConfig(checkpoint_path=str(tmp_path), format="tflite", precision="int8"))
+    said = capfd.readouterr()
+    assert "Calibrating with 196 images of tf_flowers, split train[:80%]." in said.out
+    assert "inference_type" not in said.err
+    model = load_trained_model(str(tmp_path))
+    content = (tmp_path / "tflite_int8" / "model.tflite").read_bytes()
+    dataset = get_dataset("tf_flowers", "train[80%:]", real_data_dir)
+    right = {"float32": 0, "int8": 0}
+    for batch in evaluation_batches(dataset, model.preprocessing, batch_size=64, image_size=32):
+        answers = {
+            "float32": model.network_fn(model.preprocessing.device(batch), is_training=False)[0],
+            "int8": run_tflite(content, batch["image"].numpy())["logits"],
+        }
+        for name, logits in answers.items():
+            is_right = np.argmax(logits, axis=1) == batch["label"].numpy()
+            right[name] += int(np.sum(is_right & (batch["weight"].numpy() > 0)))
+    accuracy = {name: count / dataset.num_examples for name, count in right.items()}
+    assert accuracy["float32"] > 0.35  # a quarter are of the largest class
+    assert accuracy["int8"] == pytest.approx(accuracy["float32"], abs=0.01)
 
 
 def test_no_operation_is_of_tensorflow_alone(frozen):

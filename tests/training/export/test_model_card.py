@@ -6,6 +6,7 @@ import io
 import json
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -14,9 +15,13 @@ import pytest
 import tensorflow as tf
 from tiny_network import CLASSES
 
+from preprocessing.preparation import Preparation
+from slimzoo.commands.eval_image_classifier import EvaluationConfig, evaluate
 from slimzoo.commands.export_saved_model import ExportConfig, export
 from slimzoo.commands.train_image_classifier import train
 from slimzoo.configuration import TrainingConfig
+from training.export.export_record import make_record
+from training.export.model_card import CardFacts, card
 
 ROOT = pathlib.Path(__file__).parents[3]
 
@@ -131,9 +136,60 @@ def test_the_signatures_are_shown_by_tensorflows_own_command(cifarnet, tmp_path)
     assert "outputs['top_classes'] tensor_info" in finished.stdout
 
 
-def test_it_says_what_it_knows(cifarnet, tmp_path):
+def test_it_says_what_it_knows(cifarnet, photos, tmp_path):
     card = (exported(cifarnet, tmp_path, "saved_model") / "README.md").read_text()
-    for text in ("step 3", "blue, green, red", "Not evaluated", "Resize to 32x32", "serving_bytes"):
+    trained_on = f"| trained on | `{pathlib.Path(photos).name}`, split `train`, 30 images |"
+    for text in (
+        "step 3",
+        "\n`blue`, `green`, `red`\n\n",
+        "Not evaluated",
+        "Resize to 32x32",
+        "serving_bytes",
+        trained_on,
+        '20 minutes".\n',
+    ):
         assert text in card
+    assert "for 10 classes" not in card
     assert "{{" not in card.replace("{{.", "")
     assert "{%" not in card
+
+
+def test_it_says_how_sure_its_accuracy_is_and_of_which_classes(cifarnet, photos, tmp_path):
+    folder = tmp_path / "photos" / "test"
+    shutil.copytree(f"{photos}/validation", folder)
+    shutil.rmtree(folder / "red")
+    run = shutil.copytree(cifarnet / "best", tmp_path / "best")
+    shutil.copy(cifarnet / "model.json", run)
+    result = evaluate(EvaluationConfig(checkpoint_path=str(run), dataset_dir=str(folder.parent)))
+    card = (exported(run, tmp_path, "keras") / "README.md").read_text()
+    number = r"\d+\.\d\d%"
+    assert re.search(
+        rf"Top-1 {result.top_1:.2%} \(95% interval {number} to {number}\) on 14 images of\n"
+        r"`photos`, split `test`, 2 of its 3 classes, 1 crop\.\n",
+        card,
+    )
+
+
+NAMES = ["Pinot noir, red", "a`b``c", "n04208210", "two\nlines", "*bold* [link](x) <b> | $x$", "`"]
+
+
+def test_names_are_told_apart_and_are_no_markup(tmp_path):
+    record = make_record(
+        "a|b/model.ckpt-1", format="saved_model", precision="float32", model_name="x", version="1",
+        files=[],
+    )  # fmt: skip
+    text = card(
+        record,
+        CardFacts(
+            parameters=1, image_size=32, summary="X.", dataset_name="cats|dogs",
+            dataset_split_name="train[:80%]", num_training_images=1234, class_names=NAMES,
+            preprocessing_name="x", preprocessing_options={}, preparation=Preparation("", None),
+            accuracy=None, max_image_pixels=0, import_modules=[],
+        ),
+    )  # fmt: skip
+    assert "| trained on | `cats\\|dogs`, split `train[:80%]`, 1,234 images |\n" in text
+    assert r"| `a\|b/model.ckpt-1`" in text
+    assert (
+        "\n`Pinot noir, red`, ```a`b``c```, `n04208210` shovel, `two lines`, "
+        "`*bold* [link](x) <b> | $x$`, `` ` ``\n\n"
+    ) in text
