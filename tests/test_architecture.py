@@ -8,7 +8,7 @@ import pytest
 
 ROOT = pathlib.Path(__file__).parents[1]
 
-LIBRARIES = {"nets", "preprocessing", "image_datasets", "weight_formats"}
+LIBRARIES = ("nets", "preprocessing", "image_datasets", "weight_formats")
 # Each room, and the rooms that its modules may import besides their own. From the ground up.
 ROOMS = {
     "slimzoo_registry": set(),
@@ -24,7 +24,7 @@ ROOMS = {
     },
     "training.export": {
         *("image_datasets", "nets", "preprocessing", "slimzoo_registry"),
-        *("training.storage", "training.checkpoints"),
+        *("training.storage", "training.checkpoints", "training.evaluation_report"),
     },
     "training": {
         *(*LIBRARIES, "slimzoo_registry", "training.storage", "training.checkpoints"),
@@ -42,8 +42,8 @@ ROOMS["slimzoo.commands"] = {*ROOMS["slimzoo"], "slimzoo"}
 
 def modules():
     """The path of every module that is installed, by its name."""
-    packages = {room.partition(".")[0] for room in ROOMS} - {"slimzoo_registry"}
-    paths = [path for package in packages for path in (ROOT / package).rglob("*.py")]
+    packages = sorted({room.partition(".")[0] for room in ROOMS} - {"slimzoo_registry"})
+    paths = [path for package in packages for path in sorted((ROOT / package).rglob("*.py"))]
     names = {
         path: ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         for path in [*paths, ROOT / "slimzoo_registry.py"]
