@@ -37,7 +37,8 @@ ROOMS = {
         "training.hosts",
     },
 }
-ROOMS["slimzoo.commands"] = {*ROOMS["slimzoo"], "slimzoo"}
+ROOMS["slimzoo.classify"] = {"image_datasets", "preprocessing", "training.storage", "slimzoo"}
+ROOMS["slimzoo.commands"] = {*ROOMS["slimzoo"], "slimzoo", "slimzoo.classify"}
 
 
 def modules():
