@@ -61,9 +61,16 @@ setuptools.setup(
         # To run what export_saved_model writes; TensorFlow itself converts to TFLite.
         "tflite": ["ai-edge-litert", "pillow"],
         "onnx": ["tf2onnx>=1.17", "onnx", "onnxruntime", "pillow"],
-        "test": ["pytest>=8", "pillow"],
+        "test": ["pytest>=8", "pytest-xdist>=3.5", "pillow"],
         # Pinned: a newer one may refuse what the pinned one accepts.
-        "dev": ["pytest>=8", "pillow", "ruff==0.17.6", "mypy==2.4.1", "pre-commit"],
+        "dev": [
+            "pytest>=8",
+            "pytest-xdist>=3.5",
+            "pillow",
+            "ruff==0.17.6",
+            "mypy==2.4.1",
+            "pre-commit",
+        ],
         # TensorFlow with the CUDA libraries that it needs, as wheels.
         "gpu": ["tensorflow[and-cuda]>=2.21,<2.22"],
         "bench": ["torch", "tf-slim", "matplotlib"],

@@ -7,7 +7,10 @@ every line that is printed then raises an OSError.
 from __future__ import annotations
 
 import contextlib
+import os
 import sys
+import tempfile
+from collections.abc import Iterator
 from typing import Any, TextIO, cast
 
 
@@ -42,3 +45,23 @@ def install() -> None:
         stream = getattr(sys, name)
         if stream is not None:  # as under pythonw
             setattr(sys, name, cast(TextIO, SteadyStream(stream)))
+
+
+@contextlib.contextmanager
+def standard_error_kept_silent() -> Iterator[None]:
+    """Keeps from the user what C++ writes to standard error, by its descriptor.
+
+    For what says nothing to a user, and raises what is wrong.
+    """
+    if sys.stderr is None:  # it is closed
+        yield
+        return
+    sys.stderr.flush()
+    with tempfile.TemporaryFile() as file:
+        outer = os.dup(2)
+        os.dup2(file.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(outer, 2)
+            os.close(outer)

@@ -59,8 +59,8 @@ def table(rows: Sequence[Row], width: int | None = None) -> str:
     most = max(int(width * _SHARE_OF_NAMES), 12)
     lines = []
     # What they begin with, up to a slash; commonpath() takes no names of both kinds, "/a" and "b".
-    start = os.path.commonprefix(names) if len(names) > 1 else ""  # noqa: RUF071
-    folder = start[: start.rfind("/") + 1]
+    beginning = os.path.commonprefix(names) if len(names) > 1 else ""  # noqa: RUF071
+    folder = beginning[: beginning.rfind("/") + 1]
     if folder and max(map(display_width, names)) > most:
         names = [name.removeprefix(folder) for name in names]
         lines.append(shortened(f"In {folder}", width))

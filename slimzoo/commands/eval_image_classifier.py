@@ -374,8 +374,9 @@ def _dataset_dir(
     config: EvaluationConfig, dataset_name: str, description: ModelDescription | None
 ) -> str | None:
     """Where the dataset is: the folder that was trained on goes with its name, and no other."""
-    is_trained_on = description and dataset_name == description.dataset_name
-    return config.dataset_dir or (description.dataset_dir if is_trained_on else None)
+    if config.dataset_dir or not description or dataset_name != description.dataset_name:
+        return config.dataset_dir
+    return description.dataset_dir
 
 
 def _dataset(

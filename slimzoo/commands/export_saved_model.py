@@ -20,6 +20,7 @@ from slimzoo import __version__, program
 from slimzoo.configuration import CommandConfig, max_image_pixels_flag
 from slimzoo.flags import Theme, check_not_negative, check_positive, flag, required_flag
 from slimzoo.output_folders import folder_to_write, new_folder
+from slimzoo.steady_output import standard_error_kept_silent
 from slimzoo_registry import import_modules
 from training import input_pipeline
 from training.checkpoints.trained_model import (
@@ -278,8 +279,9 @@ def _converted(
     how = f"uint8 RGB [batch, {size}, {size}, 3], 0 to 255. {prepared.words}"
     if config.format == "onnx":
         return onnx_model.convert(classifier, name, said, how)
-    images = _calibration_images(config, model, size) if config.precision == "int8" else ()
-    content = tflite_model.convert(classifier, config.precision, images)
+    images = list(_calibration_images(config, model, size)) if config.precision == "int8" else ()
+    with standard_error_kept_silent():  # the converter reports its settings there
+        content = tflite_model.convert(classifier, config.precision, images)
     return tflite_model.with_metadata(content, classifier, name, said, how)
 
 

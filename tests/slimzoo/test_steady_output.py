@@ -43,3 +43,18 @@ def test_a_process_without_streams_has_none(monkeypatch):
     monkeypatch.setattr(sys, "stdout", sys.stdout)
     steady_output.install()
     assert sys.stderr is None
+
+
+def test_what_libraries_write_beside_it_is_kept_back_and_nothing_else(capfd):
+    os.write(2, b"before\n")
+    with steady_output.standard_error_kept_silent():
+        os.write(2, b"of C++\n")
+        print("a line")
+    os.write(2, b"after\n")
+    assert capfd.readouterr() == ("a line\n", "before\nafter\n")
+
+
+def test_a_closed_standard_error_stays_closed(monkeypatch):
+    monkeypatch.setattr(sys, "stderr", None)
+    with steady_output.standard_error_kept_silent():
+        assert sys.stderr is None

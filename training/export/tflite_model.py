@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import io
-import os
-import sys
-import tempfile
 import warnings
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -57,24 +53,10 @@ def convert(
         if not images:
             raise ValueError("int8 needs images to measure the ranges of activations with.")
         converter.representative_dataset = lambda: ([image[np.newaxis]] for image in images)
-    with warnings.catch_warnings(), _silent_standard_error():
+    with warnings.catch_warnings():
         # That the type of the input is not given: it stays uint8, which the graph casts itself.
         warnings.filterwarnings("ignore", "Statistics for quantized inputs")
         return converter.convert()
-
-
-@contextlib.contextmanager
-def _silent_standard_error() -> Iterator[None]:
-    """What the converter writes there says nothing to a user; what is wrong it raises."""
-    sys.stderr.flush()
-    with tempfile.TemporaryFile() as file:
-        kept = os.dup(2)
-        os.dup2(file.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(kept, 2)
-            os.close(kept)
 
 
 def with_metadata(

@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import shutil
+import sys
 
 import keras
 import numpy as np
@@ -323,7 +324,8 @@ def read_table(folder, name):
         return list(csv.reader(file))
 
 
-def test_the_report_says_what_the_other_files_say(run, capsys):
+def test_the_report_says_what_the_other_files_say(run, capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["bin/eval_image_classifier"])  # as installed
     config = EvaluationConfig(checkpoint_path=run.train_dir, batch_size=5)
     result = evaluate(config)
     folder = pathlib.Path(run.train_dir, "evaluation")
