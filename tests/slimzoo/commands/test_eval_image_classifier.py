@@ -115,7 +115,7 @@ def test_some_of_the_classes_are_evaluated_as_among_all(
     rows = read_predictions(config.eval_dir)
     assert sorted(row["label"] for row in rows) == sorted(row["label"] for row in expected.values())
     written = json.loads(pathlib.Path(config.eval_dir, "evaluation.json").read_text())
-    assert written["num_classes"] == len(classes)
+    assert written["num_classes_with_images"] == len(classes)
     if not prepared:  # which changes the pixels
         for row in rows:
             name = "/".join(row["example"].split("/")[-2:])
