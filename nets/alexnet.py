@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import keras
 
 from nets import layers
-from nets.alexnet_parts import add_logits, left_out, max_pool, pooling
+from nets.alexnet_parts import left_out, max_pool, pooling
 from nets.registry import EndPoints, register_network
 from nets.response_normalization import LocalResponseNormalization
-from nets.stacking import Stack, convolution, normal
+from nets.stacking import Stack, add_logits, convolution, normal
 from slimzoo_registry import unknown_name_message
 
 

@@ -10,10 +10,10 @@ import functools
 from typing import Any
 
 from nets import layers
-from nets.alexnet_parts import add_logits, max_pool
+from nets.alexnet_parts import max_pool
 from nets.registry import EndPoints, register_network
 from nets.response_normalization import LocalResponseNormalization
-from nets.stacking import Stack, convolution, normal
+from nets.stacking import Stack, add_logits, convolution, normal
 
 # Caffe divides its alpha of .0001 by 5, the number of channels; its k is 1 where the paper has 2.
 _norm = functools.partial(LocalResponseNormalization, 2, 1.0, 2e-5, 0.75)

@@ -8,10 +8,10 @@ from typing import Any
 import keras
 
 from nets import layers
-from nets.alexnet_parts import add_logits, left_out
+from nets.alexnet_parts import left_out
 from nets.registry import EndPoints, register_network
 from nets.response_normalization import LocalResponseNormalization
-from nets.stacking import Stack, convolution
+from nets.stacking import Stack, add_logits, convolution
 
 
 @register_network(

@@ -14,10 +14,10 @@ from typing import Any
 import keras
 
 from nets import layers
-from nets.alexnet_parts import add_logits, left_out, max_pool, pooling
+from nets.alexnet_parts import left_out, max_pool, pooling
 from nets.registry import EndPoints, register_network
 from nets.response_normalization import LocalResponseNormalization, SpatialResponseNormalization
-from nets.stacking import Stack, convolution, normal
+from nets.stacking import Stack, add_logits, convolution, normal
 
 # cuda-convnet's scale is .0001 for the sum of 5 channels, and for that of 5x5 positions .001.
 _cross_channel_norm = functools.partial(LocalResponseNormalization, 2, 2.0, 2e-5, 0.75)

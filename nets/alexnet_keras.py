@@ -8,9 +8,8 @@ from typing import Any
 import keras
 
 from nets import layers
-from nets.alexnet_parts import add_logits
 from nets.registry import EndPoints, register_network
-from nets.stacking import Stack, convolution
+from nets.stacking import Stack, add_logits, convolution
 
 
 @register_network(

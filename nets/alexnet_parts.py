@@ -1,4 +1,4 @@
-"""What the AlexNets have in common: their pools, their last layers, and the paper's ablations."""
+"""What the AlexNets have in common: their pools, and the paper's ablations."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Callable
 
 import keras
 
-from nets.stacking import Stack, convolution
 from slimzoo_registry import unknown_name_message
 
 # "Removing any of the middle layers results in a loss of about 2% for the top-1 performance"
@@ -48,24 +47,3 @@ def left_out(without_layer: str | None, response_normalization: bool = True) -> 
         raise ValueError(unknown_name_message("middle layer", without_layer, MIDDLE_LAYERS))
     removed = MIDDLE_LAYERS[without_layer] if without_layer else []
     return removed if response_normalization else removed + _NORMS
-
-
-def add_logits(
-    stack: Stack,
-    num_classes: int | None,
-    dropout: keras.layers.Layer | None,
-    weights: keras.initializers.Initializer,
-    bias: float | keras.initializers.Initializer,
-    spatial_squeeze: bool,
-    global_pool: bool,
-    name: str = "fc8",
-) -> None:
-    """What follows fc7 in an AlexNet, with TF-Slim's options and end points."""
-    if global_pool:
-        stack.add_global_pool()
-    if num_classes is None:
-        return
-    if dropout is not None:
-        stack.apply(dropout)
-    stack.apply(convolution(name, num_classes, 1, 1, "valid", 1, weights, bias, activation=None))
-    stack.add_logits(name, spatial_squeeze)

@@ -6,7 +6,7 @@ import contextlib
 import threading
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 import keras
 import tensorflow as tf
@@ -75,6 +75,25 @@ class Conv2D(keras.layers.Conv2D):
             and self.dilation_rate == (1, 1)
             and self.padding == "valid"
         )
+
+
+@keras.saving.register_keras_serializable(package="slimzoo")
+class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
+    """`keras.layers.DepthwiseConv2D` whose weights TF-Slim calls `depthwise_weights`.
+
+    Args:
+      decays: whether weight decay is on its weights; MobileNets have none there.
+    """
+
+    slim_names: ClassVar[dict[str, str]] = {"kernel": "depthwise_weights", "bias": "biases"}
+
+    def __init__(self, *args: Any, decays: bool = True, **kwargs: Any):
+        super().__init__(*args, **kwargs)
+        self.decays = decays
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return super().get_config() | {"decays": self.decays}
 
 
 @tf.custom_gradient

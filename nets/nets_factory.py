@@ -27,6 +27,11 @@ from nets import (  # noqa: F401 (families register themselves when they are imp
     alexnet_torchvision,
     cifarnet,
     layers,
+    mobilenet_v1,
+    mobilenet_v2,
+    overfeat,
+    scopes,
+    vgg,
 )
 from nets.registry import Network, networks, register_network
 from slimzoo_registry import unknown_name_message
@@ -67,9 +72,9 @@ class NetworkFn:
     ):
         self.name = network.name
         self.scope = network.scope
-        self.first_layer = f"{self.scope}/{network.first_layer}"
+        self.first_layer = scopes.joined(self.scope, network.first_layer)
         heads = () if num_classes is None else network.heads
-        self.heads = tuple(f"{self.scope}/{head}" for head in heads)
+        self.heads = tuple(scopes.joined(self.scope, head) for head in heads)
         self.default_image_size = network.default_image_size
         self.preprocessing_name = network.preprocessing_name
         self.num_classes = num_classes
@@ -82,11 +87,11 @@ class NetworkFn:
         size = network.default_image_size if network.takes_one_size else None
         images = keras.Input([size, size, 3], dtype=dtype, name="images")
         outputs, end_points = network.build(images, num_classes=num_classes, **options)
-        self._check_end_points(end_points)
         self.model = keras.Model(images, outputs, name=self.name)
         self._end_point_names = list(end_points)
         # The same layers, with every end point as an output.
         self._model_with_end_points = keras.Model(images, [outputs, *end_points.values()])
+        self._check_end_points(end_points)
         self._check_layers()
 
     def __call__(
@@ -122,12 +127,7 @@ class NetworkFn:
     @property
     def variables(self) -> dict[str, keras.Variable]:
         """Every weight by its TF-Slim name, for example `alexnet_v2/conv1/weights`."""
-        slim_names = {"kernel": "weights", "bias": "biases"}
-        return {
-            f"{self.scope}/{layer.name}/{slim_names.get(weight.name, weight.name)}": weight
-            for layer in self.layers
-            for weight in layer.weights
-        }
+        return scopes.variables_by_name(self.scope, self.layers)
 
     def regularization_loss(self) -> tf.Tensor:
         """`weight_decay / 2 * sum of squares` over the weights, biases excepted; a scalar."""
@@ -135,9 +135,11 @@ class NetworkFn:
         return tf.add_n(losses) if losses else tf.zeros([])
 
     def _check_end_points(self, names: Iterable[str]) -> None:
-        """Those with a scope must have that of the variables; ValueError if not."""
+        """Those that are called like layers must have the scope of these; ValueError if not."""
+        layer_scopes = set(map(scopes.scope_of, self.layers))
         for name in names:
-            if "/" in name and not name.startswith(f"{self.scope}/"):
+            _, _, below = name.partition("/")
+            if below in layer_scopes and not name.startswith(f"{self.scope}/"):
                 raise ValueError(
                     f"{self.name} has the end point {name!r}, and its variables have the scope "
                     f"{self.scope!r}. Give register_network the scope that the end points have."
@@ -145,16 +147,16 @@ class NetworkFn:
 
     def _check_layers(self) -> None:
         """The first layer and the heads must have variables; ValueError if not."""
-        scopes = list(dict.fromkeys(name.rpartition("/")[0] for name in self.variables))
+        found = list(dict.fromkeys(name.rpartition("/")[0] for name in self.variables))
         layers_by_role = [
             ("first_layer", self.first_layer),
             *(("head", head) for head in self.heads),
         ]
         for role, scope in layers_by_role:
-            if scope not in scopes:
+            if scope not in found:
                 raise ValueError(
                     f"{self.name} is registered with {scope!r} as its {role}, which has no "
-                    f"variables. These have: {', '.join(scopes)}."
+                    f"variables. These have: {', '.join(found)}."
                 )
 
     def _checked(self, images: tf.Tensor) -> tf.Tensor:
@@ -233,7 +235,7 @@ def get_network_fn(
         network_fn = NetworkFn(network, num_classes or None, is_training, **network_options)
     if weight_decay:
         for layer in network_fn.layers:
-            if hasattr(layer, "kernel"):
+            if hasattr(layer, "kernel") and getattr(layer, "decays", True):
                 # Keras' L2(c) adds c * |w|^2, whose gradient is 2cw: half of it is weight decay.
                 layer.kernel_regularizer = layer.kernel.regularizer = keras.regularizers.L2(
                     weight_decay / 2
@@ -255,9 +257,9 @@ def _keras_settings(dtype_policy: str | None) -> Iterator[None]:
 
 
 def parameter_counts(network_fn: NetworkFn) -> dict[str, int]:
-    """The number of parameters of each layer that has any, by layer name."""
+    """The number of parameters of each layer that has any, by its scope in the network."""
     return {
-        layer.name: sum(int(np.prod(weight.shape)) for weight in layer.weights)
+        scopes.scope_of(layer): sum(int(np.prod(weight.shape)) for weight in layer.weights)
         for layer in network_fn.layers
         if layer.weights
     }

@@ -9,6 +9,7 @@ import keras
 
 from nets import layers
 from nets.registry import EndPoints
+from nets.scopes import joined, layer_name, scope_of
 
 
 class Stack:
@@ -31,10 +32,10 @@ class Stack:
         self._without = without
 
     def add(self, layer: keras.layers.Layer) -> None:
-        """Applies `layer` and makes its output the end point `<scope>/<layer name>`."""
+        """Applies `layer` and makes its output the end point `<scope>/<scope of the layer>`."""
         self.apply(layer)
         if layer.name not in self._without:
-            self.end_points[f"{self._scope}/{layer.name}"] = self.net
+            self.end_points[joined(self._scope, scope_of(layer))] = self.net
 
     def apply(self, layer: keras.layers.Layer) -> None:
         """Applies `layer` without making its output an end point."""
@@ -50,7 +51,7 @@ class Stack:
         """Makes the last output the end point `<scope>/<name>`, [batch, classes] if squeezed."""
         if spatial_squeeze:
             self.apply(layers.SpatialSqueeze(name="squeeze"))
-        self.end_points[f"{self._scope}/{name}"] = self.net
+        self.end_points[joined(self._scope, name)] = self.net
 
 
 def convolution(
@@ -65,6 +66,8 @@ def convolution(
     activation: str | None = "relu",
 ) -> layers.Conv2D:
     """A convolution, its arguments in the order of the columns in a paper's table.
+
+    The name may be a scope of any depth, `conv1/conv1_1`.
 
     Raises:
       ValueError: if Keras has no such activation.
@@ -87,8 +90,29 @@ def convolution(
         activation=activation,
         kernel_initializer=weights,
         bias_initializer=bias,
-        name=name,
+        name=layer_name(name),
     )
+
+
+def add_logits(
+    stack: Stack,
+    num_classes: int | None,
+    dropout: keras.layers.Layer | None,
+    weights: keras.initializers.Initializer,
+    bias: float | keras.initializers.Initializer,
+    spatial_squeeze: bool,
+    global_pool: bool,
+    name: str = "fc8",
+) -> None:
+    """What follows the last layer of features, with TF-Slim's options and end points."""
+    if global_pool:
+        stack.add_global_pool()
+    if num_classes is None:
+        return
+    if dropout is not None:
+        stack.apply(dropout)
+    stack.apply(convolution(name, num_classes, 1, 1, "valid", 1, weights, bias, activation=None))
+    stack.add_logits(name, spatial_squeeze)
 
 
 def normal(stddev: float) -> keras.initializers.Initializer:

@@ -1,0 +1,52 @@
+"""Batch normalisation as TF-Slim has it, on TensorFlow's fused kernels."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+
+@keras.saving.register_keras_serializable(package="slimzoo")
+class BatchNormalization(keras.layers.BatchNormalization):
+    """`keras.layers.BatchNormalization` over the last axis, by one fused operation.
+
+    Keras' own takes mean and variance by several operations, in float32 whatever its inputs are.
+    As TF-Slim's fused one, this keeps the moving variance of Bessel's correction, n / (n - 1), and
+    normalises with the batch's without. A layer that is not trained uses its moving statistics
+    and leaves them as they are. Takes and gives float [batch, height, width, channels].
+    """
+
+    def add_weight(self, *args: Any, **kwargs: Any) -> keras.Variable:
+        """As `keras.layers.Layer` has it; replicas' moving statistics become their mean."""
+        if str(kwargs.get("name")).startswith("moving_"):
+            kwargs["aggregation"] = "mean"
+        return super().add_weight(*args, **kwargs)
+
+    def call(
+        self, inputs: tf.Tensor, training: bool | None = None, mask: tf.Tensor | None = None
+    ) -> tf.Tensor:
+        """Normalises by the batch in training, by the moving statistics otherwise."""
+        if training and self.trainable and self.synchronized:
+            return super().call(inputs, training=training, mask=mask)
+        channels = self.moving_mean.shape
+        scale = tf.convert_to_tensor(self.gamma) if self.scale else tf.ones(channels)
+        offset = tf.convert_to_tensor(self.beta) if self.center else tf.zeros(channels)
+        if not (training and self.trainable):
+            outputs, *_ = tf.compat.v1.nn.fused_batch_norm(
+                inputs,
+                scale,
+                offset,
+                mean=tf.convert_to_tensor(self.moving_mean),
+                variance=tf.convert_to_tensor(self.moving_variance),
+                epsilon=self.epsilon,
+                is_training=False,
+            )
+            return outputs
+        outputs, mean, variance = tf.compat.v1.nn.fused_batch_norm(
+            inputs, scale, offset, epsilon=self.epsilon, is_training=True
+        )
+        for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            moving.assign(moving - (moving - value) * (1 - self.momentum))
+        return outputs

@@ -1,0 +1,153 @@
+"""What the MobileNets have in common: normalised convolutions, ReLU6, and the last layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from nets import layers
+from nets.batch_normalization import BatchNormalization
+from nets.registry import EndPoints
+from nets.scopes import layer_name
+
+
+class NormalizedStack:
+    """Applies convolutions, each with batch normalisation and ReLU6, one after another.
+
+    Weights are truncated normal of .09; depthwise ones do not decay.
+
+    Attributes:
+      net: the output of the last layer, a Keras symbolic tensor.
+      end_points: outputs by TF-Slim's names, in order.
+
+    Args:
+      images: a Keras symbolic tensor.
+      momentum: by which moving statistics keep what they were.
+      epsilon: added to variances.
+    """
+
+    def __init__(self, images: Any, *, momentum: float, epsilon: float = 0.001):
+        self.net = images
+        self.end_points: EndPoints = {}
+        self._momentum = momentum
+        self._epsilon = epsilon
+
+    @property
+    def depth(self) -> int:
+        """Channels of the last output."""
+        return int(self.net.shape[-1])
+
+    def apply(self, layer: keras.layers.Layer) -> None:
+        """Applies a layer."""
+        self.net = layer(self.net)
+
+    def mark(self, end_point: str) -> None:
+        """Makes the last output an end point."""
+        self.end_points[end_point] = self.net
+
+    def convolve(
+        self, scope: str, filters: int, kernel_size: int, stride: int = 1, linear: bool = False
+    ) -> None:
+        """A convolution, its scope below the network's; `linear` leaves the ReLU6 out."""
+        self.apply(
+            layers.Conv2D(
+                filters,
+                kernel_size,
+                stride,
+                "same",
+                use_bias=False,
+                kernel_initializer=_weights(),
+                name=layer_name(scope),
+            )
+        )
+        self._normalize(scope, linear)
+
+    def convolve_depthwise(self, scope: str, kernel_size: int, stride: int) -> None:
+        """A convolution of each channel by itself."""
+        self.apply(
+            layers.DepthwiseConv2D(
+                kernel_size,
+                stride,
+                "same",
+                use_bias=False,
+                decays=False,
+                depthwise_initializer=_weights(),
+                name=layer_name(scope),
+            )
+        )
+        self._normalize(scope, linear=False)
+
+    def _normalize(self, scope: str, linear: bool) -> None:
+        self.apply(
+            BatchNormalization(
+                momentum=self._momentum,
+                epsilon=self._epsilon,
+                name=layer_name(f"{scope}/BatchNorm"),
+            )
+        )
+        if not linear:
+            self.apply(keras.layers.ReLU(6.0, name=layer_name(f"{scope}/relu6")))
+
+
+def add_logits(
+    stack: NormalizedStack, num_classes: int | None, keep_prob: float, spatial_squeeze: bool
+) -> None:
+    """What follows the pool: dropout, `Logits/Conv2d_1c_1x1`, and two end points."""
+    if num_classes is None:
+        return
+    stack.apply(layers.Dropout(keep_prob, name="dropout"))
+    stack.apply(
+        layers.Conv2D(
+            num_classes, 1, kernel_initializer=_weights(), name=layer_name("Logits/Conv2d_1c_1x1")
+        )
+    )
+    if spatial_squeeze:
+        stack.apply(layers.SpatialSqueeze(name="squeeze"))
+    stack.mark("Logits")
+    stack.end_points["Predictions"] = keras.layers.Softmax(name="Predictions")(stack.net)
+
+
+@keras.saving.register_keras_serializable(package="slimzoo")
+class WindowOrMapPooling2D(keras.layers.Layer):
+    """Averages over windows that move by 2, as large as asked for or as the map, if it is smaller.
+
+    Args:
+      size: height and width of a window, in positions.
+    """
+
+    def __init__(self, size: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.size = size
+
+    def call(self, inputs: tf.Tensor) -> tf.Tensor:
+        """Averages [batch, height, width, channels]."""
+        height, width = inputs.shape[1:3]
+        if height is not None and width is not None:
+            window = [min(size, self.size) for size in (height, width)]
+            return tf.nn.avg_pool2d(inputs, window, 2, "VALID")
+        rows, columns = (tf.minimum(tf.shape(inputs)[axis], self.size) for axis in (1, 2))
+        shares = tf.ones([rows, columns, inputs.shape[3], 1], inputs.dtype)
+        sums = tf.nn.depthwise_conv2d(inputs, shares, [1, 2, 2, 1], "VALID")
+        return sums / tf.cast(rows * columns, inputs.dtype)
+
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
+        """The shape of the averages."""
+        batch, *sizes, channels = input_shape
+        pooled = [None if n is None else (n - min(n, self.size)) // 2 + 1 for n in sizes]
+        return (batch, *pooled, channels)
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's argument."""
+        return super().get_config() | {"size": self.size}
+
+
+def divisible(filters: float, divisor: int = 8, least: int | None = None) -> int:
+    """The nearest multiple of `divisor`, at least `least` and no more than a tenth less."""
+    rounded = max(least or divisor, int(filters + divisor / 2) // divisor * divisor)
+    return rounded + divisor if rounded < 0.9 * filters else rounded
+
+
+def _weights() -> keras.initializers.Initializer:
+    return keras.initializers.TruncatedNormal(stddev=0.09)
