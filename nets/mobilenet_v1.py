@@ -102,5 +102,5 @@ for _name, _multiplier in MULTIPLIERS.items():
         head="Logits/Conv2d_1c_1x1",
         default_image_size=224,
         minimum_image_size=32,
-        preprocessing="caffe",
+        preprocessing="inception",
     )(functools.partial(mobilenet_v1, _multiplier))

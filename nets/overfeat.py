@@ -22,7 +22,7 @@ from nets.stacking import Stack, add_logits, convolution
     head="fc8",
     default_image_size=231,
     minimum_image_size=231,
-    preprocessing="caffe",
+    preprocessing="vgg",
 )
 def overfeat(
     images: Any,

@@ -79,5 +79,5 @@ for _name, _depths in CONFIGURATIONS.items():
         head="fc8",
         default_image_size=224,
         minimum_image_size=224,
-        preprocessing="caffe",
+        preprocessing="vgg",
     )(functools.partial(vgg, _name, _depths))

@@ -1,7 +1,7 @@
 """What every preprocessing pipeline is: a host half for each image and a device half for a batch.
 
 The host is what limits AlexNet, so it does only what must be done for one image at a time
-(decoding, resizing, cropping, flipping) and hands over uint8. Arithmetic that a batch can share
+(decoding, resizing, cropping, flipping) and hands over bytes. Arithmetic that a batch can share
 (colour noise, mean, scale, dtype) is left to the device half.
 
 Every random number is drawn on the host from the example's own seed by stateless operations, so
@@ -41,6 +41,14 @@ class Preprocessing(abc.ABC):
 
     # What a white pixel is where the mean is subtracted; means and deviations are on this scale.
     pixel_scale: ClassVar[float] = 255.0
+
+    @property
+    def pixel_dtype(self) -> tf.DType:
+        """Of the "image" that `host` gives: uint8, or float32 from 0 to 255.
+
+        It is not rounded where the accuracies that a pipeline is to repeat were measured so.
+        """
+        return tf.uint8
 
     def __call__(
         self,
@@ -103,7 +111,7 @@ class Preprocessing(abc.ABC):
             centre, then the same five mirrored.
 
         Returns:
-          A dict that `device` takes once its tensors are batched. "image" is uint8
+          A dict that `device` takes once its tensors are batched. "image" is `pixel_dtype`
           [output_height, output_width, 3], or [10, output_height, output_width, 3]; other keys
           are the random numbers that the device half of this pipeline needs.
 
@@ -136,8 +144,8 @@ class Preprocessing(abc.ABC):
         Training and evaluation compile it with XLA, so it takes what XLA knows.
 
         Args:
-          batch: what `host` gives, batched: "image" is uint8 [batch, height, width, 3], or with a
-            dimension of ten crops behind the first.
+          batch: what `host` gives, batched: "image" is uint8 or float32 from 0 to 255, [batch,
+            height, width, 3], or with a dimension of ten crops behind the first.
           dtype: of the result. The arithmetic is done in float32 and its result cast: the pixels
             0 to 255 are exact in bfloat16 but a mean of 127.305 is not (127.5), and the
             difference would keep an error that the network sees as a shift of the whole image.
@@ -150,7 +158,7 @@ class Preprocessing(abc.ABC):
     def _pixels(
         self, source: decoding.Source, height: int, width: int, seed: tf.Tensor, num_crops: int
     ) -> tf.Tensor:
-        """Returns the uint8 "image" of `host`; arguments have been checked."""
+        """Returns the "image" of `host`, of `pixel_dtype`; arguments have been checked."""
 
     def _device_draws(self, seed: tf.Tensor) -> dict[str, tf.Tensor]:
         """Returns the random numbers that the device half needs."""

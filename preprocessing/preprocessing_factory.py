@@ -28,7 +28,9 @@ from preprocessing import (  # noqa: F401
     caffe_preprocessing,
     cifar_preprocessing,
     cifarnet_preprocessing,
+    inception_preprocessing,
     torchvision_preprocessing,
+    vgg_preprocessing,
 )
 from preprocessing.base import (
     PREPROCESSINGS,

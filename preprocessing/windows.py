@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import tensorflow as tf
 
+from preprocessing.decoding import Source
+
+_CHROMA_NEIGHBOURS = 2  # columns: chroma has half the width
+
 # Times the short side; see `short_side_center_square`.
 _LONGEST = 16
 
@@ -80,6 +84,39 @@ def resize_bilinear(
     """
     resized = tf.image.resize(image, [height, width], antialias=antialias)
     return tf.saturate_cast(tf.round(resized), tf.uint8)
+
+
+def resize_bilinear_from_corners(
+    image: tf.Tensor, height: tf.Tensor | int, width: tf.Tensor | int
+) -> tf.Tensor:
+    """Resizes as TensorFlow 1 did: pixel centres are where pixels begin, and nothing is rounded.
+
+    Args:
+      image: uint8 or float [any, any, 3].
+      height: in pixels.
+      width: in pixels.
+
+    Returns:
+      float32 [height, width, 3].
+    """
+    size = tf.stack([height, width])
+    return tf.compat.v1.image.resize_bilinear(image[tf.newaxis], size)[0]
+
+
+def exact_window(
+    source: Source, top: tf.Tensor, left: tf.Tensor, height: tf.Tensor, width: tf.Tensor
+) -> tf.Tensor:
+    """Decodes a window with the pixels that it has in the whole image, also in its outer columns.
+
+    In these a decoder that is given a window interpolates chroma without the neighbour outside.
+
+    Returns:
+      uint8 [height, width, 3].
+    """
+    before = tf.minimum(left, _CHROMA_NEIGHBOURS)
+    behind = tf.minimum(source.width - left - width, _CHROMA_NEIGHBOURS)
+    window = source.window(top, left - before, height, before + width + behind)
+    return window[:, before : before + width]
 
 
 def random_crop_and_flip(image: tf.Tensor, height: int, width: int, seed: tf.Tensor) -> tf.Tensor:

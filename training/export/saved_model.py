@@ -167,7 +167,8 @@ class ServableClassifier(tf.Module):
 
     @property
     def _pixels_spec(self) -> tf.TensorSpec:
-        return tf.TensorSpec([self._image_size, self._image_size, 3], tf.uint8)
+        size = self._image_size
+        return tf.TensorSpec([size, size, 3], self._preprocessing.pixel_dtype)
 
 
 def write_saved_model(classifier: ServableClassifier, folder: str) -> None:

@@ -1,0 +1,108 @@
+"""TF-Slim's networks against the numbers that the original code gave, in tf_slim/NAME.json.
+
+These were taken from TF-Slim of 2020 under TensorFlow 2.21 in its v1 mode, with weights and images
+of the rule below. Each file holds variables, end points, logits and facts of training.
+"""
+
+import functools
+import json
+import pathlib
+import zlib
+
+import numpy as np
+import pytest
+
+from nets.nets_factory import get_network_fn, networks
+
+FACTS = {path.stem: path for path in sorted(pathlib.Path(__file__).parent.glob("tf_slim/*.json"))}
+FACTS.pop("alexnet_v2", None)  # which tests of its own are about
+SMALL = 8_000_000  # parameters: what is computed in the usual run
+
+
+@functools.cache
+def facts(name):
+    return json.loads(FACTS[name].read_text())
+
+
+def value_of(name, shape):
+    """The rule for weights, by the last part of their full name."""
+    generator = np.random.default_rng(zlib.crc32(name.encode()))
+    kind = name.rpartition("/")[2]
+    if kind in ("moving_variance", "gamma"):
+        value = generator.uniform(0.5, 1.5, shape)
+    elif kind in ("biases", "beta", "moving_mean"):
+        value = 0.1 * generator.standard_normal(shape)
+    else:
+        inputs = shape[:2] if kind == "depthwise_weights" else shape[:-1]
+        value = generator.standard_normal(shape) * np.sqrt(2 / np.prod(inputs))
+    return value.astype(np.float32)
+
+
+def sized(*, small):
+    return [
+        name if small else pytest.param(name, marks=pytest.mark.soak)
+        for name in FACTS
+        if (facts(name)["trainable_parameters"] < SMALL) is small
+    ]
+
+
+def test_every_network_of_tf_slim_that_is_registered_has_its_numbers():
+    assert set(FACTS) <= set(networks)
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_names_and_shapes_are_tf_slims(name, outlined, traced_shapes):
+    expected = facts(name)
+    network_fn = outlined(name, num_classes=expected["num_classes"], weight_decay=1e-4)
+    shapes = {name: list(variable.shape) for name, variable in network_fn.variables.items()}
+    assert shapes == expected["variables"]
+    trained = [variable for variable in network_fn.variables.values() if variable.trainable]
+    assert sum(np.prod(one.shape) for one in trained) == expected["trainable_parameters"]
+    assert network_fn.num_classes == networks[name].num_classes == expected["num_classes"]
+    assert network_fn.default_image_size == expected["default_image_size"]
+    logits, end_points = traced_shapes(network_fn, network_fn.default_image_size)
+    assert logits[1:] == tuple(expected["logits"]["shape"][1:])
+    assert list(end_points) == list(expected["end_points"])
+    for end_point, numbers in expected["end_points"].items():
+        assert end_points[end_point][1:] == tuple(numbers["shape"][1:]), end_point
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_without_classes_it_ends_in_tf_slims_features(name, outlined, traced_shapes):
+    expected = facts(name)["no_classes"]
+    network_fn = outlined(name, num_classes=None)
+    features, end_points = traced_shapes(network_fn, network_fn.default_image_size)
+    assert list(end_points) == expected["end_points"]
+    assert features[1:] == tuple(expected["shape"][1:])
+
+
+@pytest.mark.parametrize("name", FACTS)
+def test_it_decays_and_normalises_as_tf_slims_does(name, outlined):
+    expected = facts(name)["training"]
+    network_fn = outlined(name, num_classes=facts(name)["num_classes"], weight_decay=1e-4)
+    decaying = [name for name, one in network_fn.variables.items() if one.regularizer]
+    assert len(decaying) == expected["l2_terms"]
+    weights = {name for name in network_fn.variables if name.endswith("weights")}
+    assert sorted(weights - set(decaying)) == sorted(expected["weights_without_decay"])
+    epsilons = {layer.epsilon for layer in network_fn.layers if hasattr(layer, "moving_mean")}
+    assert sorted(epsilons) == pytest.approx(sorted(expected["batch_norm_epsilon"]))
+
+
+@pytest.mark.parametrize("name", sized(small=True) + sized(small=False))
+def test_values_are_tf_slims(name):
+    expected = facts(name)
+    network_fn = get_network_fn(name, num_classes=expected["num_classes"])
+    for variable_name, variable in network_fn.variables.items():
+        variable.assign(value_of(variable_name, tuple(variable.shape)))
+    size, channels = expected["default_image_size"], expected["channels"]
+    generator = np.random.default_rng(zlib.crc32(b"images"))
+    images = generator.uniform(-1, 1, [2, size, size, channels]).astype(np.float32)
+    logits, end_points = network_fn(images)
+    for end_point, numbers in expected["end_points"].items():
+        value = end_points[end_point].numpy().astype(np.float64)
+        tolerance = 1e-4 * numbers["l2"]
+        assert np.linalg.norm(value) == pytest.approx(numbers["l2"], abs=tolerance), end_point
+        np.testing.assert_allclose(value.ravel()[:4], numbers["first"], atol=tolerance)
+        assert value.mean() == pytest.approx(numbers["mean"], abs=tolerance)
+    if logits.shape.rank == 2:
+        np.testing.assert_allclose(logits[:, :8], expected["logits"]["head"], atol=1e-4)
