@@ -12,6 +12,7 @@ from image_datasets.image_dataset import ImageDataset
 from nets import nets_factory
 from nets.nets_factory import NetworkFn
 from preprocessing.base import Preprocessing
+from training.checkpoints.class_names import names_of_outputs
 from training.checkpoints.description import ModelDescription
 from training.checkpoints.finding import find_checkpoint, is_of_a_run
 from training.checkpoints.restoring import RestoreReport, restore_network
@@ -93,10 +94,13 @@ def describe_weights(
             "they are."
         )
     network = nets_factory.networks[model_name]
+    names, remark = names_of_outputs(path, network, class_names)
+    if remark:
+        print(remark)
     return ModelDescription(
         model_name=model_name,
         network_options={},
-        class_names=list(class_names),
+        class_names=names,
         preprocessing_name=network.preprocessing_name,
         preprocessing_options={},
         image_size=network.default_image_size,
