@@ -11,6 +11,10 @@ from training.training_state import TrainingState
 # --mixed_precision -> Keras' name.
 DTYPE_POLICIES = {"float32": "float32", "bfloat16": "mixed_bfloat16", "float16": "mixed_float16"}
 
+# As TF-Slim's networks call them, and as its driver weights them.
+AUXILIARY_LOGITS = "AuxLogits"
+AUXILIARY_WEIGHT = 0.4
+
 
 class TrainStep:
     """Device half of the preprocessing, forward, backward and update, as one graph.
@@ -81,10 +85,11 @@ class TrainStep:
         seed = tf.random.experimental.stateless_fold_in([self._seed, step], replica)
         images = self._device_half(batch)
         with tf.GradientTape() as tape:
-            logits, _ = self._network_fn(images, is_training=True, seed=seed)
+            logits, end_points = self._network_fn(images, is_training=True, seed=seed)
             loss = tf.reduce_sum(self._cross_entropy(batch["label"], logits) * batch["weight"])
+            auxiliary = self._auxiliary_loss(batch, end_points)
             # Replicas' gradients are added up, so each divides by the batch of all of them.
-            scaled_loss = self._optimizer.scale_loss(loss / self._batch_size)
+            scaled_loss = self._optimizer.scale_loss((loss + auxiliary) / self._batch_size)
         gradients = tape.gradient(scaled_loss, [variable.value for variable in self._trainable])
         if self._is_loss_scaled:
             gradients = _overflowing_together(gradients)
@@ -104,6 +109,14 @@ class TrainStep:
         num_classes = logits.shape[-1]
         targets = tf.one_hot(labels, num_classes) * (1 - smoothing) + smoothing / num_classes
         return tf.nn.softmax_cross_entropy_with_logits(targets, logits)
+
+    def _auxiliary_loss(self, batch: Example, end_points: dict[str, tf.Tensor]) -> tf.Tensor:
+        """That of the logits beside a network's last, which help to train its lower layers."""
+        if AUXILIARY_LOGITS not in end_points:
+            return tf.zeros([])
+        logits = tf.cast(end_points[AUXILIARY_LOGITS], tf.float32)
+        losses = self._cross_entropy(batch["label"], logits)
+        return AUXILIARY_WEIGHT * tf.reduce_sum(losses * batch["weight"])
 
     def _update_averages(self, step: tf.Tensor) -> None:
         for name, average in self._averages.items():

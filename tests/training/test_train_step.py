@@ -1,5 +1,6 @@
 import itertools
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -47,6 +48,40 @@ def make_batch(size=4, weight=None, seed=0):
         "label": tf.constant(generator.integers(0, 3, size=size), tf.int64),
         "weight": tf.ones([size]) if weight is None else tf.constant(weight),
     }
+
+
+def auxiliary(images, num_classes=3):
+    """A linear layer for the logits, and one for auxiliary logits."""
+    flat = keras.layers.GlobalAveragePooling2D()(images)
+    logits = keras.layers.Dense(num_classes, name="logits")(flat)
+    aux = keras.layers.Dense(num_classes, name="aux")(flat)
+    return logits, {"AuxLogits": aux, "auxiliary/logits": logits}
+
+
+def test_auxiliary_logits_are_trained_with_two_fifths_of_the_weight(registries_restored):
+    nets_factory.register_network(
+        first_layer="logits",
+        head=("logits", "aux"),
+        default_image_size=32,
+        minimum_image_size=32,
+        preprocessing="alexnet",
+    )(auxiliary)
+    strategy = devices.make_strategy()
+    state = make_training_state(
+        lambda: nets_factory.get_network_fn("auxiliary", num_classes=3),
+        OptimizerSettings(optimizer="sgd", learning_rate=0.5, weight_decay=0.0),
+        strategy,
+    )
+    variables = state.network_fn.variables
+    for name in ("weights", "biases"):  # both give the same logits
+        variables[f"auxiliary/aux/{name}"].assign(variables[f"auxiliary/logits/{name}"])
+    before = variables["auxiliary/logits/weights"].numpy()
+    step = TrainStep(state, get_preprocessing("alexnet"), strategy, batch_size=4)
+    step(make_batch(weight=[1.0, 0.0, 1.0, 1.0]), tf.constant(0.5), tf.constant(0))
+    moved = variables["auxiliary/logits/weights"].numpy() - before
+    of_auxiliary = variables["auxiliary/aux/weights"].numpy() - before
+    assert np.abs(moved).max() > 1e-3
+    np.testing.assert_allclose(of_auxiliary, 0.4 * moved, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.3])
