@@ -82,13 +82,24 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
     """`keras.layers.DepthwiseConv2D` whose weights TF-Slim calls `depthwise_weights`.
 
     Args:
+      kernel_size: height and width of the window, in pixels.
+      strides: of the window, in pixels.
+      padding: `valid` or `same`.
       decays: whether weight decay is on its weights; MobileNets have none there.
     """
 
     slim_names: ClassVar[dict[str, str]] = {"kernel": "depthwise_weights", "bias": "biases"}
 
-    def __init__(self, *args: Any, decays: bool = True, **kwargs: Any):
-        super().__init__(*args, **kwargs)
+    def __init__(
+        self,
+        kernel_size: int,
+        strides: int = 1,
+        padding: str = "valid",
+        *,
+        decays: bool = True,
+        **kwargs: Any,
+    ):
+        super().__init__(kernel_size, strides, padding, **kwargs)
         self.decays = decays
 
     def get_config(self) -> dict[str, Any]:

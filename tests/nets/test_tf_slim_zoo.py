@@ -6,16 +6,14 @@ of the rule below. Each file holds variables, end points, logits and facts of tr
 
 import functools
 import json
-import pathlib
 import zlib
 
 import numpy as np
 import pytest
+from network_names import TF_SLIM_FACTS as FACTS
 
 from nets.nets_factory import get_network_fn, networks
 
-FACTS = {path.stem: path for path in sorted(pathlib.Path(__file__).parent.glob("tf_slim/*.json"))}
-FACTS.pop("alexnet_v2", None)  # which tests of its own are about
 SMALL = 8_000_000  # parameters: what is computed in the usual run
 
 
