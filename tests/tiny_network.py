@@ -54,7 +54,7 @@ def get_narrow_network_fn(name, *arguments, **options):
 
     def narrowed(layer_class):
         def make(filters, *arguments, name, **options):
-            few = filters if name in heads else max(8, filters // 8)
+            few = filters if name.replace(".", "/") in heads else max(8, filters // 8)
             return layer_class(few, *arguments, name=name, **options)
 
         return make

@@ -1,4 +1,4 @@
-"""Every registered network through training, evaluation, export and back."""
+"""Networks through training, evaluation, export and back: every AlexNet, one of other families."""
 
 import functools
 
@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from network_names import ALEXNETS
 from tiny_network import get_narrow_network_fn
 
 from image_datasets.dataset_factory import get_dataset
@@ -37,17 +38,27 @@ def first_batch(photos):
 ONE_OF_EACH_KIND = ("alexnet", "alexnet_v2", "alexnet_cifar", "cifarnet_11pct")
 
 
+# Whole networks that are small, and one that is not.
+OF_TF_SLIM = [
+    ("mobilenet_v1_025", get_network_fn),
+    ("mobilenet_v2_035", get_network_fn),
+    ("vgg_a", get_narrow_network_fn),
+]
+CASES = [
+    *((name, get_narrow_network_fn) for name in ONE_OF_EACH_KIND),
+    *OF_TF_SLIM[:1],
+]
+SLOW_CASES = [
+    *((name, get_narrow_network_fn) for name in ALEXNETS if name not in ONE_OF_EACH_KIND),
+    *((name, get_network_fn) for name in ALEXNETS),
+    *OF_TF_SLIM[1:],
+]
+
+
 @pytest.mark.parametrize(
-    "get_fn",
-    [get_narrow_network_fn, pytest.param(get_network_fn, marks=pytest.mark.slow)],
-    ids=["narrow", "whole"],
-)
-@pytest.mark.parametrize(
-    "name",
-    [
-        name if name in ONE_OF_EACH_KIND else pytest.param(name, marks=pytest.mark.slow)
-        for name in networks
-    ],
+    ("name", "get_fn"),
+    [*CASES, *(pytest.param(*case, marks=pytest.mark.slow) for case in SLOW_CASES)],
+    ids=lambda value: value if isinstance(value, str) else value.__name__.split("_")[1],
 )
 def test_it_trains_evaluates_exports_and_reloads_with_the_same_logits(
     name, get_fn, photos, first_batch, tmp_path

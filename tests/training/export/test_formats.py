@@ -7,6 +7,7 @@ import zipfile
 import numpy as np
 import pytest
 import tensorflow as tf
+from network_names import ALEXNETS
 from tiny_network import get_narrow_network_fn
 
 from image_datasets.dataset_factory import get_dataset
@@ -23,12 +24,17 @@ from training.input_pipeline import evaluation_batches
 NAMES = ["blue", "green", "red one"]
 # Two towers with response normalization, fully connected layers, locally connected layers, BGR.
 FAST = ("alexnet", "alexnet_v2", "cifarnet_11pct", "bvlc_alexnet")
-EACH_NETWORK = [
-    name if name in FAST else pytest.param(name, marks=pytest.mark.slow) for name in networks
-]
-EACH_SIZE = [
-    pytest.param(get_narrow_network_fn, id="narrow"),
-    pytest.param(get_network_fn, id="whole", marks=pytest.mark.slow),
+CASES = [
+    *(
+        pytest.param(
+            name, get_narrow_network_fn, marks=[] if name in FAST else pytest.mark.slow, id=name
+        )
+        for name in ALEXNETS
+    ),
+    *(
+        pytest.param(name, get_network_fn, marks=pytest.mark.slow, id=f"{name}-whole")
+        for name in [*ALEXNETS, "mobilenet_v2_035"]
+    ),
 ]
 
 
@@ -64,8 +70,7 @@ def tflite(classifier, precision="float32", images=()):
     return tflite_model.with_metadata(content, classifier, "net", "what it is", "how to feed it")
 
 
-@pytest.mark.parametrize("get_fn", EACH_SIZE)
-@pytest.mark.parametrize("name", EACH_NETWORK)
+@pytest.mark.parametrize(("name", "get_fn"), CASES)
 def test_tflite_answers_as_the_network_does(name, get_fn, frozen):
     classifier, images, expected = frozen(name, get_fn)
     answers = run_tflite(tflite(classifier), images)
@@ -74,8 +79,7 @@ def test_tflite_answers_as_the_network_does(name, get_fn, frozen):
     np.testing.assert_allclose(answers["logits"], expected["logits"], rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("get_fn", EACH_SIZE)
-@pytest.mark.parametrize("name", EACH_NETWORK)
+@pytest.mark.parametrize(("name", "get_fn"), CASES)
 def test_onnx_answers_as_the_network_does(name, get_fn, frozen):
     onnxruntime = pytest.importorskip("onnxruntime", reason="pip install .[onnx]")
     pytest.importorskip("tf2onnx", reason="pip install .[onnx]")
