@@ -12,6 +12,12 @@ from nets.batch_normalization import BatchNormalization
 from nets.registry import EndPoints
 from nets.scopes import layer_name
 
+# Of TF-Slim's argument scopes.
+HYPERPARAMETERS = {
+    "weight_decay": 4e-5,
+    "weight_decay_factors": ["*/depthwise_weights=0"],
+}
+
 
 class NormalizedStack:
     """Applies convolutions, each with batch normalisation and ReLU6, one after another.

@@ -11,7 +11,12 @@ from typing import Any, NamedTuple
 
 import keras
 
-from nets.mobilenet_parts import NormalizedStack, WindowOrMapPooling2D, add_logits
+from nets.mobilenet_parts import (
+    HYPERPARAMETERS,
+    NormalizedStack,
+    WindowOrMapPooling2D,
+    add_logits,
+)
 from nets.registry import EndPoints, register_network
 
 MULTIPLIERS = {
@@ -103,4 +108,5 @@ for _name, _multiplier in MULTIPLIERS.items():
         default_image_size=224,
         minimum_image_size=32,
         preprocessing="inception",
+        hyperparameters=HYPERPARAMETERS,
     )(functools.partial(mobilenet_v1, _multiplier))

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import keras
 
-from nets.mobilenet_parts import NormalizedStack, add_logits, divisible
+from nets.mobilenet_parts import HYPERPARAMETERS, NormalizedStack, add_logits, divisible
 from nets.registry import EndPoints, register_network
 from nets.scopes import layer_name
 
@@ -122,4 +122,5 @@ for _name, _multiplier in MULTIPLIERS.items():
         default_image_size=224,
         minimum_image_size=32,
         preprocessing="inception",
+        hyperparameters=HYPERPARAMETERS,
     )(functools.partial(mobilenet_v2, _multiplier))

@@ -259,7 +259,9 @@ def _keras_settings(dtype_policy: str | None) -> Iterator[None]:
 def parameter_counts(network_fn: NetworkFn) -> dict[str, int]:
     """How many numbers are trained of each layer that has any, by its scope in the network."""
     return {
-        scopes.scope_of(layer): sum(int(np.prod(weight.shape)) for weight in layer.trainable_weights)
+        scopes.scope_of(layer): sum(
+            int(np.prod(weight.shape)) for weight in layer.trainable_weights
+        )
         for layer in network_fn.layers
         if layer.trainable_weights
     }
