@@ -13,7 +13,9 @@ from preprocessing.base import Preprocessing
 from preprocessing.caffe_preprocessing import CaffePreprocessing
 from preprocessing.cifar_preprocessing import CifarPreprocessing
 from preprocessing.cifarnet_preprocessing import CifarnetPreprocessing
+from preprocessing.inception_preprocessing import InceptionPreprocessing
 from preprocessing.torchvision_preprocessing import TorchvisionPreprocessing
+from preprocessing.vgg_preprocessing import VggPreprocessing
 
 
 class Preparation(NamedTuple):
@@ -61,6 +63,31 @@ _CAFFE = """    whole = (0, 0, width, height)
     photo = photo.transform(({side}, {side}), Image.Transform.EXTENT, whole, bilinear)
 """
 
+_FROM_CORNERS = """
+
+def resize(pixels, height, width):
+    \"\"\"Bilinearly, the first pixel of each side where it is, as TensorFlow 1 did.\"\"\"
+    for axis, size in ((0, height), (1, width)):
+        length = pixels.shape[axis]
+        places = np.arange(size) * length / size
+        low = places.astype(int)
+        share = (places - low).reshape([-1, 1, 1] if axis == 0 else [1, -1, 1])
+        high = np.minimum(low + 1, length - 1)
+        pixels = (1 - share) * pixels.take(low, axis) + share * pixels.take(high, axis)
+    return pixels.round().astype(np.uint8)
+"""
+
+_VGG = """    scale = {side} / min(width, height)
+    photo = resize(np.asarray(photo), round(height * scale), round(width * scale))
+    top, left = (photo.shape[0] - {size}) // 2, (photo.shape[1] - {size}) // 2
+    return photo[top : top + {size}, left : left + {size}]
+"""
+
+_INCEPTION = """    left, top = (int((side - side * {fraction}) / 2) for side in (width, height))
+    photo = photo.crop((left, top, width - left, height - top))
+    return resize(np.asarray(photo), {size}, {size})
+"""
+
 _TORCHVISION = """    short = min(width, height)
     size = ({side} * width // short, {side} * height // short)
     photo = photo.resize(size, Image.Resampling.BILINEAR)
@@ -76,7 +103,7 @@ def preparation(preprocessing: Preprocessing, size: int) -> Preparation:
       preprocessing: made for evaluation.
       size: height and width given to the network, in pixels.
     """
-    side = size
+    side, fraction = size, 1.0
     if isinstance(preprocessing, AlexNetPreprocessing):
         side = preprocessing.side_of_square(size, size)
         words = (
@@ -106,6 +133,20 @@ def preparation(preprocessing: Preprocessing, size: int) -> Preparation:
             f" enlarge{'' if side == size else f', and cut out the central {size}x{size}'}."
         )
         python = _SQUEEZED + _CENTER
+    elif isinstance(preprocessing, VggPreprocessing):
+        side = max(preprocessing.resize_side_min, size)
+        words = (
+            f"Resize the short side to {side} pixels as TensorFlow 1 did (bilinearly, pixel centres"
+            f" at the corners), and cut out the central {size}x{size}."
+        )
+        python = _VGG
+    elif isinstance(preprocessing, InceptionPreprocessing):
+        fraction = preprocessing.central_fraction
+        words = (
+            f"Cut out the central part, {fraction:.1%} of height and width, and resize it to "
+            f"{size}x{size} as TensorFlow 1 did (bilinearly, pixel centres at the corners)."
+        )
+        python = _INCEPTION
     else:
         kind = type(preprocessing)
         return Preparation(f"As the host half of {kind.__module__}.{kind.__name__} does it.", None)
@@ -113,6 +154,7 @@ def preparation(preprocessing: Preprocessing, size: int) -> Preparation:
     if preprocessing.respect_exif:
         words = f"Turn the photo as its camera noted (EXIF orientation). {words}"
         imports, photo = "Image, ImageOps", "ImageOps.exif_transpose(Image.open(path))"
-    return Preparation(
-        words, (_HEAD + python).format(size=size, side=side, imports=imports, photo=photo)
+    code = (_HEAD + python).format(
+        size=size, side=side, fraction=fraction, imports=imports, photo=photo
     )
+    return Preparation(words, code + (_FROM_CORNERS if "resize(np" in python else ""))

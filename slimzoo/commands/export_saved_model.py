@@ -319,7 +319,8 @@ def _calibration_images(
     for batch in batches:
         if batch["weight"][0] > 0:
             num_usable += 1
-            yield batch["image"][0].numpy()
+            # The converted network takes bytes, also of a pipeline that hands over floats.
+            yield np.round(batch["image"][0]).astype(np.uint8)
     if not num_usable:
         raise ValueError(
             f"None of these {count:,} images can be read and decoded, which --precision=int8 needs "
