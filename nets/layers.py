@@ -107,6 +107,21 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
         return super().get_config() | {"decays": self.decays}
 
 
+@keras.saving.register_keras_serializable(package="slimzoo")
+class SeparableConv2D(keras.layers.SeparableConv2D):
+    """`keras.layers.SeparableConv2D` with TF-Slim's names; its weights do not decay.
+
+    A depthwise convolution and one of 1x1 in a layer of their own: TF-Slim's argument scopes leave
+    its weights without decay.
+    """
+
+    slim_names: ClassVar[dict[str, str]] = {
+        "depthwise_kernel": "depthwise_weights",
+        "pointwise_kernel": "pointwise_weights",
+        "bias": "biases",
+    }
+
+
 @tf.custom_gradient
 def _bfloat16_relu(inputs: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
     """`tf.nn.relu`, whose own gradient takes twice the time for bfloat16 on a CPU."""

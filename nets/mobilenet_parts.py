@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from nets import layers
 from nets.batch_normalization import BatchNormalization
@@ -113,40 +112,6 @@ def add_logits(
         stack.apply(layers.SpatialSqueeze(name="squeeze"))
     stack.mark("Logits")
     stack.end_points["Predictions"] = keras.layers.Softmax(name="Predictions")(stack.net)
-
-
-@keras.saving.register_keras_serializable(package="slimzoo")
-class WindowOrMapPooling2D(keras.layers.Layer):
-    """Averages over windows that move by 2, as large as asked for or as the map, if it is smaller.
-
-    Args:
-      size: height and width of a window, in positions.
-    """
-
-    def __init__(self, size: int, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.size = size
-
-    def call(self, inputs: tf.Tensor) -> tf.Tensor:
-        """Averages [batch, height, width, channels]."""
-        height, width = inputs.shape[1:3]
-        if height is not None and width is not None:
-            window = [min(size, self.size) for size in (height, width)]
-            return tf.nn.avg_pool2d(inputs, window, 2, "VALID")
-        rows, columns = (tf.minimum(tf.shape(inputs)[axis], self.size) for axis in (1, 2))
-        shares = tf.ones([rows, columns, inputs.shape[3], 1], inputs.dtype)
-        sums = tf.nn.depthwise_conv2d(inputs, shares, [1, 2, 2, 1], "VALID")
-        return sums / tf.cast(rows * columns, inputs.dtype)
-
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        """The shape of the averages."""
-        batch, *sizes, channels = input_shape
-        pooled = [None if n is None else (n - min(n, self.size)) // 2 + 1 for n in sizes]
-        return (batch, *pooled, channels)
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's argument."""
-        return super().get_config() | {"size": self.size}
 
 
 def divisible(filters: float, divisor: int = 8, least: int | None = None) -> int:

@@ -11,12 +11,8 @@ from typing import Any, NamedTuple
 
 import keras
 
-from nets.mobilenet_parts import (
-    HYPERPARAMETERS,
-    NormalizedStack,
-    WindowOrMapPooling2D,
-    add_logits,
-)
+from nets.mobilenet_parts import HYPERPARAMETERS, NormalizedStack, add_logits
+from nets.pooling import WindowOrMapPooling2D
 from nets.registry import EndPoints, register_network
 
 MULTIPLIERS = {

@@ -26,6 +26,11 @@ from nets import (  # noqa: F401 (families register themselves when they are imp
     alexnet_keras,
     alexnet_torchvision,
     cifarnet,
+    inception_resnet_v2,
+    inception_v1,
+    inception_v2,
+    inception_v3,
+    inception_v4,
     layers,
     mobilenet_v1,
     mobilenet_v2,
@@ -92,7 +97,9 @@ class NetworkFn:
         # The same layers, with every end point as an output.
         self._model_with_end_points = keras.Model(images, [outputs, *end_points.values()])
         self._check_end_points(end_points)
-        self._check_layers()
+        self._check_layers(self.heads[:1] if options else self.heads)
+        found = self._scopes_with_variables()
+        self.heads = tuple(head for head in self.heads if head in found)
 
     def __call__(
         self, images: tf.Tensor, is_training: bool | None = None, seed: tf.Tensor | None = None
@@ -130,7 +137,7 @@ class NetworkFn:
         return scopes.variables_by_name(self.scope, self.layers)
 
     def regularization_loss(self) -> tf.Tensor:
-        """`weight_decay / 2 * sum of squares` over the weights, biases excepted; a scalar."""
+        """`weight_decay / 2 * sum of squares` over what decays, seldom biases; a scalar."""
         losses = self._model_with_end_points.losses
         return tf.add_n(losses) if losses else tf.zeros([])
 
@@ -145,19 +152,19 @@ class NetworkFn:
                     f"{self.scope!r}. Give register_network the scope that the end points have."
                 )
 
-    def _check_layers(self) -> None:
-        """The first layer and the heads must have variables; ValueError if not."""
-        found = list(dict.fromkeys(name.rpartition("/")[0] for name in self.variables))
-        layers_by_role = [
-            ("first_layer", self.first_layer),
-            *(("head", head) for head in self.heads),
-        ]
+    def _check_layers(self, heads: Iterable[str]) -> None:
+        """The first layer and these heads must have variables; ValueError if not."""
+        found = self._scopes_with_variables()
+        layers_by_role = [("first_layer", self.first_layer), *(("head", head) for head in heads)]
         for role, scope in layers_by_role:
             if scope not in found:
                 raise ValueError(
                     f"{self.name} is registered with {scope!r} as its {role}, which has no "
                     f"variables. These have: {', '.join(found)}."
                 )
+
+    def _scopes_with_variables(self) -> list[str]:
+        return list(dict.fromkeys(name.rpartition("/")[0] for name in self.variables))
 
     def _checked(self, images: tf.Tensor) -> tf.Tensor:
         images = tf.convert_to_tensor(images)
@@ -206,8 +213,8 @@ def get_network_fn(
       num_classes: outputs of the last layer, by default as many as the network has by itself
         (10 for CIFAR-10's, 1000 for ImageNet's); None or 0 leaves that layer out and returns
         features.
-      weight_decay: the factor of `regularization_loss()`, on weights and not on biases; None is
-        none, as in TF-Slim.
+      weight_decay: the factor of `regularization_loss()`, on weights, and on biases where the
+        network says so; None is none, as in TF-Slim.
       is_training: the mode in which calls run that do not say it themselves.
       dtype_policy: a Keras policy such as `mixed_bfloat16`; None is Keras' current one.
       **network_options: of that network: `dropout_keep_prob`, `spatial_squeeze`, `global_pool`...
@@ -237,9 +244,10 @@ def get_network_fn(
         for layer in network_fn.layers:
             if hasattr(layer, "kernel") and getattr(layer, "decays", True):
                 # Keras' L2(c) adds c * |w|^2, whose gradient is 2cw: half of it is weight decay.
-                layer.kernel_regularizer = layer.kernel.regularizer = keras.regularizers.L2(
-                    weight_decay / 2
-                )
+                l2 = keras.regularizers.L2(weight_decay / 2)
+                layer.kernel_regularizer = layer.kernel.regularizer = l2
+                if network.decays_biases and layer.bias is not None:
+                    layer.bias_regularizer = layer.bias.regularizer = l2
     return network_fn
 
 

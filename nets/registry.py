@@ -46,6 +46,7 @@ class Network:
     preprocessing_name: str
     hyperparameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     takes_one_size: bool = False
+    decays_biases: bool = False
 
     @property
     def num_classes(self) -> int | None:
@@ -75,6 +76,7 @@ def register_network(
     preprocessing: str,
     hyperparameters: Mapping[str, Any] | None = None,
     takes_one_size: bool = False,
+    decays_biases: bool = False,
     name: str | None = None,
     scope: str | None = None,
 ) -> Callable[[BuildFn], BuildFn]:
@@ -82,13 +84,15 @@ def register_network(
 
     Args:
       first_layer: the layer that sees the images, by its name below the scope: `conv1`.
-      head: the layer that gives one number a class: `fc8`; several, if it has auxiliary logits.
+      head: the layer that gives one number a class: `fc8`; several, if it has auxiliary logits,
+        the first of which no option leaves out.
       default_image_size: height and width it is made for, in pixels.
       minimum_image_size: the least height and width it can take, in pixels.
       preprocessing: the pipeline of `preprocessing_factory` that feeds it.
       hyperparameters: values of the training driver's flags (`{"learning_rate": 0.001}`) that it
         was trained with; None is those that the driver has for all.
       takes_one_size: whether it takes its default image size alone.
+      decays_biases: whether `get_network_fn`'s weight decay is on its biases too.
       name: the name in the registry; None is the function's name.
       scope: what the names of its variables and end points begin with; None is the function's
         name, or that in the registry if the function has none.
@@ -121,6 +125,7 @@ def register_network(
                 preprocessing_name=preprocessing,
                 hyperparameters=dict(hyperparameters or {}),
                 takes_one_size=takes_one_size,
+                decays_biases=decays_biases,
             )
         )
         return build

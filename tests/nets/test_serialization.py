@@ -12,6 +12,7 @@ from network_names import ALEXNETS
 
 import nets
 from nets.layers import SpatialSqueeze
+from nets.pooling import AuxiliaryPooling2D
 
 # Every class of a layer that there is, so that a new one needs no line here.
 LAYERS = {
@@ -40,7 +41,11 @@ VALUES = {
     "center": True,
     "data_format": "channels_last",
     "decays": False,
+    "depth_multiplier": 2,
     "depth_radius": 1,
+    "depthwise_constraint": keras.constraints.MaxNorm(2.5),
+    "depthwise_initializer": keras.initializers.RandomUniform(-1, 1, seed=7),
+    "depthwise_regularizer": keras.regularizers.L2(0.4),
     "dilation_rate": (2, 2),
     "dtype": keras.DTypePolicy("mixed_bfloat16"),
     "epsilon": 0.01,
@@ -59,6 +64,9 @@ VALUES = {
     "moving_variance_initializer": keras.initializers.RandomUniform(0.5, 2, seed=6),
     "name": "a_layer",
     "padding": "same",
+    "pointwise_constraint": keras.constraints.MaxNorm(3.5),
+    "pointwise_initializer": keras.initializers.RandomUniform(-1, 1, seed=8),
+    "pointwise_regularizer": keras.regularizers.L2(0.5),
     "renorm": False,
     "renorm_clipping": None,
     "renorm_momentum": 0.7,
@@ -72,7 +80,7 @@ VALUES = {
     "window": 5,
 }
 # Where one excludes another.
-EXCEPTIONS = {"Conv2D": {"strides": (1, 1)}}
+EXCEPTIONS = {name: {"strides": (1, 1)} for name in ("Conv2D", "SeparableConv2D")}
 # What it hands on to Keras' layer.
 HANDED_ON = {
     "DepthwiseConv2D": {
@@ -83,8 +91,8 @@ HANDED_ON = {
         "depthwise_regularizer": VALUES["kernel_regularizer"],
     }
 }
-# Any layer takes maps; this one takes maps of one position.
-MAPS = {SpatialSqueeze.__name__: (1, 1, 4)}
+# Any layer takes maps; these take maps of one position, and as Inception has them at 299 pixels.
+MAPS = {SpatialSqueeze.__name__: (1, 1, 4), AuxiliaryPooling2D.__name__: (17, 17, 4)}
 
 
 def arguments(kind):
