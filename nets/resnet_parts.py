@@ -71,8 +71,8 @@ def blocks(
     return table
 
 
-class ResidualLayers:
-    """Applies layers to tensors, and keeps what TF-Slim keeps of their outputs.
+class ResidualNetwork:
+    """Applies the layers of a residual network, and keeps what TF-Slim keeps of their outputs.
 
     He's initial values (TF-Slim's `variance_scaling_initializer`); batch normalisation with a
     decay of .997 and an epsilon of 1e-5.
@@ -201,5 +201,5 @@ class ResidualLayers:
         return net
 
 
-# `unit(layers, net, scope, base_depth, stride, rate)` gives the unit's output.
-Unit = Callable[[ResidualLayers, Any, str, int, int, int], Any]
+# `unit(network, net, scope, base_depth, stride, rate)` gives the unit's output.
+Unit = Callable[[ResidualNetwork, Any, str, int, int, int], Any]

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nets.registry import EndPoints, register_network
-from nets.resnet_parts import BASE_DEPTHS, ResidualLayers, blocks
+from nets.resnet_parts import BASE_DEPTHS, ResidualNetwork, blocks
 
 # Units in each of the four blocks; each has three convolutions.
 CONFIGURATIONS = {
@@ -49,10 +49,10 @@ def resnet_v1(
       global_pool: averages over positions before the logits. False gives logits for each, with
         `spatial_squeeze=False`.
       output_stride: 4, 8, 16 or 32 (None): how many times smaller than the image the last map is.
-        Convolutions are dilated to have it so; the weights are the same.
+        Convolutions are dilated instead; the weights are the same.
       spatial_squeeze: gives [batch, num_classes].
-      store_non_strided_activations: halves maps after blocks rather than in their last units, so
-        that these units' end points are large. The weights are the same, the outputs are not.
+      store_non_strided_activations: halves maps after blocks rather than in their last units, whose
+        end points are then as large as the others'. Evaluated, what follows is the same.
       min_base_depth: the least number of filters of 3x3 convolutions.
       depth_multiplier: of the filters of all layers but conv1.
 
@@ -65,29 +65,29 @@ def resnet_v1(
       ValueError: if `output_stride` is none of these.
     """
     base_depths = [max(int(depth * depth_multiplier), min_base_depth) for depth in BASE_DEPTHS]
-    layers = ResidualLayers(name)
-    net = layers.convolve(images, "conv1", 64, 7, stride=2)
-    net = layers.pool(net)
+    network = ResidualNetwork(name)
+    net = network.convolve(images, "conv1", 64, 7, stride=2)
+    net = network.pool(net)
     for block in blocks(units, base_depths, output_stride):
-        net = layers.stack(net, block, _bottleneck, not store_non_strided_activations)
-    net = layers.classify(net, num_classes, global_pool, spatial_squeeze)
-    return net, layers.end_points
+        net = network.stack(net, block, _bottleneck, not store_non_strided_activations)
+    net = network.classify(net, num_classes, global_pool, spatial_squeeze)
+    return net, network.end_points
 
 
 def _bottleneck(
-    layers: ResidualLayers, inputs: Any, scope: str, base_depth: int, stride: int, rate: int
+    network: ResidualNetwork, inputs: Any, scope: str, base_depth: int, stride: int, rate: int
 ) -> Any:
     """1x1, 3x3, 1x1, added to the inputs, which are convolved only where the depth changes."""
     scope = f"{scope}/bottleneck_v1"
     depth = 4 * base_depth
     if inputs.shape[-1] == depth:
-        shortcut = layers.subsample(inputs, f"{scope}/shortcut", stride)
+        shortcut = network.subsample(inputs, f"{scope}/shortcut", stride)
     else:
-        shortcut = layers.convolve(inputs, f"{scope}/shortcut", depth, 1, stride, relu=False)
-    residual = layers.convolve(inputs, f"{scope}/conv1", base_depth, 1)
-    residual = layers.convolve(residual, f"{scope}/conv2", base_depth, 3, stride, rate)
-    residual = layers.convolve(residual, f"{scope}/conv3", depth, 1, relu=False)
-    return layers.mark(scope, layers.relu(layers.add(shortcut, residual, scope), scope))
+        shortcut = network.convolve(inputs, f"{scope}/shortcut", depth, 1, stride, relu=False)
+    residual = network.convolve(inputs, f"{scope}/conv1", base_depth, 1)
+    residual = network.convolve(residual, f"{scope}/conv2", base_depth, 3, stride, rate)
+    residual = network.convolve(residual, f"{scope}/conv3", depth, 1, relu=False)
+    return network.mark(scope, network.relu(network.add(shortcut, residual, scope), scope))
 
 
 for _name, _units in CONFIGURATIONS.items():

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nets.registry import EndPoints, register_network
-from nets.resnet_parts import BASE_DEPTHS, ResidualLayers, blocks
+from nets.resnet_parts import BASE_DEPTHS, ResidualNetwork, blocks
 
 # Units in each of the four blocks; each has three convolutions.
 CONFIGURATIONS = {
@@ -34,11 +34,10 @@ def resnet_v2(
 ) -> tuple[Any, EndPoints]:
     """ResNet v2 as TF-Slim has it: batch normalisation and ReLU before convolutions.
 
-    What a unit gives is a sum and no more, so that the shortcuts are identities from one end of a
-    block to the other; `postnorm` and a ReLU follow the last. The first layer, the shortcuts'
-    convolutions and the last of each unit have biases instead of a normalisation. Strides, batch
-    normalisation and initial values are as in `resnet_v1`. End points are TF-Slim's in name, order
-    and value.
+    A unit ends with the sum, so that shortcuts are identities wherever the depth stays; `postnorm`
+    and a ReLU follow the last unit. conv1, the shortcuts' convolutions and the last one of each
+    unit have biases instead of a normalisation. Strides, batch normalisation and initial values
+    are as in `resnet_v1`. End points are TF-Slim's in name, order and value.
 
     Args:
       name: of the network; its scope.
@@ -50,7 +49,7 @@ def resnet_v2(
       global_pool: averages over positions before the logits. False gives logits for each, with
         `spatial_squeeze=False`.
       output_stride: 4, 8, 16 or 32 (None): how many times smaller than the image the last map is.
-        Convolutions are dilated to have it so; the weights are the same.
+        Convolutions are dilated instead; the weights are the same.
       spatial_squeeze: gives [batch, num_classes].
 
     Returns:
@@ -61,19 +60,19 @@ def resnet_v2(
     Raises:
       ValueError: if `output_stride` is none of these.
     """
-    layers = ResidualLayers(name)
+    network = ResidualNetwork(name)
     # The first unit normalises what conv1 gives.
-    net = layers.convolve(images, "conv1", 64, 7, stride=2, normalized=False, relu=False)
-    net = layers.pool(net)
+    net = network.convolve(images, "conv1", 64, 7, stride=2, normalized=False, relu=False)
+    net = network.pool(net)
     for block in blocks(units, BASE_DEPTHS, output_stride):
-        net = layers.stack(net, block, _bottleneck)
-    net = layers.relu(layers.normalize(net, "postnorm"), "postnorm")
-    net = layers.classify(net, num_classes, global_pool, spatial_squeeze)
-    return net, layers.end_points
+        net = network.stack(net, block, _bottleneck)
+    net = network.relu(network.normalize(net, "postnorm"), "postnorm")
+    net = network.classify(net, num_classes, global_pool, spatial_squeeze)
+    return net, network.end_points
 
 
 def _bottleneck(
-    layers: ResidualLayers, inputs: Any, scope: str, base_depth: int, stride: int, rate: int
+    network: ResidualNetwork, inputs: Any, scope: str, base_depth: int, stride: int, rate: int
 ) -> Any:
     """1x1, 3x3, 1x1 on normalised inputs, added to the inputs as they came.
 
@@ -81,16 +80,16 @@ def _bottleneck(
     """
     scope = f"{scope}/bottleneck_v2"
     depth = 4 * base_depth
-    plain = functools.partial(layers.convolve, normalized=False, relu=False)
-    preact = layers.relu(layers.normalize(inputs, f"{scope}/preact"), f"{scope}/preact")
+    plain = functools.partial(network.convolve, normalized=False, relu=False)
+    preact = network.relu(network.normalize(inputs, f"{scope}/preact"), f"{scope}/preact")
     if inputs.shape[-1] == depth:
-        shortcut = layers.subsample(inputs, f"{scope}/shortcut", stride)
+        shortcut = network.subsample(inputs, f"{scope}/shortcut", stride)
     else:
         shortcut = plain(preact, f"{scope}/shortcut", depth, 1, stride)
-    residual = layers.convolve(preact, f"{scope}/conv1", base_depth, 1)
-    residual = layers.convolve(residual, f"{scope}/conv2", base_depth, 3, stride, rate)
+    residual = network.convolve(preact, f"{scope}/conv1", base_depth, 1)
+    residual = network.convolve(residual, f"{scope}/conv2", base_depth, 3, stride, rate)
     residual = plain(residual, f"{scope}/conv3", depth, 1)
-    return layers.mark(scope, layers.add(shortcut, residual, scope))
+    return network.mark(scope, network.add(shortcut, residual, scope))
 
 
 for _name, _units in CONFIGURATIONS.items():
