@@ -31,15 +31,16 @@ class BatchNormalization(keras.layers.BatchNormalization):
         if training and self.trainable and self.synchronized:
             return super().call(inputs, training=training, mask=mask)
         channels = self.moving_mean.shape
-        scale = tf.convert_to_tensor(self.gamma) if self.scale else tf.ones(channels)
-        offset = tf.convert_to_tensor(self.beta) if self.center else tf.zeros(channels)
+        # Its numbers are float32 also where the variables are not.
+        scale = tf.cast(self.gamma, tf.float32) if self.scale else tf.ones(channels)
+        offset = tf.cast(self.beta, tf.float32) if self.center else tf.zeros(channels)
         if not (training and self.trainable):
             outputs, *_ = tf.compat.v1.nn.fused_batch_norm(
                 inputs,
                 scale,
                 offset,
-                mean=tf.convert_to_tensor(self.moving_mean),
-                variance=tf.convert_to_tensor(self.moving_variance),
+                mean=tf.cast(self.moving_mean, tf.float32),
+                variance=tf.cast(self.moving_variance, tf.float32),
                 epsilon=self.epsilon,
                 is_training=False,
             )
@@ -48,5 +49,6 @@ class BatchNormalization(keras.layers.BatchNormalization):
             inputs, scale, offset, epsilon=self.epsilon, is_training=True
         )
         for moving, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            value = tf.cast(value, moving.dtype)
             moving.assign(moving - (moving - value) * (1 - self.momentum))
         return outputs

@@ -35,6 +35,8 @@ from nets import (  # noqa: F401 (families register themselves when they are imp
     mobilenet_v1,
     mobilenet_v2,
     overfeat,
+    resnet_v1,
+    resnet_v2,
     scopes,
     vgg,
 )

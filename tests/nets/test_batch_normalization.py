@@ -48,11 +48,12 @@ def test_otherwise_it_normalises_by_its_statistics_and_leaves_them():
     np.testing.assert_array_equal(layer.moving_mean, np.arange(8))
 
 
-def test_in_bfloat16_statistics_are_float32_and_outputs_narrow():
-    layer = BatchNormalization(momentum=0.5, dtype="mixed_bfloat16")
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "bfloat16"])
+def test_in_bfloat16_outputs_are_narrow_and_statistics_as_the_policy_has_them(policy):
+    layer = BatchNormalization(momentum=0.5, dtype=policy)
     outputs = layer(images(dtype=tf.bfloat16), training=True)
-    assert outputs.dtype == tf.bfloat16
-    assert layer.moving_mean.dtype == "float32"
+    assert outputs.dtype == layer(images(dtype=tf.bfloat16)).dtype == tf.bfloat16
+    assert layer.moving_mean.dtype == keras.DTypePolicy(policy).variable_dtype
     expected = BatchNormalization(momentum=0.5)(images(), training=True)
     np.testing.assert_allclose(tf.cast(outputs, tf.float32), expected, atol=0.03)
 

@@ -44,11 +44,18 @@ def sized(*, small):
     ]
 
 
+# Of the deep ones CI looks at the outlines, which take seconds to make.
+OUTLINED = [
+    name if len(facts(name)["variables"]) < 400 else pytest.param(name, marks=pytest.mark.slow)
+    for name in FACTS
+]
+
+
 def test_every_network_of_tf_slim_that_is_registered_has_its_numbers():
     assert set(FACTS) <= set(networks)
 
 
-@pytest.mark.parametrize("name", FACTS)
+@pytest.mark.parametrize("name", OUTLINED)
 def test_names_and_shapes_are_tf_slims(name, outlined, traced_shapes):
     expected = facts(name)
     network_fn = outlined(name, num_classes=expected["num_classes"], weight_decay=1e-4)
@@ -65,7 +72,7 @@ def test_names_and_shapes_are_tf_slims(name, outlined, traced_shapes):
         assert end_points[end_point][1:] == tuple(numbers["shape"][1:]), end_point
 
 
-@pytest.mark.parametrize("name", FACTS)
+@pytest.mark.parametrize("name", OUTLINED)
 def test_without_classes_it_ends_in_tf_slims_features(name, outlined, traced_shapes):
     expected = facts(name)["no_classes"]
     network_fn = outlined(name, num_classes=None)
@@ -74,7 +81,7 @@ def test_without_classes_it_ends_in_tf_slims_features(name, outlined, traced_sha
     assert features[1:] == tuple(expected["shape"][1:])
 
 
-@pytest.mark.parametrize("name", FACTS)
+@pytest.mark.parametrize("name", OUTLINED)
 def test_it_decays_and_normalises_as_tf_slims_does(name, outlined):
     expected = facts(name)["training"]
     network_fn = outlined(name, num_classes=facts(name)["num_classes"], weight_decay=1e-4)
@@ -103,4 +110,5 @@ def test_values_are_tf_slims(name):
         np.testing.assert_allclose(value.ravel()[:4], numbers["first"], atol=tolerance)
         assert value.mean() == pytest.approx(numbers["mean"], abs=tolerance)
     if logits.shape.rank == 2:
-        np.testing.assert_allclose(logits[:, :8], expected["logits"]["head"], atol=1e-4)
+        tolerance = 1e-4 * max(1, np.abs(expected["logits"]["head"]).max())
+        np.testing.assert_allclose(logits[:, :8], expected["logits"]["head"], atol=tolerance)
