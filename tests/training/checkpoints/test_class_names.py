@@ -10,7 +10,7 @@ V1 = networks["mobilenet_v1"]
 
 @pytest.fixture
 def checkpoint(tmp_path):
-    """`checkpoint(outputs)`: the prefix of one that TF-Slim could have written of `mobilenet_v1`."""
+    """`checkpoint(outputs)`: the prefix of one that TF-Slim could have written."""
 
     def write(outputs, scope="MobilenetV1"):
         with tf.Graph().as_default(), tf.compat.v1.Session() as session:
