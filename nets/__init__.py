@@ -8,4 +8,4 @@ from nets.keras_settings import require_tensorflow
 require_tensorflow()
 
 # After Keras' backend has been looked at. They register their layers with Keras.
-from nets import layers, response_normalization  # noqa: E402, F401
+from nets import drop_path, layers, response_normalization  # noqa: E402, F401
