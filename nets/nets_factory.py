@@ -31,7 +31,9 @@ from nets import (  # noqa: F401 (families register themselves when they are imp
     layers,
     mobilenet_v1,
     mobilenet_v2,
+    nasnet,
     overfeat,
+    pnasnet,
     scopes,
     vgg,
 )

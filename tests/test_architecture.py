@@ -134,6 +134,8 @@ TESTED_IN = {
     "nets.alexnet_keras": "nets/test_alexnet_family.py",
     "nets.alexnet_parts": "nets/test_alexnet_family.py",
     "nets.alexnet_torchvision": "nets/test_alexnet_family.py",
+    "nets.nasnet_parts": "nets/test_nasnet.py",
+    "nets.pnasnet": "nets/test_nasnet.py",
     "nets.response_normalization": "nets/test_layers.py",
     "nets.stacking": "nets/test_contributing.py",
     "training.export.keras_file": "training/export/test_model_card.py",
