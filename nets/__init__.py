@@ -10,6 +10,7 @@ require_tensorflow()
 # After Keras' backend has been looked at. They register their layers with Keras.
 from nets import (  # noqa: E402, F401
     batch_normalization,
+    drop_path,
     layers,
     pooling,
     response_normalization,

@@ -151,6 +151,7 @@ def inception_v2(
                 activation="relu",
                 depthwise_initializer=truncated_normal(1.0),
                 pointwise_initializer=truncated_normal(1.0),
+                decays=False,
                 name="Conv2d_1a_7x7",
             )
         )

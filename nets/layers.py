@@ -109,10 +109,14 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
 
 @keras.saving.register_keras_serializable(package="slimzoo")
 class SeparableConv2D(keras.layers.SeparableConv2D):
-    """`keras.layers.SeparableConv2D` with TF-Slim's names; its weights do not decay.
+    """`keras.layers.SeparableConv2D`, its weights by TF-Slim's names: two under one scope.
 
-    A depthwise convolution and one of 1x1 in a layer of their own: TF-Slim's argument scopes leave
-    its weights without decay.
+    Args:
+      filters: channels of the output.
+      kernel_size: height and width of the window, in pixels.
+      strides: of the window, in pixels.
+      padding: `valid` or `same`.
+      decays: whether weight decay is on its weights.
     """
 
     slim_names: ClassVar[dict[str, str]] = {
@@ -120,6 +124,23 @@ class SeparableConv2D(keras.layers.SeparableConv2D):
         "pointwise_kernel": "pointwise_weights",
         "bias": "biases",
     }
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int,
+        strides: int = 1,
+        padding: str = "valid",
+        *,
+        decays: bool = True,
+        **kwargs: Any,
+    ):
+        super().__init__(filters, kernel_size, strides, padding, **kwargs)
+        self.decays = decays
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return super().get_config() | {"decays": self.decays}
 
 
 @tf.custom_gradient
@@ -297,13 +318,7 @@ class Dropout(keras.layers.Layer):
             return inputs
         if not training:
             return inputs if self.rescale_in_training else inputs * self.keep_prob
-        seed = getattr(_dropout_state, "seed", None)
-        if seed is None:
-            seed = tf.random.uniform([2], tf.int32.min, tf.int32.max, dtype=tf.int32)
-        # Each layer draws from a stream of its own, named by the layer rather than numbered, so
-        # that adding one changes no other.
-        seed = tf.random.experimental.stateless_fold_in(seed, zlib.crc32(self.name.encode()) >> 1)
-        kept = tf.random.stateless_uniform(tf.shape(inputs), seed) < self.keep_prob
+        kept = draw_uniform(tf.shape(inputs), self.name) < self.keep_prob
         outputs = tf.where(kept, inputs, tf.zeros([], inputs.dtype))
         return outputs / self.keep_prob if self.rescale_in_training else outputs
 
@@ -325,13 +340,24 @@ _dropout_state = threading.local()
 
 @contextlib.contextmanager
 def dropout_seed(seed: tf.Tensor | None) -> Iterator[None]:
-    """Makes the `Dropout` layers called inside draw from `seed` (int32 [2]); None: at random."""
+    """Makes the layers that drop, called inside, draw from `seed` (int32 [2]); None: at random."""
     outer = getattr(_dropout_state, "seed", None)
     _dropout_state.seed = seed
     try:
         yield
     finally:
         _dropout_state.seed = outer
+
+
+def draw_uniform(shape: Any, layer: str) -> tf.Tensor:
+    """Draws from [0, 1) in float32 for a layer, by its name; from `dropout_seed` if one is set."""
+    seed = getattr(_dropout_state, "seed", None)
+    if seed is None:
+        seed = tf.random.uniform([2], tf.int32.min, tf.int32.max, dtype=tf.int32)
+    # Each layer draws from a stream of its own, named by the layer rather than numbered, so that
+    # adding one changes no other.
+    seed = tf.random.experimental.stateless_fold_in(seed, zlib.crc32(layer.encode()) >> 1)
+    return tf.random.stateless_uniform(shape, seed)
 
 
 @keras.saving.register_keras_serializable(package="slimzoo")

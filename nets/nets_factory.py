@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import fnmatch
 from collections.abc import Iterable, Iterator
 from numbers import Integral
 from typing import Any
@@ -26,6 +27,7 @@ from nets import (  # noqa: F401 (families register themselves when they are imp
     alexnet_keras,
     alexnet_torchvision,
     cifarnet,
+    drop_path,
     inception_resnet_v2,
     inception_v1,
     inception_v2,
@@ -34,7 +36,9 @@ from nets import (  # noqa: F401 (families register themselves when they are imp
     layers,
     mobilenet_v1,
     mobilenet_v2,
+    nasnet,
     overfeat,
+    pnasnet,
     resnet_v1,
     resnet_v2,
     scopes,
@@ -53,6 +57,14 @@ __all__ = [
 ]
 
 
+# The weights that decay, and what layers call that. A separable convolution has two.
+_KERNELS = {
+    "kernel": "kernel_regularizer",
+    "depthwise_kernel": "depthwise_regularizer",
+    "pointwise_kernel": "pointwise_regularizer",
+}
+
+
 class NumClasses(enum.Enum):
     """A number of classes that is no number and not None, which asks for features."""
 
@@ -66,8 +78,8 @@ class NetworkFn:
       name: the network's name in the registry.
       scope: what the names of its variables begin with; often the same.
       first_layer: the scope of the layer that sees the images, such as `alexnet_v2/conv1`.
-      heads: the scopes of the layers that give one number a class, such as `alexnet_v2/fc8`; none
-        if it ends in features.
+      heads: the scopes of the layers that give one number a class, such as `alexnet_v2/fc8`, those
+        of auxiliary logits last; none if it ends in features.
       default_image_size: in pixels.
       preprocessing_name: the pipeline that feeds it.
       num_classes: of the logits; None if it ends in features.
@@ -80,8 +92,6 @@ class NetworkFn:
         self.name = network.name
         self.scope = network.scope
         self.first_layer = scopes.joined(self.scope, network.first_layer)
-        heads = () if num_classes is None else network.heads
-        self.heads = tuple(scopes.joined(self.scope, head) for head in heads)
         self.default_image_size = network.default_image_size
         self.preprocessing_name = network.preprocessing_name
         self.num_classes = num_classes
@@ -89,6 +99,8 @@ class NetworkFn:
         self._minimum_image_size = network.minimum_image_size
         self._takes_one_size = network.takes_one_size
 
+        if network.differs_in_training:
+            options["is_training"] = is_training
         # In the dtype of the layers, so that images which have it already are not widened.
         dtype = keras.config.dtype_policy().compute_dtype
         size = network.default_image_size if network.takes_one_size else None
@@ -98,13 +110,18 @@ class NetworkFn:
         self._end_point_names = list(end_points)
         # The same layers, with every end point as an output.
         self._model_with_end_points = keras.Model(images, [outputs, *end_points.values()])
+        self.heads = () if num_classes is None else self._find_heads(network)
         self._check_end_points(end_points)
         self._check_layers(self.heads[:1] if options else self.heads)
         found = self._scopes_with_variables()
         self.heads = tuple(head for head in self.heads if head in found)
 
     def __call__(
-        self, images: tf.Tensor, is_training: bool | None = None, seed: tf.Tensor | None = None
+        self,
+        images: tf.Tensor,
+        is_training: bool | None = None,
+        seed: tf.Tensor | None = None,
+        step: tf.Tensor | None = None,
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """Runs the network.
 
@@ -114,6 +131,8 @@ class NetworkFn:
           is_training: whether dropout drops; None is what `get_network_fn` was told.
           seed: int32 [2] that dropout draws from, for a step that can be repeated; None draws
             anew at each call.
+          step: an integer scalar, how many steps of training there were: paths are dropped the
+            more often the later it is (`drop_path.DropPath`). None drops none.
 
         Returns:
           Logits in float32, [batch, num_classes] or as the network's options say (features
@@ -124,7 +143,7 @@ class NetworkFn:
         """
         images = self._checked(images)
         training = self._is_training if is_training is None else is_training
-        with layers.dropout_seed(seed):
+        with layers.dropout_seed(seed), drop_path.training_step(step):
             outputs, *values = self._model_with_end_points(images, training=training)
         return tf.cast(outputs, tf.float32), dict(zip(self._end_point_names, values, strict=True))
 
@@ -143,12 +162,21 @@ class NetworkFn:
         losses = self._model_with_end_points.losses
         return tf.add_n(losses) if losses else tf.zeros([])
 
+    def _find_heads(self, network: Network) -> tuple[str, ...]:
+        """The registered heads, and the auxiliary one if the network was built with it."""
+        heads = [scopes.joined(self.scope, head) for head in network.heads]
+        if network.auxiliary_head is not None:
+            pattern = scopes.joined(self.scope, network.auxiliary_head)
+            layer_scopes = dict.fromkeys(name.rpartition("/")[0] for name in self.variables)
+            heads += fnmatch.filter(layer_scopes, pattern)
+        return tuple(heads)
+
     def _check_end_points(self, names: Iterable[str]) -> None:
         """Those that are called like layers must have the scope of these; ValueError if not."""
         layer_scopes = set(map(scopes.scope_of, self.layers))
         for name in names:
             _, _, below = name.partition("/")
-            if below in layer_scopes and not name.startswith(f"{self.scope}/"):
+            if self.scope and below in layer_scopes and not name.startswith(f"{self.scope}/"):
                 raise ValueError(
                     f"{self.name} has the end point {name!r}, and its variables have the scope "
                     f"{self.scope!r}. Give register_network the scope that the end points have."
@@ -243,13 +271,17 @@ def get_network_fn(
     with _keras_settings(dtype_policy):
         network_fn = NetworkFn(network, num_classes or None, is_training, **network_options)
     if weight_decay:
+        # Keras' L2(c) adds c * |w|^2, whose gradient is 2cw: half of it is weight decay.
+        penalty = keras.regularizers.L2(weight_decay / 2)
         for layer in network_fn.layers:
-            if hasattr(layer, "kernel") and getattr(layer, "decays", True):
-                # Keras' L2(c) adds c * |w|^2, whose gradient is 2cw: half of it is weight decay.
-                l2 = keras.regularizers.L2(weight_decay / 2)
-                layer.kernel_regularizer = layer.kernel.regularizer = l2
-                if network.decays_biases and layer.bias is not None:
-                    layer.bias_regularizer = layer.bias.regularizer = l2
+            if not getattr(layer, "decays", True):
+                continue
+            for kernel, regularizer in _KERNELS.items():
+                if hasattr(layer, kernel):
+                    getattr(layer, kernel).regularizer = penalty
+                    setattr(layer, regularizer, penalty)
+            if network.decays_biases and getattr(layer, "bias", None) is not None:
+                layer.bias_regularizer = layer.bias.regularizer = penalty
     return network_fn
 
 

@@ -23,10 +23,13 @@ class Network:
 
     Attributes:
       name: as in the registry.
-      scope: what the names of its variables and end points begin with, before a "/".
+      scope: what the names of its variables and end points begin with, before a "/"; an empty one
+        is none.
       build: `build(images, num_classes=..., **options) -> (logits, end_points)` on Keras tensors.
       first_layer: the layer that sees the images, by its name below the scope.
       heads: the layers that give one number a class, by their names below the scope.
+      auxiliary_head: one more, which the network has in training or by an option alone; in its
+        name, `*` stands for any characters. None if there is none.
       default_image_size: height and width it is made for, in pixels.
       minimum_image_size: its receptive field: the least height and width it can take, in pixels.
       preprocessing_name: the pipeline of `preprocessing_factory` that feeds it.
@@ -44,6 +47,7 @@ class Network:
     default_image_size: int
     minimum_image_size: int
     preprocessing_name: str
+    auxiliary_head: str | None = None
     hyperparameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     takes_one_size: bool = False
     decays_biases: bool = False
@@ -60,8 +64,13 @@ class Network:
         return {
             parameter.name: parameter.default
             for parameter in parameters
-            if parameter.name != "num_classes"
+            if parameter.name not in ("num_classes", "is_training")
         }
+
+    @property
+    def differs_in_training(self) -> bool:
+        """Whether `build` takes `is_training`, and gives more end points where it is true."""
+        return "is_training" in inspect.signature(self.build).parameters
 
 
 networks: Registry[Network] = Registry("network")
@@ -74,6 +83,7 @@ def register_network(
     default_image_size: int,
     minimum_image_size: int,
     preprocessing: str,
+    auxiliary_head: str | None = None,
     hyperparameters: Mapping[str, Any] | None = None,
     takes_one_size: bool = False,
     decays_biases: bool = False,
@@ -86,6 +96,8 @@ def register_network(
       first_layer: the layer that sees the images, by its name below the scope: `conv1`.
       head: the layer that gives one number a class: `fc8`; several, if it has auxiliary logits,
         the first of which no option leaves out.
+      auxiliary_head: one that the network has in training or by an option alone:
+        `aux_*/aux_logits/FC`, where `*` stands for any characters.
       default_image_size: height and width it is made for, in pixels.
       minimum_image_size: the least height and width it can take, in pixels.
       preprocessing: the pipeline of `preprocessing_factory` that feeds it.
@@ -95,7 +107,7 @@ def register_network(
       decays_biases: whether `get_network_fn`'s weight decay is on its biases too.
       name: the name in the registry; None is the function's name.
       scope: what the names of its variables and end points begin with; None is the function's
-        name, or that in the registry if the function has none.
+        name, or that in the registry if the function has none. An empty one is none at all.
 
     Raises:
       ValueError: if the name is taken or there is none, or if the function has no default for
@@ -116,13 +128,14 @@ def register_network(
         networks.register(network_name)(
             Network(
                 name=network_name,
-                scope=scope or function_name or network_name,
+                scope=(function_name or network_name) if scope is None else scope,
                 build=build,
                 first_layer=first_layer,
                 heads=(head,) if isinstance(head, str) else tuple(head),
                 default_image_size=default_image_size,
                 minimum_image_size=minimum_image_size,
                 preprocessing_name=preprocessing,
+                auxiliary_head=auxiliary_head,
                 hyperparameters=dict(hyperparameters or {}),
                 takes_one_size=takes_one_size,
                 decays_biases=decays_biases,

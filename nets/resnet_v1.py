@@ -97,5 +97,5 @@ for _name, _units in CONFIGURATIONS.items():
         head="logits",
         default_image_size=224,
         minimum_image_size=32,
-        preprocessing="caffe",
+        preprocessing="vgg",
     )(functools.partial(resnet_v1, _name, _units))

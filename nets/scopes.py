@@ -29,6 +29,13 @@ def joined(*scopes: str) -> str:
     return "/".join(filter(None, scopes))
 
 
+def moved(name: str, source: str, target: str) -> str:
+    """A name below the scope `source` as it is below `target`; either can be empty."""
+    if name == source:
+        return target
+    return joined(target, name.removeprefix(f"{source}/" if source else ""))
+
+
 def variables_by_name(
     network_scope: str, layers: list[keras.layers.Layer]
 ) -> dict[str, keras.Variable]:

@@ -147,6 +147,8 @@ TESTED_IN = {
     "nets.resnet_parts": "nets/test_resnet.py",
     "nets.resnet_v1": "nets/test_resnet.py",
     "nets.resnet_v2": "nets/test_resnet.py",
+    "nets.nasnet_parts": "nets/test_nasnet.py",
+    "nets.pnasnet": "nets/test_nasnet.py",
     "nets.response_normalization": "nets/test_layers.py",
     "nets.scopes": "nets/test_tf_slim_zoo.py",
     "nets.stacking": "nets/test_contributing.py",

@@ -85,7 +85,7 @@ class TrainStep:
         seed = tf.random.experimental.stateless_fold_in([self._seed, step], replica)
         images = self._device_half(batch)
         with tf.GradientTape() as tape:
-            logits, end_points = self._network_fn(images, is_training=True, seed=seed)
+            logits, end_points = self._network_fn(images, is_training=True, seed=seed, step=step)
             loss = tf.reduce_sum(self._cross_entropy(batch["label"], logits) * batch["weight"])
             auxiliary = self._auxiliary_loss(batch, end_points)
             # Replicas' gradients are added up, so each divides by the batch of all of them.

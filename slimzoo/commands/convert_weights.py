@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from image_datasets.shape_drawing import draw_shape
-from nets import nets_factory
+from nets import nets_factory, scopes
 from nets.nets_factory import NetworkFn
 from preprocessing import preprocessing_factory
 from slimzoo import program
@@ -192,7 +192,7 @@ def _differences(
         source_fn,
         path,
         exclude_scopes=[
-            scope.replace(network_fn.scope, source_fn.scope, 1)
+            scopes.moved(scope, network_fn.scope, source_fn.scope)
             for scope in config.checkpoint_exclude_scopes
         ],
         ignore_missing=config.ignore_missing_vars,
@@ -200,7 +200,7 @@ def _differences(
     )
     # What keeps its initial values in both is to be the same in both.
     for name in source_report.skipped:
-        twin = network_fn.variables.get(name.replace(source_fn.scope, network_fn.scope, 1))
+        twin = network_fn.variables.get(scopes.moved(name, source_fn.scope, network_fn.scope))
         if twin is None or twin.shape != source_fn.variables[name].shape:
             return f"Differences: not measured, because {name} has its initial values."
         source_fn.variables[name].assign(twin)

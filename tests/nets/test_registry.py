@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from network_names import ALEXNETS, TF_SLIM_FACTS
 
+from nets import scopes
 from nets.nets_factory import get_network_fn, networks, parameter_counts, register_network
 
 README = pathlib.Path(__file__).parents[2] / "README.md"
@@ -144,6 +145,27 @@ def test_a_partial_has_the_scope_of_its_name():
     assert get_network_fn("wide").first_layer == "wide/fc1"
 
 
+def test_a_network_may_have_no_scope():
+    register(functools.partial(build, scope="elsewhere"), name="bare", scope="")
+    network_fn = get_network_fn("bare")
+    assert (networks["bare"].scope, network_fn.scope) == ("", "")
+    assert list(network_fn.variables) == ["fc1/weights", "fc1/biases", "fc2/weights", "fc2/biases"]
+    assert (network_fn.first_layer, network_fn.heads) == ("fc1", ("fc2",))
+
+
+@pytest.mark.parametrize(
+    ("name", "source", "target", "there"),
+    [
+        ("net/fc8/weights", "net", "other", "other/fc8/weights"),
+        ("net/fc8/weights", "net", "", "fc8/weights"),
+        ("fc8/weights", "", "net", "net/fc8/weights"),
+        ("net", "net", "other", "other"),
+    ],
+)
+def test_names_move_from_scope_to_scope(name, source, target, there):
+    assert scopes.moved(name, source, target) == there
+
+
 def test_a_function_without_a_name_needs_one():
     with pytest.raises(ValueError, match="has no name of its own; give register_network a name"):
         register(functools.partial(build))
@@ -171,6 +193,28 @@ def test_a_network_may_have_several_heads():
     kernels = [variables[f"build/{layer}/weights"].numpy() for layer in ("fc1", "fc2", "aux")]
     squares = sum(np.square(kernel).sum() for kernel in kernels)
     np.testing.assert_allclose(network_fn.regularization_loss(), squares, rtol=1e-5)
+
+
+def test_an_auxiliary_head_counts_where_it_is_there():
+    register(auxiliary_head="a*x")
+    assert get_network_fn("build").heads == ("build/fc2",)
+    assert get_network_fn("build", auxiliary=True).heads == ("build/fc2", "build/aux")
+
+
+def build_for(images, num_classes=7, is_training=False):
+    """One that has auxiliary logits in training alone."""
+    return build(images, num_classes, "build_for", auxiliary=is_training)
+
+
+def test_a_network_may_be_built_otherwise_for_training():
+    register(build_for, auxiliary_head="aux")
+    assert networks["build_for"].options == {}
+    assert networks["build_for"].differs_in_training
+    images = keras.ops.ones([1, 8, 8, 3])
+    for is_training in (False, True):
+        network_fn = get_network_fn("build_for", is_training=is_training)
+        assert ("build_for/aux" in network_fn.heads) == is_training
+        assert ("AuxLogits" in network_fn(images)[1]) == is_training
 
 
 @pytest.mark.parametrize(

@@ -75,6 +75,7 @@ VALUES = {
     "size": 2,
     "strides": 2,
     "synchronized": False,
+    "total_training_steps": 5,
     "trainable": False,
     "use_bias": True,
     "window": 5,
@@ -90,6 +91,11 @@ HANDED_ON = {
         "depthwise_initializer": VALUES["kernel_initializer"],
         "depthwise_regularizer": VALUES["kernel_regularizer"],
     }
+}
+HANDED_ON["SeparableConv2D"] = HANDED_ON["DepthwiseConv2D"] | {
+    "pointwise_constraint": VALUES["kernel_constraint"],
+    "pointwise_initializer": VALUES["kernel_initializer"],
+    "pointwise_regularizer": VALUES["kernel_regularizer"],
 }
 # Any layer takes maps; these take maps of one position, and as Inception has them at 299 pixels.
 MAPS = {SpatialSqueeze.__name__: (1, 1, 4), AuxiliaryPooling2D.__name__: (17, 17, 4)}

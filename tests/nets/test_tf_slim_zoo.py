@@ -84,7 +84,10 @@ def test_without_classes_it_ends_in_tf_slims_features(name, outlined, traced_sha
 @pytest.mark.parametrize("name", OUTLINED)
 def test_it_decays_and_normalises_as_tf_slims_does(name, outlined):
     expected = facts(name)["training"]
-    network_fn = outlined(name, num_classes=facts(name)["num_classes"], weight_decay=1e-4)
+    options = {"num_classes": facts(name)["num_classes"], "weight_decay": 1e-4}
+    if networks[name].differs_in_training:
+        options["is_training"] = True
+    network_fn = outlined(name, **options)
     decaying = [name for name, one in network_fn.variables.items() if one.regularizer]
     assert len(decaying) == expected["l2_terms"]
     weights = {name for name in network_fn.variables if name.endswith("weights")}
