@@ -11,6 +11,7 @@ require_tensorflow()
 from nets import (  # noqa: E402, F401
     batch_normalization,
     layers,
+    mobilenet_parts,
     pooling,
     response_normalization,
 )
