@@ -76,20 +76,35 @@ VALUES = {
     "strides": 2,
     "synchronized": False,
     "trainable": False,
+    "units": 4,
     "use_bias": True,
     "window": 5,
 }
 # Where one excludes another.
-EXCEPTIONS = {name: {"strides": (1, 1)} for name in ("Conv2D", "SeparableConv2D")}
+EXCEPTIONS = {"Conv2D": {"strides": 1}, "SeparableConv2D": {"strides": (1, 1)}}
 # What it hands on to Keras' layer.
+OF_DENSE = {
+    name: VALUES[name]
+    for name in (
+        "activation",
+        "bias_constraint",
+        "bias_initializer",
+        "bias_regularizer",
+        "kernel_constraint",
+        "kernel_initializer",
+        "kernel_regularizer",
+    )
+}
 HANDED_ON = {
+    "Conv2D": {**OF_DENSE, "dilation_rate": VALUES["dilation_rate"], "groups": VALUES["groups"]},
+    "Dense": OF_DENSE,
     "DepthwiseConv2D": {
         "bias_constraint": VALUES["bias_constraint"],
         "bias_regularizer": VALUES["bias_regularizer"],
         "depthwise_constraint": VALUES["kernel_constraint"],
         "depthwise_initializer": VALUES["kernel_initializer"],
         "depthwise_regularizer": VALUES["kernel_regularizer"],
-    }
+    },
 }
 # Any layer takes maps; these take maps of one position, and as Inception has them at 299 pixels.
 MAPS = {SpatialSqueeze.__name__: (1, 1, 4), AuxiliaryPooling2D.__name__: (17, 17, 4)}
