@@ -103,4 +103,5 @@ def test_values_are_tf_slims(name):
         np.testing.assert_allclose(value.ravel()[:4], numbers["first"], atol=tolerance)
         assert value.mean() == pytest.approx(numbers["mean"], abs=tolerance)
     if logits.shape.rank == 2:
-        np.testing.assert_allclose(logits[:, :8], expected["logits"]["head"], atol=1e-4)
+        tolerance = max(1e-4, 1e-5 * expected["logits"]["l2"])  # of some, it is 20 million
+        np.testing.assert_allclose(logits[:, :8], expected["logits"]["head"], atol=tolerance)
