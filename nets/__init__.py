@@ -12,6 +12,8 @@ from nets import (  # noqa: E402, F401
     batch_normalization,
     drop_path,
     layers,
+    mobilenet_parts,
     pooling,
     response_normalization,
+    separable,
 )

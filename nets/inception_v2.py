@@ -22,6 +22,7 @@ from nets.inception_parts import (
     truncated_normal,
 )
 from nets.registry import EndPoints, register_network
+from nets.separable import SeparableConv2D
 
 
 def _reduce(filters: int) -> Convolution:
@@ -141,7 +142,7 @@ def inception_v2(
     if use_separable_conv:
         filters = stack.depth(64)
         stack.apply(
-            layers.SeparableConv2D(
+            SeparableConv2D(
                 filters,
                 7,
                 2,

@@ -6,7 +6,7 @@ import contextlib
 import threading
 import zlib
 from collections.abc import Callable, Iterator
-from typing import Any, ClassVar
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -22,7 +22,31 @@ class Conv2D(keras.layers.Conv2D):
     element. Keras would send it through XLA on the CPU, several times slower; TensorFlow's grouped
     kernel has no gradient on a CPU without oneDNN, and is no faster than this with it. Takes and
     gives float [batch, height, width, channels].
+
+    Args:
+      filters: channels of the output.
+      kernel_size: height and width of the window, in pixels.
+      strides: of the window, in pixels.
+      padding: `valid` or `same`.
+      decays: whether weight decay is on its weights.
     """
+
+    def __init__(
+        self,
+        filters: int,
+        kernel_size: int | tuple[int, int],
+        strides: int | tuple[int, int] = 1,
+        padding: str = "valid",
+        *,
+        decays: bool = True,
+        **kwargs: Any,
+    ):
+        super().__init__(filters, kernel_size, strides, padding, **kwargs)
+        self.decays = decays
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        return super().get_config() | {"decays": self.decays}
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Convolves, adds the bias and applies the activation."""
@@ -78,64 +102,16 @@ class Conv2D(keras.layers.Conv2D):
 
 
 @keras.saving.register_keras_serializable(package="slimzoo")
-class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
-    """`keras.layers.DepthwiseConv2D` whose weights TF-Slim calls `depthwise_weights`.
+class Dense(keras.layers.Dense):
+    """`keras.layers.Dense` that can be without weight decay.
 
     Args:
-      kernel_size: height and width of the window, in pixels.
-      strides: of the window, in pixels.
-      padding: `valid` or `same`.
-      decays: whether weight decay is on its weights; MobileNets have none there.
-    """
-
-    slim_names: ClassVar[dict[str, str]] = {"kernel": "depthwise_weights", "bias": "biases"}
-
-    def __init__(
-        self,
-        kernel_size: int,
-        strides: int = 1,
-        padding: str = "valid",
-        *,
-        decays: bool = True,
-        **kwargs: Any,
-    ):
-        super().__init__(kernel_size, strides, padding, **kwargs)
-        self.decays = decays
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return super().get_config() | {"decays": self.decays}
-
-
-@keras.saving.register_keras_serializable(package="slimzoo")
-class SeparableConv2D(keras.layers.SeparableConv2D):
-    """`keras.layers.SeparableConv2D`, its weights by TF-Slim's names: two under one scope.
-
-    Args:
-      filters: channels of the output.
-      kernel_size: height and width of the window, in pixels.
-      strides: of the window, in pixels.
-      padding: `valid` or `same`.
+      units: numbers of the output.
       decays: whether weight decay is on its weights.
     """
 
-    slim_names: ClassVar[dict[str, str]] = {
-        "depthwise_kernel": "depthwise_weights",
-        "pointwise_kernel": "pointwise_weights",
-        "bias": "biases",
-    }
-
-    def __init__(
-        self,
-        filters: int,
-        kernel_size: int,
-        strides: int = 1,
-        padding: str = "valid",
-        *,
-        decays: bool = True,
-        **kwargs: Any,
-    ):
-        super().__init__(filters, kernel_size, strides, padding, **kwargs)
+    def __init__(self, units: int, *, decays: bool = True, **kwargs: Any):
+        super().__init__(units, **kwargs)
         self.decays = decays
 
     def get_config(self) -> dict[str, Any]:

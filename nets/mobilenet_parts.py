@@ -1,15 +1,17 @@
-"""What the MobileNets have in common: normalised convolutions, ReLU6, and the last layers."""
+"""What the MobileNets have in common: normalised convolutions, gates, and the last layers."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from nets import layers
 from nets.batch_normalization import BatchNormalization
 from nets.registry import EndPoints
 from nets.scopes import layer_name
+from nets.separable import DepthwiseConv2D
 
 # Of TF-Slim's argument scopes.
 HYPERPARAMETERS = {
@@ -19,9 +21,10 @@ HYPERPARAMETERS = {
 
 
 class NormalizedStack:
-    """Applies convolutions, each with batch normalisation and ReLU6, one after another.
+    """Applies convolutions, each with batch normalisation and an activation, one after another.
 
-    Weights are truncated normal of .09; depthwise ones do not decay.
+    Weights are truncated normal of .09; depthwise ones do not decay. Activations have their names
+    in `keras.activations`; None leaves one out.
 
     Attributes:
       net: the output of the last layer, a Keras symbolic tensor.
@@ -53,38 +56,71 @@ class NormalizedStack:
         self.end_points[end_point] = self.net
 
     def convolve(
-        self, scope: str, filters: int, kernel_size: int, stride: int = 1, linear: bool = False
+        self,
+        scope: str,
+        filters: int,
+        kernel_size: int,
+        stride: int = 1,
+        *,
+        dilation: int = 1,
+        activation: str | None = "relu6",
+        normalized: bool = True,
     ) -> None:
-        """A convolution, its scope below the network's; `linear` leaves the ReLU6 out."""
+        """A convolution, its scope below the network's; it has biases if it is not normalised."""
         self.apply(
             layers.Conv2D(
                 filters,
                 kernel_size,
                 stride,
                 "same",
-                use_bias=False,
+                dilation_rate=dilation,
+                use_bias=not normalized,
                 kernel_initializer=_weights(),
                 name=layer_name(scope),
             )
         )
-        self._normalize(scope, linear)
+        if normalized:
+            self._normalize(scope)
+        self._activate(scope, activation)
 
-    def convolve_depthwise(self, scope: str, kernel_size: int, stride: int) -> None:
+    def convolve_depthwise(
+        self,
+        scope: str,
+        kernel_size: int,
+        stride: int,
+        *,
+        dilation: int = 1,
+        activation: str = "relu6",
+    ) -> None:
         """A convolution of each channel by itself."""
         self.apply(
-            layers.DepthwiseConv2D(
+            DepthwiseConv2D(
                 kernel_size,
                 stride,
                 "same",
+                dilation_rate=dilation,
                 use_bias=False,
                 decays=False,
                 depthwise_initializer=_weights(),
                 name=layer_name(scope),
             )
         )
-        self._normalize(scope, linear=False)
+        self._normalize(scope)
+        self._activate(scope, activation)
 
-    def _normalize(self, scope: str, linear: bool) -> None:
+    def squeeze_and_excite(self, scope: str) -> None:
+        """Multiplies channels by what two layers, the first with a fourth, make of their means."""
+        inputs, depth = self.net, self.depth
+        self.apply(
+            keras.layers.GlobalAveragePooling2D(keepdims=True, name=layer_name(f"{scope}/pool"))
+        )
+        squeezed = divisible(depth / 4)
+        self.convolve(f"{scope}/Conv", squeezed, 1, activation="relu", normalized=False)
+        self.convolve(f"{scope}/Conv_1", depth, 1, activation=None, normalized=False)
+        self.apply(keras.layers.Activation(gate, name=layer_name(f"{scope}/gate")))
+        self.net = keras.layers.Multiply(name=layer_name(f"{scope}/multiply"))([inputs, self.net])
+
+    def _normalize(self, scope: str) -> None:
         self.apply(
             BatchNormalization(
                 momentum=self._momentum,
@@ -92,8 +128,11 @@ class NormalizedStack:
                 name=layer_name(f"{scope}/BatchNorm"),
             )
         )
-        if not linear:
-            self.apply(keras.layers.ReLU(6.0, name=layer_name(f"{scope}/relu6")))
+
+    def _activate(self, scope: str, activation: str | None) -> None:
+        if activation is not None:
+            name = layer_name(f"{scope}/{activation}")
+            self.apply(keras.layers.Activation(activation, name=name))
 
 
 def add_logits(
@@ -112,6 +151,12 @@ def add_logits(
         stack.apply(layers.SpatialSqueeze(name="squeeze"))
     stack.mark("Logits")
     stack.end_points["Predictions"] = keras.layers.Softmax(name="Predictions")(stack.net)
+
+
+@keras.saving.register_keras_serializable(package="slimzoo")
+def gate(inputs: tf.Tensor) -> tf.Tensor:
+    """A sigmoid of three straight lines, from 0 to 1.00002: TF-Slim's factor is not quite 1/6."""
+    return tf.nn.relu6(inputs + 3) * 0.16667
 
 
 def divisible(filters: float, divisor: int = 8, least: int | None = None) -> int:

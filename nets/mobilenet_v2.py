@@ -9,11 +9,9 @@ from __future__ import annotations
 import functools
 from typing import Any, NamedTuple
 
-import keras
-
-from nets.mobilenet_parts import HYPERPARAMETERS, NormalizedStack, add_logits, divisible
+from nets.inverted_residuals import InvertedResidualStack
+from nets.mobilenet_parts import HYPERPARAMETERS, divisible
 from nets.registry import EndPoints, register_network
-from nets.scopes import layer_name
 
 MULTIPLIERS = {
     "mobilenet_v2": 1.0,  # 3,506,153 parameters for 1,001 classes
@@ -50,6 +48,7 @@ def mobilenet_v2(
     dropout_keep_prob: float = 0.8,
     min_depth: int = 8,
     spatial_squeeze: bool = True,
+    output_stride: int | None = None,
 ) -> tuple[Any, EndPoints]:
     """MobileNet v2 as TF-Slim has it: inverted residuals with linear bottlenecks.
 
@@ -65,6 +64,7 @@ def mobilenet_v2(
       dropout_keep_prob: before the logits.
       min_depth: the least number of filters.
       spatial_squeeze: gives [batch, num_classes].
+      output_stride: 16 or less for larger last maps; dilations take the place of strides.
 
     Returns:
       Logits and end points `layer_1` ... `layer_19`, `layer_2/depthwise_output` ...
@@ -74,43 +74,15 @@ def mobilenet_v2(
     def depth(filters: int) -> int:
         return divisible(filters * depth_multiplier, least=min_depth)
 
-    stack = NormalizedStack(images, momentum=0.997)
-    inner: EndPoints = {}
-    stack.convolve("Conv", depth(32), 3, stride=2)
-    stack.mark("layer_1")
-    number = 0
+    stack = InvertedResidualStack(images, output_stride)
+    stack.add_convolution(depth(32), 3, 2)
     for expansion, filters, repetitions, first_stride in BOTTLENECKS:
         for repetition in range(repetitions):
-            scope = f"expanded_conv_{number}" if number else "expanded_conv"
-            layer = f"layer_{number + 2}"
             stride = first_stride if repetition == 0 else 1
-            inner |= _inverted_residual(stack, scope, layer, expansion, depth(filters), stride)
-            stack.mark(layer)
-            number += 1
-    stack.convolve("Conv_1", max(depth(1280), 1280), 1)
-    stack.mark(f"layer_{number + 2}")
-    stack.end_points |= inner
-    stack.apply(keras.layers.GlobalAveragePooling2D(keepdims=True, name="global_pool"))
-    stack.mark("global_pool")
-    add_logits(stack, num_classes, dropout_keep_prob, spatial_squeeze)
+            stack.add_inverted_residual(expansion, depth(filters), 3, stride)
+    stack.add_convolution(max(depth(1280), 1280), 1)
+    stack.add_logits(num_classes, dropout_keep_prob, spatial_squeeze)
     return stack.net, stack.end_points
-
-
-def _inverted_residual(
-    stack: NormalizedStack, scope: str, layer: str, expansion: int, filters: int, stride: int
-) -> EndPoints:
-    """Widens, convolves each channel, narrows, and adds where the shape stays; its end points."""
-    inputs, end_points = stack.net, {}
-    if expansion > 1:
-        stack.convolve(f"{scope}/expand", divisible(stack.depth * expansion), 1)
-        end_points[f"{layer}/expansion_output"] = stack.net
-    stack.convolve_depthwise(f"{scope}/depthwise", 3, stride)
-    end_points[f"{layer}/depthwise_output"] = stack.net
-    stack.convolve(f"{scope}/project", filters, 1, linear=True)
-    if stride == 1 and inputs.shape[-1] == filters:
-        stack.net = keras.layers.Add(name=layer_name(f"{scope}/add"))([inputs, stack.net])
-    end_points[f"{layer}/output"] = stack.net
-    return end_points
 
 
 for _name, _multiplier in MULTIPLIERS.items():

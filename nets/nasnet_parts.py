@@ -17,6 +17,7 @@ from nets.batch_normalization import BatchNormalization
 from nets.drop_path import DropPath
 from nets.registry import EndPoints
 from nets.scopes import layer_name
+from nets.separable import SeparableConv2D
 
 # What a cell may do with one of its states. A separable convolution is applied twice, each time
 # after a ReLU and before batch normalisation.
@@ -216,7 +217,7 @@ class CellStack:
             size = SEPARABLE[operation]
             for repetition in (1, 2):
                 name = f"{size}x{size}_{repetition}"
-                separable = layers.SeparableConv2D(
+                separable = SeparableConv2D(
                     filters,
                     size,
                     stride if repetition == 1 else 1,

@@ -34,8 +34,10 @@ from nets import (  # noqa: F401 (families register themselves when they are imp
     inception_v3,
     inception_v4,
     layers,
+    mobilenet_edgetpu,
     mobilenet_v1,
     mobilenet_v2,
+    mobilenet_v3,
     nasnet,
     overfeat,
     pnasnet,
@@ -81,6 +83,7 @@ class NetworkFn:
       heads: the scopes of the layers that give one number a class, such as `alexnet_v2/fc8`, those
         of auxiliary logits last; none if it ends in features.
       default_image_size: in pixels.
+      channels: of its images: 3 for RGB, 1 for grey.
       preprocessing_name: the pipeline that feeds it.
       num_classes: of the logits; None if it ends in features.
       model: the Keras functional model from images to logits.
@@ -93,6 +96,7 @@ class NetworkFn:
         self.scope = network.scope
         self.first_layer = scopes.joined(self.scope, network.first_layer)
         self.default_image_size = network.default_image_size
+        self.channels = network.channels
         self.preprocessing_name = network.preprocessing_name
         self.num_classes = num_classes
         self._is_training = is_training
@@ -104,7 +108,7 @@ class NetworkFn:
         # In the dtype of the layers, so that images which have it already are not widened.
         dtype = keras.config.dtype_policy().compute_dtype
         size = network.default_image_size if network.takes_one_size else None
-        images = keras.Input([size, size, 3], dtype=dtype, name="images")
+        images = keras.Input([size, size, self.channels], dtype=dtype, name="images")
         outputs, end_points = network.build(images, num_classes=num_classes, **options)
         self.model = keras.Model(images, outputs, name=self.name)
         self._end_point_names = list(end_points)
@@ -126,8 +130,8 @@ class NetworkFn:
         """Runs the network.
 
         Args:
-          images: float [batch, height, width, 3], preprocessed; height and width at least the
-            network's receptive field, or unknown until the graph runs.
+          images: float [batch, height, width, channels], preprocessed; height and width at least
+            the network's receptive field, or unknown until the graph runs.
           is_training: whether dropout drops; None is what `get_network_fn` was told.
           seed: int32 [2] that dropout draws from, for a step that can be repeated; None draws
             anew at each call.
@@ -203,10 +207,10 @@ class NetworkFn:
                 f"{self.name} was given {images.dtype.name} images; it takes float ones, as "
                 f"the preprocessing {self.preprocessing_name!r} makes of uint8 images."
             )
-        if images.shape.rank != 4 or images.shape[3] != 3:
+        if images.shape.rank != 4 or images.shape[3] != self.channels:
             raise ValueError(
                 f"{self.name} was given images of shape {images.shape}; "
-                "it takes [batch, height, width, 3]."
+                f"it takes [batch, height, width, {self.channels}]."
             )
         sizes = images.shape[1:3]
         own = self.default_image_size
@@ -224,7 +228,7 @@ class NetworkFn:
             # Asks every layer, and says what is wrong without the frames of Keras' call stack.
             self.model.compute_output_shape(images.shape.as_list())
         if self._takes_one_size:
-            images = tf.ensure_shape(images, [None, own, own, 3])
+            images = tf.ensure_shape(images, [None, own, own, self.channels])
         return images
 
 

@@ -77,20 +77,35 @@ VALUES = {
     "synchronized": False,
     "total_training_steps": 5,
     "trainable": False,
+    "units": 4,
     "use_bias": True,
     "window": 5,
 }
 # Where one excludes another.
-EXCEPTIONS = {name: {"strides": (1, 1)} for name in ("Conv2D", "SeparableConv2D")}
+EXCEPTIONS = {"Conv2D": {"strides": 1}, "SeparableConv2D": {"strides": (1, 1)}}
 # What it hands on to Keras' layer.
+OF_DENSE = {
+    name: VALUES[name]
+    for name in (
+        "activation",
+        "bias_constraint",
+        "bias_initializer",
+        "bias_regularizer",
+        "kernel_constraint",
+        "kernel_initializer",
+        "kernel_regularizer",
+    )
+}
 HANDED_ON = {
+    "Conv2D": {**OF_DENSE, "dilation_rate": VALUES["dilation_rate"], "groups": VALUES["groups"]},
+    "Dense": OF_DENSE,
     "DepthwiseConv2D": {
         "bias_constraint": VALUES["bias_constraint"],
         "bias_regularizer": VALUES["bias_regularizer"],
         "depthwise_constraint": VALUES["kernel_constraint"],
         "depthwise_initializer": VALUES["kernel_initializer"],
         "depthwise_regularizer": VALUES["kernel_regularizer"],
-    }
+    },
 }
 HANDED_ON["SeparableConv2D"] = HANDED_ON["DepthwiseConv2D"] | {
     "pointwise_constraint": VALUES["kernel_constraint"],
