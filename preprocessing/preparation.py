@@ -11,7 +11,6 @@ from typing import NamedTuple
 from preprocessing.alexnet_preprocessing import AlexNetPreprocessing
 from preprocessing.base import Preprocessing
 from preprocessing.caffe_preprocessing import CaffePreprocessing
-from preprocessing.cifar_preprocessing import CifarPreprocessing
 from preprocessing.cifarnet_preprocessing import CifarnetPreprocessing
 from preprocessing.torchvision_preprocessing import TorchvisionPreprocessing
 
@@ -76,6 +75,9 @@ def preparation(preprocessing: Preprocessing, size: int) -> Preparation:
       preprocessing: made for evaluation.
       size: height and width given to the network, in pixels.
     """
+    kind = type(preprocessing)
+    if kind.__module__.split(".")[0] != __package__:  # derived from ours, it may do otherwise
+        return Preparation(f"As the host half of {kind.__module__}.{kind.__name__} does it.", None)
     side = size
     if isinstance(preprocessing, AlexNetPreprocessing):
         side = preprocessing.side_of_square(size, size)
@@ -98,7 +100,7 @@ def preparation(preprocessing: Preprocessing, size: int) -> Preparation:
             f"cut out the central {size}x{size}."
         )
         python = _TORCHVISION
-    elif isinstance(preprocessing, CifarPreprocessing | CifarnetPreprocessing):
+    else:
         if isinstance(preprocessing, CifarnetPreprocessing):
             side = max(preprocessing.image_side, size)
         words = (
@@ -106,9 +108,6 @@ def preparation(preprocessing: Preprocessing, size: int) -> Preparation:
             f" enlarge{'' if side == size else f', and cut out the central {size}x{size}'}."
         )
         python = _SQUEEZED + _CENTER
-    else:
-        kind = type(preprocessing)
-        return Preparation(f"As the host half of {kind.__module__}.{kind.__name__} does it.", None)
     imports, photo = "Image", "Image.open(path)"
     if preprocessing.respect_exif:
         words = f"Turn the photo as its camera noted (EXIF orientation). {words}"
