@@ -103,6 +103,10 @@ def preparation(preprocessing: Preprocessing, size: int) -> Preparation:
       preprocessing: made for evaluation.
       size: height and width given to the network, in pixels.
     """
+    kind = type(preprocessing)
+    unknown = Preparation(f"As the host half of {kind.__module__}.{kind.__name__} does it.", None)
+    if kind.__module__.split(".")[0] != __package__:  # derived from ours, it may do otherwise
+        return unknown
     side, fraction = size, 1.0
     if isinstance(preprocessing, AlexNetPreprocessing):
         side = preprocessing.side_of_square(size, size)
@@ -148,8 +152,7 @@ def preparation(preprocessing: Preprocessing, size: int) -> Preparation:
         )
         python = _INCEPTION
     else:
-        kind = type(preprocessing)
-        return Preparation(f"As the host half of {kind.__module__}.{kind.__name__} does it.", None)
+        return unknown
     imports, photo = "Image", "Image.open(path)"
     if preprocessing.respect_exif:
         words = f"Turn the photo as its camera noted (EXIF orientation). {words}"

@@ -93,8 +93,7 @@ def _silent_after_a_signal(hook: Callable[..., Any]) -> Callable[..., None]:
 
 def ignore_signals() -> None:
     """From now on signals have no effect: the command is done, and Python takes its leave."""
-    if hasattr(signal, "setitimer"):
-        signal.setitimer(signal.ITIMER_REAL, 0)
+    _cancel_alarm()
     _handle(signal.SIG_IGN)
 
 
@@ -129,6 +128,7 @@ def signals_noted() -> Iterator[list[int]]:
             signal.raise_signal(number)
         else:
             received.append(number)
+            _cancel_alarm()  # one that was lost before need not be raised again
 
     restore = _handle(note)
     try:
@@ -159,6 +159,11 @@ class _OneWish:
             return False
         is_hangup = hasattr(signal, "SIGHUP") and number == signal.SIGHUP
         return is_hangup or now - self._first < SECONDS_OF_ONE_WISH
+
+
+def _cancel_alarm() -> None:
+    if hasattr(signal, "setitimer"):  # not on Windows
+        signal.setitimer(signal.ITIMER_REAL, 0)
 
 
 def _handle(handler: Any) -> Callable[[], None]:

@@ -18,6 +18,7 @@ from slimzoo.output_folders import absolute, made_folder
 from training.checkpoints.description import ModelDescription
 from training.checkpoints.finding import find_checkpoint, latest_checkpoint
 from training.checkpoints.trained_model import check_classes
+from training.dataset_preparation.directory import respects_exif_there
 from training.storage.whole_files import written_whole
 
 FLAGS_NAME = "flags.txt"
@@ -78,6 +79,12 @@ def _respects_exif(config: TrainingConfig, pipeline: Pipeline) -> bool:
             earlier = None  # which is said where the run is taken up
         if earlier is not None:
             return bool(earlier.preprocessing_options.get(RESPECT_EXIF, False))
+    if config.dataset_dir:
+        # Of photos that were turned when they were prepared, new ones are to be turned as well.
+        name = config.dataset_name.strip().partition(":")[0]
+        prepared = respects_exif_there(absolute(config.dataset_dir), name)
+        if prepared is not None:
+            return prepared
     return dataset_factory.is_named_by_folder(config.dataset_name)
 
 

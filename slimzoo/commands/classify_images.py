@@ -38,7 +38,8 @@ from training.classification import (
 from training.ensemble import Member
 from training.export.export_record import read_record
 
-_MOST_PROBLEMS = 5
+_MOST_PROBLEMS = 20
+_MOST_PROBLEMS_IN_A_LINE = 5
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -363,7 +364,7 @@ def _say(result: ClassifiedImages, shows_rows: bool, output: str | None) -> None
     print()
     if problems:
         print(f"{len(problems):,} could not be classified:")
-        shown = _shown_problems(problems)
+        shown = _shown_problems(problems, _MOST_PROBLEMS)
         for problem in shown:
             print(f"  {problem}")
         if more := len(problems) - len(shown):
@@ -404,13 +405,13 @@ def _number(count: int) -> str:
     return f"{count:,} {'image' if count == 1 else 'images'}"
 
 
-def _shown_problems(problems: dict[str, str]) -> list[str]:
+def _shown_problems(problems: dict[str, str], most: int) -> list[str]:
     """The first of them; one alone is never left out, as it takes no more than to say so."""
-    count = len(problems) if len(problems) == _MOST_PROBLEMS + 1 else _MOST_PROBLEMS
+    count = len(problems) if len(problems) == most + 1 else most
     return [f"{printable(name)} {why}" for name, why in list(problems.items())[:count]]
 
 
 def _in_a_line(problems: dict[str, str]) -> str:
-    shown = _shown_problems(problems)
+    shown = _shown_problems(problems, _MOST_PROBLEMS_IN_A_LINE)
     more = len(problems) - len(shown)
     return "; ".join(shown) + (f"; and {more:,} more" if more else "")

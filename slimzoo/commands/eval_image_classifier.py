@@ -43,7 +43,9 @@ from training.export.export_record import step_and_digest
 from training.hosts.cluster import ClusterSettings
 from training.hosts.cooperation import working_together
 from training.storage.locks import locked
-from training.storage.whole_files import remove_leftovers, write_text
+from training.storage.whole_files import remove_leftovers, write_text, written_together
+
+_PREDICTIONS_NAME = "predictions.csv"
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -165,22 +167,23 @@ def _evaluate(config: EvaluationConfig, strategy: tf.distribute.Strategy) -> Eva
         return evaluator.run()
 
     eval_dir = made_folder("eval_dir", config.eval_dir or _default_eval_dir(models))
-    predictions_path = os.path.join(eval_dir, "predictions.csv")
-    replaces = os.path.exists(predictions_path)
+    replaces = os.path.exists(os.path.join(eval_dir, _PREDICTIONS_NAME))
     answers = AnswersCollector(len(description.class_names)) if config.report else None
     with locked(eval_dir):
-        remove_leftovers(eval_dir)
+        remove_leftovers(eval_dir, folders=True)
         try:
-            with Predictions(predictions_path, dataset, description.class_names) as predictions:
-                result = evaluator.run(predictions, answers=answers)
-            written = [_write_result(config, models, dataset, result, eval_dir), predictions_path]
-            if answers is not None:
-                evaluation = _to_report_on(config, models, dataset, result)
-                written += write_report(eval_dir, evaluation, answers.answers())
+            with written_together(eval_dir) as folder:
+                path = os.path.join(folder, _PREDICTIONS_NAME)
+                with Predictions(path, dataset, description.class_names) as predictions:
+                    result = evaluator.run(predictions, answers=answers)
+                written = [_write_result(config, models, dataset, result, folder), path]
+                if answers is not None:
+                    evaluation = _to_report_on(config, models, dataset, result)
+                    written += write_report(folder, evaluation, answers.answers())
         finally:
             with contextlib.suppress(OSError):
                 os.rmdir(eval_dir)  # if nothing has come into it
-    _say_what_is_written(eval_dir, written, replaces)
+    _say_what_is_written(eval_dir, list(map(os.path.basename, written)), replaces)
     return result
 
 
@@ -266,7 +269,7 @@ def _write_result(
     models: list[TrainedModel],
     dataset: ImageDataset,
     result: EvaluationResult,
-    eval_dir: str,
+    folder: str,
 ) -> str:
     """Writes `evaluation.json`, prints what it says, and returns its path."""
     model_names = _names_of_networks(models)
@@ -290,7 +293,7 @@ def _write_result(
         "mixed_precision": config.mixed_precision,
         **result.as_json(),
     }
-    json_path = os.path.join(eval_dir, "evaluation.json")
+    json_path = os.path.join(folder, "evaluation.json")
     write_text(json_path, json.dumps(summary, indent=2) + "\n")
     print(f"{model_names} from {checkpoints}")
     crops = "" if config.eval_crops == 1 else f", {config.eval_crops} crops"
@@ -348,11 +351,11 @@ def _to_report_on(
 
 
 def _say_what_is_written(eval_dir: str, written: list[str], replaces: bool) -> None:
-    names = ", ".join(map(os.path.basename, written))
+    names = ", ".join(written)
     replaced = " (in place of an earlier evaluation's; --eval_dir keeps both)" if replaces else ""
     print(f"Written to {eval_dir}: {names}{replaced}")
     page = os.path.join(eval_dir, PAGE_NAME)
-    if page in written:
+    if PAGE_NAME in written:
         print(f"See what is wrong, in a browser: {page}")
     elif os.path.exists(page):
         print(f"{page} is of an earlier evaluation.")

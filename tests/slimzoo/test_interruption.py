@@ -199,6 +199,19 @@ def test_what_was_lost_is_noted_where_signals_are(usual, nothing_raised, monkeyp
         assert signals == [signal.SIGTERM]
 
 
+def test_what_was_lost_is_no_second_wish_where_another_has_been_noted(
+    usual, nothing_raised, monkeypatch
+):
+    monkeypatch.setattr(interruption, "SECONDS_UNTIL_LOST", 0.05)
+    monkeypatch.setattr(interruption, "SECONDS_OF_ONE_WISH", 0.01)
+    interruption.raise_on_signals()
+    lose_what_a_signal_raises(signal.SIGTERM)
+    with signals_noted() as signals:
+        signal.raise_signal(signal.SIGINT)
+        time.sleep(0.3)
+        assert signals == [signal.SIGINT]
+
+
 def test_a_command_that_is_done_is_not_interrupted_any_more(usual):
     interruption.ignore_signals()
     for number in NUMBERS:

@@ -12,6 +12,7 @@ from typing import Annotated
 
 from training.checkpoints.files import own_checkpoints_in, step_of
 from training.storage.json_files import Between, make_dataclass, read_dataclass, read_object
+from training.storage.whole_files import is_leftover
 
 RECORD_NAME = "export.json"
 _EVALUATION = os.path.join("evaluation", "evaluation.json")
@@ -210,7 +211,7 @@ def outdated(checkpoint: str) -> Outdated:
     folder = os.path.dirname(checkpoint)
     step, digest = step_and_digest(checkpoint)
     exports = {}
-    for name in sorted(os.listdir(folder)):
+    for name in sorted(filter(lambda name: not is_leftover(name), os.listdir(folder))):
         record = read_record(os.path.join(folder, name))
         if record and (record.step, record.checkpoint_sha256) != (step, digest):
             exports[os.path.join(folder, name)] = record

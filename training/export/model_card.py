@@ -123,7 +123,7 @@ Top-1 {{ facts.accuracy.top_1 | percent }} (95% interval {{ interval[0] | percen
 {{ facts.accuracy.num_classes_with_images }} of its {{ facts.accuracy.num_classes }} classes, \
 {% endif %}\
 {{ facts.accuracy.eval_crops }} crop{{ "" if facts.accuracy.eval_crops == 1 else "s" }}.
-{% if record.precision != "float32" %}
+{% if record.precision != facts.accuracy.mixed_precision %}
 That is of the checkpoint in {{ facts.accuracy.mixed_precision }}; in {{ record.precision }} \
 it may differ a little.
 {% endif %}

@@ -44,33 +44,47 @@ def written_whole(path: str, replaces_folder: bool = False) -> Iterator[str]:
     """
     if os.path.isdir(path):
         path = os.path.realpath(path)  # a link to a folder stays one
-    temporary = _temporary_name(path)
+    temporary, earlier = _temporary_name(path), _temporary_name(path)
     try:
         with naming(path):
             yield temporary
             if replaces_folder and os.path.isdir(path):
-                _exchange(temporary, path)
-            else:
-                os.replace(temporary, path)
+                os.replace(path, earlier)
+            os.replace(temporary, path)
     except BaseException:
-        remove(temporary)
+        # A signal can come at any moment, also between the two.
+        if os.path.lexists(earlier) and not os.path.lexists(path):
+            os.replace(earlier, path)
         raise
+    finally:
+        _remove_all(temporary, earlier)
+
+
+@contextlib.contextmanager
+def written_together(folder: str) -> Iterator[str]:
+    """Yields a folder to write files in, which in the end get into `folder` together.
+
+    After an error or an interruption nothing of them is left, and what was in `folder` is kept.
+
+    Args:
+      folder: an existing one, that no other process writes to.
+
+    Raises:
+      OSError: with the name `folder`, where the system names another or none.
+    """
+    temporary = _temporary_name(os.path.join(folder, "files"))
+    try:
+        with naming(folder):
+            os.mkdir(temporary)
+            yield temporary
+            for name in sorted(os.listdir(temporary)):
+                os.replace(os.path.join(temporary, name), os.path.join(folder, name))
+    finally:
+        _remove_all(temporary)
 
 
 def _temporary_name(path: str) -> str:
     return f"{path.rstrip(os.sep)}.{uuid.uuid4().hex[:8]}{_ENDING}"
-
-
-def _exchange(temporary: str, folder: str) -> None:
-    """Puts a folder in the place of another, which is removed."""
-    earlier = _temporary_name(folder)
-    os.replace(folder, earlier)
-    try:
-        os.replace(temporary, folder)
-    except BaseException:
-        os.replace(earlier, folder)
-        raise
-    remove(earlier)
 
 
 @contextlib.contextmanager
@@ -93,12 +107,31 @@ def remove(path: str) -> None:
             os.remove(path)
 
 
-def remove_leftovers(folder: str) -> None:
+def _remove_all(*paths: str) -> None:
+    """Removes paths, also when it is interrupted."""
+    try:
+        for path in paths:
+            remove(path)
+    except BaseException:
+        for path in paths:
+            remove(path)
+        raise
+
+
+def is_leftover(name: str) -> bool:
+    """Whether something is called as what is being written is, or what a killed writer left."""
+    return bool(_TEMPORARY.search(name))
+
+
+def remove_leftovers(folder: str, *, folders: bool = False) -> None:
     """Removes the files that killed writers left in a folder; none may be writing there now.
 
-    Folders are left: an export may be writing one there, which this process does not know of.
+    Args:
+      folder: that they are in.
+      folders: whether folders are removed as well. Beside a checkpoint an export may be writing
+        one, which this process does not know of.
     """
     for name in os.listdir(folder):
         path = os.path.join(folder, name)
-        if _TEMPORARY.search(name) and not os.path.isdir(path):
+        if is_leftover(name) and (folders or not os.path.isdir(path)):
             remove(path)

@@ -414,3 +414,21 @@ def test_an_ensemble_has_one_report(bare, photos, tmp_path):
     assert "The softmax outputs of 2 networks are averaged." in page
     for path in bare[:2]:
         assert f"<h3><code>{path}</code></h3>" in page
+
+
+def test_interrupted_in_the_making_of_its_report_an_evaluation_leaves_the_earlier_one(
+    run, monkeypatch
+):
+    config = EvaluationConfig(checkpoint_path=run.train_dir)
+    evaluate(config)
+    folder = pathlib.Path(run.train_dir, "evaluation")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    assert len(before) == 5
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("slimzoo.commands.eval_image_classifier.write_report", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        evaluate(dataclasses.replace(config, eval_crops=10))
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before

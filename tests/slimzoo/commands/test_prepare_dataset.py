@@ -19,6 +19,8 @@ from slimzoo.commands import prepare_dataset
 from slimzoo.commands.eval_image_classifier import EvaluationConfig, evaluate
 from slimzoo.commands.prepare_dataset import PreparationConfig, prepare
 from slimzoo.commands.train_image_classifier import train
+from slimzoo.configuration import TrainingConfig
+from slimzoo.run_folder import choose_run_pipeline
 from training.dataset_preparation.directory import PreparedDirectory
 
 
@@ -394,6 +396,12 @@ def test_photos_of_a_folder_are_stored_upright(tmp_path, respect_exif):
     stored = np.asarray(pil_image.open(io.BytesIO(contents))).mean(axis=-1)
     expected = pixels[..., 0] if respect_exif is False else np.rot90(pixels[..., 0], -1)
     assert np.abs(stored - expected).mean() < 10
+    training = TrainingConfig(
+        dataset_name="photos_test", dataset_dir=config.output_dir, model_name="cifarnet_18pct"
+    )
+    # New photos are to be turned as those were that a network was trained on.
+    options = choose_run_pipeline(training).options
+    assert options.get("respect_exif", False) == (respect_exif is not False)
     # The same command, and that of a version before the choice, find what they made.
     prepare(config)
     plan = pathlib.Path(config.output_dir, "photos_test", "1.0.0", "preparation.json")

@@ -1,11 +1,17 @@
 import os
 import pathlib
 import re
+import shutil
 
 import pytest
 
 from training.storage import whole_files
-from training.storage.whole_files import remove_leftovers, write_text, written_whole
+from training.storage.whole_files import (
+    remove_leftovers,
+    write_text,
+    written_together,
+    written_whole,
+)
 
 
 def test_a_file_is_written_and_replaced(tmp_path):
@@ -124,3 +130,68 @@ def test_a_folder_replaces_another_only_when_complete(tmp_path):
     assert [path.name for path in tmp_path.rglob("*")] == ["export", "old"]
     write(fail=False)
     assert [path.name for path in tmp_path.rglob("*")] == ["export", "new"]
+
+
+class Interrupted(KeyboardInterrupt):
+    """Of a test."""
+
+
+@pytest.mark.parametrize("at", range(4))
+def test_interrupted_anywhere_in_an_exchange_one_whole_folder_is_left(tmp_path, monkeypatch, at):
+    """After the earlier one is away, after the new one is there, and twice in the clearing away."""
+    folder = tmp_path / "export"
+    folder.mkdir()
+    (folder / "old").touch()
+    calls = []
+
+    def interrupted(original):
+        def call(*arguments, **options):
+            calls.append(original)
+            number = len(calls)
+            if original is shutil.rmtree and number == at + 1:
+                raise Interrupted
+            original(*arguments, **options)
+            if number == at + 1:
+                raise Interrupted
+
+        return call
+
+    monkeypatch.setattr(whole_files.os, "replace", interrupted(os.replace))
+    monkeypatch.setattr(whole_files.shutil, "rmtree", interrupted(shutil.rmtree))
+
+    def write():
+        with written_whole(str(folder), replaces_folder=True) as temporary:
+            pathlib.Path(temporary).mkdir()
+            pathlib.Path(temporary, "new").touch()
+
+    if at < 3:
+        with pytest.raises(Interrupted):
+            write()
+    else:
+        write()
+    left = sorted(path.relative_to(tmp_path) for path in tmp_path.rglob("*"))
+    expected = "old" if at == 0 else "new"
+    assert left == [pathlib.Path("export"), pathlib.Path("export", expected)]
+
+
+def test_files_get_into_a_folder_together_or_not_at_all(tmp_path):
+    (tmp_path / "a").write_text("earlier")
+
+    def write(fail):
+        with written_together(str(tmp_path)) as folder:
+            for name in ("a", "b"):
+                pathlib.Path(folder, name).write_text("new")
+            if fail:
+                raise Interrupted
+
+    with pytest.raises(Interrupted):
+        write(fail=True)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("a", "earlier")]
+    write(fail=False)
+    assert {path.name: path.read_text() for path in tmp_path.iterdir()} == {"a": "new", "b": "new"}
+
+
+def test_leftover_folders_are_removed_where_that_is_asked_for(tmp_path):
+    (tmp_path / "files.0123abcd.incomplete" / "deep").mkdir(parents=True)
+    remove_leftovers(str(tmp_path), folders=True)
+    assert not list(tmp_path.iterdir())
