@@ -38,11 +38,20 @@ def first_batch(photos):
 ONE_OF_EACH_KIND = ("alexnet", "alexnet_v2", "alexnet_cifar", "cifarnet_11pct")
 
 
-# Whole networks that are small, and one that is not.
+# One of each family, whole where a narrow one would be another network.
 OF_TF_SLIM = [
     ("mobilenet_v1_025", get_network_fn),
     ("mobilenet_v2_035", get_network_fn),
+    ("mobilenet_v3_small", get_network_fn),
+    ("mobilenet_edgetpu_075", get_network_fn),
+    ("inception_v1", get_network_fn),
+    ("inception_v3", get_network_fn),  # with auxiliary logits
+    ("resnet_v1_50", get_network_fn),
+    ("resnet_v2_50", get_network_fn),
+    ("nasnet_cifar", get_network_fn),  # with a head in training alone
+    ("pnasnet_mobile", get_network_fn),
     ("vgg_a", get_narrow_network_fn),
+    ("overfeat", get_narrow_network_fn),
 ]
 CASES = [
     *((name, get_narrow_network_fn) for name in ONE_OF_EACH_KIND),
