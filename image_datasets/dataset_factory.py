@@ -8,10 +8,14 @@ A source of one's own is a class derived from `DatasetSource`:
 
 from __future__ import annotations
 
+import glob
+import itertools
 import os
+import re
 
 # The imports of sources are what registers them.
 from image_datasets import folder_source, shapes  # noqa: F401
+from image_datasets.class_folders import holds_image, is_image
 from image_datasets.file_names import check_utf8
 from image_datasets.image_dataset import ImageDataset
 from image_datasets.registry import DatasetSource, register_source, sources
@@ -134,10 +138,36 @@ def _find(name: str, dataset_dir: str | None) -> tuple[DatasetSource, str | None
         raise ValueError(
             f"The name of the dataset is empty. Known: {', '.join(sources)}, any TFDS name."
         )
+    folder = dataset_dir and os.path.expanduser(dataset_dir)
+    _check_not_meant_as_folder(name, folder)
     source = sources[name] if name in sources else TfdsSource(name)
     if source.is_named_by_folder and not dataset_dir:
         raise ValueError(
             f"The dataset {name!r} needs --dataset_dir, the folder that holds the images."
         )
     check_utf8([dataset_dir or ""], "dataset_dir")
-    return source, dataset_dir and os.path.expanduser(dataset_dir)
+    return source, folder
+
+
+def _check_not_meant_as_folder(name: str, folder: str | None) -> None:
+    """Raises ValueError where a user has photos, and has not said that they are the dataset."""
+    path = os.path.expanduser(name)
+    if name not in sources and os.path.isdir(path) and (os.sep in path or holds_image(path)):
+        raise ValueError(
+            f"The name of the dataset is {name}, which is a folder. For a folder of images give "
+            f"--dataset_name=folder --dataset_dir={name}."
+        )
+    is_of_tfds = name not in sources or isinstance(sources[name], TfdsSource)
+    is_there = folder and os.path.isdir(os.path.join(folder, re.split(r"\W", name)[0]))
+    if folder and is_of_tfds and not is_there and _holds_folders_of_images(folder):
+        raise ValueError(
+            f"--dataset_dir {folder} holds folders of images, and the dataset {name!r} is none of "
+            "them: it would be put there. For these images give --dataset_name=folder."
+        )
+
+
+def _holds_folders_of_images(folder: str) -> bool:
+    """Whether two folders in a folder have images in them, not in folders of their own."""
+    folders = glob.iglob(os.path.join(glob.escape(folder), "*", ""))
+    with_images = (one for one in folders if any(map(is_image, os.listdir(one))))
+    return len(list(itertools.islice(with_images, 2))) == 2

@@ -159,6 +159,14 @@ def fill_train_dir(train_dir: str, pipeline: Pipeline, description: ModelDescrip
         _copy_file(source, pathlib.Path(train_dir, name), resumes)
 
 
+def is_described(train_dir: str) -> bool:
+    """Whether a run says what it is, so that a command that trains nothing need not."""
+    try:
+        return ModelDescription.load(train_dir) is not None
+    except ValueError:
+        return False
+
+
 def _copy_file(source: str, copy: pathlib.Path, resumes: bool) -> None:
     """Puts a file of the preprocessing into the run's folder; one that goes on had the same."""
     try:

@@ -302,8 +302,12 @@ def _write_result(
     print(f"on {dataset.name}, split {dataset.split}{some}{crops}{several}: {result}")
     if result.num_skipped:
         why = why_left_out(config.skip_corrupt_images, result.num_skipped, result.num_unread)
-        print(f"{result.num_skipped:,} images were left out: {why}.")
+        print(f"{_left_out(result.num_skipped)}: {why}.")
     return json_path
+
+
+def _left_out(count: int) -> str:
+    return f"{count:,} {'image was' if count == 1 else 'images were'} left out"
 
 
 def _to_report_on(
@@ -327,7 +331,7 @@ def _to_report_on(
         )
     if result.num_skipped:
         why = why_left_out(config.skip_corrupt_images, result.num_skipped, result.num_unread)
-        remarks.append(f"{result.num_skipped:,} images were left out: {why}.")
+        remarks.append(f"{_left_out(result.num_skipped)}: {why}.")
     defaults = flag_lines(EvaluationConfig(checkpoint_path="-")).splitlines()
     flags = [line for line in flag_lines(config).splitlines() if line not in defaults]
     command = [program.beside_this_program("eval_image_classifier"), *map(shlex.quote, flags)]

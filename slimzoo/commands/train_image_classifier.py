@@ -167,10 +167,6 @@ def _train(config: TrainingConfig, run: _Run) -> str:
         log_every_n_steps=config.log_every_n_steps,
         max_nan_restarts=config.max_nan_restarts,
     )
-    if run.is_chief:
-        run.description.save(run.train_dir)
-        write_text(os.path.join(run.train_dir, run_folder.FLAGS_NAME), flag_lines(config))
-
     preprocessing = run.description.make_preprocessing(run.train_dir, config.augment)
     loop = TrainingLoop(
         state,
@@ -198,6 +194,9 @@ def _train(config: TrainingConfig, run: _Run) -> str:
         validate=_make_validation(config, run, state),
         agreement=Agreement(run.strategy),
     )
+    if run.is_chief and not (loop.is_finished() and run_folder.is_described(run.train_dir)):
+        run.description.save(run.train_dir)
+        write_text(os.path.join(run.train_dir, run_folder.FLAGS_NAME), flag_lines(config))
     if loop.is_finished():
         print(
             run_messages.nothing_to_do(
@@ -416,8 +415,9 @@ def _conclude(
     path = f"--checkpoint_path={shlex.quote(os.path.dirname(best or last))}{config.modules_flag()}"
     for driver in ("eval_image_classifier", "export_saved_model"):
         command = f"{program.beside_this_program(driver)} {path}"
-        if driver == "eval_image_classifier" and not best:
-            command += " --dataset_split_name=SPLIT"
+        if driver == "eval_image_classifier":
+            command += "" if best else " --dataset_split_name=SPLIT"
+            command += " --skip_corrupt_images" if config.skip_corrupt_images else ""
         if driver == "export_saved_model" and any(
             record.format == "saved_model" for record in earlier.exports.values()
         ):

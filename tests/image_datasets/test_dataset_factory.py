@@ -73,3 +73,23 @@ def test_the_split_to_validate_on_is_found_by_its_usual_names(registries_restore
 def test_a_folder_whose_name_is_not_utf8_is_refused(name, tmp_path):
     with pytest.raises(ValueError, match=r"1 name is not in UTF-8 in dataset_dir: .*caf\\xe9"):
         get_dataset(name, "train", f"{tmp_path}/{os.fsdecode(bytes([99, 97, 102, 0xE9]))}")
+
+
+def test_a_folder_of_photos_is_not_taken_for_where_datasets_are_kept(write_images):
+    root = write_images("cat/1.png", "dog/1.png")
+    for name in ("shapes", "cifar10:3.0.2", "imagenette/320px-v2"):
+        with pytest.raises(ValueError, match=r"holds folders of images.* --dataset_name=folder\."):
+            get_dataset(name, "train", str(root))
+    assert sorted(os.listdir(root)) == ["cat", "dog"]
+    (root / "shapes").mkdir()  # it is kept there, whatever else is
+    with pytest.raises(ValueError, match="Unknown split"):
+        get_dataset("shapes", "trian", str(root))
+
+
+@pytest.mark.parametrize("name", ["{root}", "{root}/cat", "cat"])
+def test_a_folder_is_no_name_of_a_dataset(write_images, monkeypatch, name):
+    root = write_images("cat/1.png", "dog/1.png")
+    monkeypatch.chdir(root)
+    name = name.format(root=root)
+    with pytest.raises(ValueError, match=f"--dataset_name=folder --dataset_dir={name}"):
+        get_dataset(name, "train")

@@ -170,7 +170,7 @@ def test_images_that_are_left_out_are_counted(
     (damaged / "validation" / "red" / "2.jpg").write_bytes(b"not an image")
     config = dataclasses.replace(evaluation, dataset_dir=str(damaged), skip_corrupt_images=True)
     assert evaluate(config).num_skipped == 1
-    assert "1 images were left out: they cannot be decoded, or" in capsys.readouterr().out
+    assert "1 image was left out: they cannot be decoded, or" in capsys.readouterr().out
     deleted_after_the_scan(damaged / "validation" / "red" / "3.jpg")
     result = evaluate(config)
     assert (result.num_skipped, result.num_unread) == (2, 1)

@@ -1,6 +1,7 @@
 """Runs that go on: at their place in the data, one in a folder, from a checkpoint that is whole."""
 
 import dataclasses
+import json
 import os
 import pathlib
 import shutil
@@ -108,6 +109,20 @@ def test_a_run_is_as_long_wherever_it_is_taken_up(replaced, first_step):
     config = replaced(max_number_of_steps=None, num_epochs=2.0, batch_size=8)
     place = (5 * 4 + (first_step - 5) * 8) / 8
     assert train_image_classifier._num_steps(config, 5.0, first_step, place) == 13
+
+
+def test_where_nothing_is_to_do_a_run_says_of_itself_what_it_said(run, photos, tmp_path, capsys):
+    folder = pathlib.Path(run.train_dir)
+    names = ("model.json", "flags.txt")
+    before = [(folder / name).read_bytes() for name in names]
+    fewer = tmp_path / "fewer"
+    shutil.copytree(f"{photos}/validation", fewer / "train")
+    train(dataclasses.replace(run, dataset_dir=str(fewer), max_number_of_steps=3, batch_size=5))
+    assert "nothing to do" in capsys.readouterr().out
+    assert [(folder / name).read_bytes() for name in names] == before
+    (folder / "model.json").write_text("{")  # which is of no use to anybody
+    train(dataclasses.replace(run, max_number_of_steps=3))
+    assert json.loads((folder / "model.json").read_text())["model_name"] == run.model_name
 
 
 def test_fewer_steps_than_a_run_has_taken_are_nothing_to_do(run, capsys):
