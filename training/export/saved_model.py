@@ -12,6 +12,9 @@ from preprocessing.image_sizes import DEFAULT_MAX_IMAGE_PIXELS, limited
 
 Answers = dict[str, tf.Tensor]
 
+# What TF-Slim calls end points that have a number a class.
+_OF_CLASSES = {"logits", "predictions", "auxlogits", "spatial_squeeze"}
+
 # Images that are worked on at a time, so that the memory that a request takes does not grow with
 # it. Measured once, on two cores: 20,000 of 32x32 pixels take less than half as long as at once.
 _PART = 64
@@ -21,7 +24,7 @@ class ServableClassifier(tf.Module):
     """A trained network with its preprocessing, from images to class names.
 
     Both signatures answer with: "logits" and "probabilities", float32 [batch, num_classes];
-    "features", float32 [batch, n], the end point before the last, averaged over positions;
+    "features", float32 [batch, n], the last end point before the logits, averaged over positions;
     "top_classes", string [batch, k], "top_names", the same in words where classes are ImageNet's
     ids ("shovel" for "n04208210"), "top_indices", int32, and "top_probabilities", float32, of
     the k likeliest classes, best first; "valid", bool [batch], false where an image cannot be
@@ -53,6 +56,8 @@ class ServableClassifier(tf.Module):
     ):
         super().__init__()
         self.model = network_fn.model  # tracks the variables
+        # Those of auxiliary logits as well, which are computed beside it.
+        self.layers = network_fn.layers
         self.class_names = tf.Variable(class_names, trainable=False)  # which is saved by its name
         self._names_in_words = tf.constant([description(name) for name in class_names])
         self._network_fn = network_fn
@@ -111,7 +116,7 @@ class ServableClassifier(tf.Module):
         logits, end_points = self._network_fn(
             self._preprocessing.device({"image": pixels}), is_training=False
         )
-        *_, features = list(end_points.values())[:-1] or [logits]  # it may have no other
+        features = _features(end_points, logits)
         if features.shape.rank == 4:
             features = tf.reduce_mean(features, axis=[1, 2])
         probabilities = tf.nn.softmax(logits)
@@ -169,6 +174,14 @@ class ServableClassifier(tf.Module):
     def _pixels_spec(self) -> tf.TensorSpec:
         size = self._image_size
         return tf.TensorSpec([size, size, 3], self._preprocessing.pixel_dtype)
+
+
+def _features(end_points: dict[str, tf.Tensor], logits: tf.Tensor) -> tf.Tensor:
+    """What the last layer sees, or the logits if the network has no other end point."""
+    names = [
+        name for name in list(end_points)[:-1] if name.rpartition("/")[2].lower() not in _OF_CLASSES
+    ]
+    return end_points[names[-1]] if names else logits
 
 
 def write_saved_model(classifier: ServableClassifier, folder: str) -> None:

@@ -9,6 +9,7 @@ import tensorflow as tf
 from nets.nets_factory import NetworkFn, get_network_fn
 from nets.registry import Network
 from preprocessing.preprocessing_factory import get_preprocessing
+from training.export import saved_model
 from training.export.saved_model import ServableClassifier, write_saved_model
 
 NAMES = ["blue", "green", "red"]
@@ -173,3 +174,23 @@ def test_a_request_that_is_worked_on_in_parts_is_answered_in_order(classifier, p
         else:
             np.testing.assert_array_equal(answers[key][:-1], repeated)
     assert not answers["valid"][-1]
+
+
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (["a/conv1", "a/fc7", "a/fc8"], "a/fc7"),
+        (["Mixed_7c", "AuxLogits", "global_pool", "Logits", "Predictions"], "global_pool"),
+        (
+            ["a/block4", "global_pool", "a/logits", "a/spatial_squeeze", "predictions"],
+            "global_pool",
+        ),
+        (["a/fc1"], None),
+    ],
+)
+def test_features_are_what_the_last_layer_sees(names, expected):
+    end_points = {name: object() for name in names}
+    logits = object()
+    assert saved_model._features(end_points, logits) is (
+        end_points[expected] if expected else logits
+    )
