@@ -30,6 +30,14 @@ def small_run(photos, tmp_path_factory):
     return folder
 
 
+@pytest.fixture(autouse=True)
+def nothing_is_ignored():
+    """Whoever runs the tests may have done it with nohup, which commands would inherit."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
+
+
 @pytest.fixture
 def run(small_run, tmp_path):
     return shutil.copytree(small_run, tmp_path / "run")
