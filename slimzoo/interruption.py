@@ -26,8 +26,14 @@ SECONDS_OF_ONE_WISH = 1.0
 SECONDS_UNTIL_LOST = 0.3
 """What has been raised is raised again when it is not on its way so long after."""
 
+SECONDS_TO_SPARE_LIBRARIES = 2.0
+"""So long at most a signal is kept back while TensorFlow or an import is at work."""
+
+_SECONDS_BETWEEN_LOOKS = 0.01
+
 # Signals belong to the process, and so does what has been raised of them.
 _raised: list[int] = []
+_spares_libraries: list[bool] = []
 
 
 class InterruptedBySignal(KeyboardInterrupt):
@@ -54,14 +60,21 @@ def raise_on_signals() -> None:
     prints are left out.
     """
     wish = _OneWish()
+    first_at = 0.0
 
     def interrupt(number: int, frame: Any) -> None:
+        nonlocal first_at
         if not wish.is_said_again(number):
+            first_at = time.monotonic()
             _raised.append(number)
-            raise_and_look_again(number)
+            raise_and_look_again(number, frame)
 
-    def raise_and_look_again(number: int) -> NoReturn:
-        set_alarm()
+    def raise_and_look_again(number: int, frame: Any) -> None:
+        waited = time.monotonic() - first_at
+        if waited < SECONDS_TO_SPARE_LIBRARIES and _is_to_be_spared(frame):
+            set_alarm(_SECONDS_BETWEEN_LOOKS)
+            return
+        set_alarm(SECONDS_UNTIL_LOST)
         raise InterruptedBySignal(number)
 
     def look_again(alarm: int, frame: Any) -> None:
@@ -69,18 +82,34 @@ def raise_on_signals() -> None:
         if signal.getsignal(number) is not interrupt:
             signal.raise_signal(number)  # by now signals are noted
         elif sys.exc_info()[0] is None:
-            raise_and_look_again(number)
-        else:
-            set_alarm()  # it is on its way, and what is half written is being cleared away
+            raise_and_look_again(number, frame)
+        else:  # it is on its way, and what is half written is being cleared away
+            set_alarm(SECONDS_UNTIL_LOST)
 
-    def set_alarm() -> None:
+    def set_alarm(seconds: float) -> None:
         if hasattr(signal, "setitimer"):  # not on Windows
             signal.signal(signal.SIGALRM, look_again)
-            signal.setitimer(signal.ITIMER_REAL, SECONDS_UNTIL_LOST)
+            signal.setitimer(signal.ITIMER_REAL, seconds)
 
     _handle(interrupt)
     sys.excepthook = _silent_after_a_signal(sys.excepthook)
     sys.unraisablehook = _silent_after_a_signal(sys.unraisablehook)
+
+
+def spare_libraries() -> None:
+    """From now on a signal is kept back for a moment where raising it could do harm.
+
+    C++ of TensorFlow that calls Python, for an import for example, is not made for what is raised
+    there: it lost it, and once the process died of it.
+    """
+    _spares_libraries.append(True)
+
+
+def _is_to_be_spared(frame: Any) -> bool:
+    if not _spares_libraries or not hasattr(signal, "setitimer") or frame is None:
+        return False
+    file_name = frame.f_code.co_filename
+    return file_name.startswith("<frozen") or f"{os.sep}tensorflow{os.sep}" in file_name
 
 
 def _silent_after_a_signal(hook: Callable[..., Any]) -> Callable[..., None]:

@@ -39,6 +39,7 @@ def run(config_class: type[C], command: Callable[[C], Any]) -> None:
             tf.get_logger().setLevel("INFO")
         else:
             logging.set_verbosity(logging.ERROR)
+        interruption.spare_libraries()
         try:
             config = read_flags(config_class, arguments=arguments[1:])
             command(config)

@@ -109,9 +109,21 @@ def test_an_interruption_of_another_origin_stays_what_it_is(usual):
     assert type(raised.value) is KeyboardInterrupt
 
 
+@contextlib.contextmanager
+def interrupted():
+    """Expects an interruption, after which nothing is raised again."""
+    try:
+        yield
+    except InterruptedBySignal:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+    else:
+        pytest.fail("nothing was raised")
+
+
 @pytest.fixture
 def nothing_raised(monkeypatch):
     monkeypatch.setattr(interruption, "_raised", [])
+    monkeypatch.setattr(interruption, "_spares_libraries", [])
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
 
@@ -120,7 +132,7 @@ def nothing_raised(monkeypatch):
 def test_a_signal_is_raised_and_remembered(usual, nothing_raised, number):
     interruption.raise_on_signals()
     assert interruption.raised_interruption() is None
-    with pytest.raises(InterruptedBySignal):
+    with interrupted():
         signal.raise_signal(number)
     assert interruption.raised_interruption().status == (130 if number == signal.SIGINT else 143)
     signal.raise_signal(number)  # what is half written is being cleared away
@@ -165,10 +177,50 @@ def wait_for_a_signal():
 def test_what_a_library_loses_is_raised_again(usual, nothing_raised, monkeypatch, number):
     monkeypatch.setattr(interruption, "SECONDS_UNTIL_LOST", 0.05)
     interruption.raise_on_signals()
-    for _ in range(2):
-        lose_what_a_signal_raises(number)
-        with pytest.raises(InterruptedBySignal):
-            wait_for_a_signal()
+    lose_what_a_signal_raises(number)
+    with interrupted():
+        wait_for_a_signal()
+
+
+AT_WORK = """
+import time
+def work(signal, number, done):
+    signal.raise_signal(number)
+    until = time.monotonic() + 0.2
+    while time.monotonic() < until:
+        pass
+    done.append(True)
+"""
+
+
+@pytest.mark.parametrize("spares", [True, False])
+def test_a_library_that_is_at_work_is_not_interrupted_for_a_moment(usual, nothing_raised, spares):
+    names = {}
+    exec(compile(AT_WORK, f"packages{os.sep}tensorflow{os.sep}ops.py", "exec"), names)
+    interruption.raise_on_signals()
+    if spares:
+        interruption.spare_libraries()
+    done = []
+
+    def call():
+        names["work"](signal, signal.SIGTERM, done)
+        wait_for_a_signal()
+
+    with interrupted():
+        call()
+    assert done == [True] * spares
+
+
+def test_a_library_that_is_at_work_for_long_is_interrupted(usual, nothing_raised, monkeypatch):
+    monkeypatch.setattr(interruption, "SECONDS_TO_SPARE_LIBRARIES", 0.05)
+    names = {}
+    exec(compile(AT_WORK, f"packages{os.sep}tensorflow{os.sep}ops.py", "exec"), names)
+    interruption.raise_on_signals()
+    interruption.spare_libraries()
+    done = []
+    with interrupted():
+        names["work"](signal, signal.SIGTERM, done)
+    assert not done
 
 
 def test_clearing_away_is_not_disturbed_by_the_signal_that_it_is_for(
@@ -185,7 +237,7 @@ def test_clearing_away_is_not_disturbed_by_the_signal_that_it_is_for(
             time.sleep(0.1)
             cleared.append(True)
 
-    with pytest.raises(InterruptedBySignal):
+    with interrupted():
         work()
     assert cleared
 
