@@ -168,6 +168,6 @@ def _check_not_meant_as_folder(name: str, folder: str | None) -> None:
 
 def _holds_folders_of_images(folder: str) -> bool:
     """Whether two folders in a folder have images in them, not in folders of their own."""
-    folders = glob.iglob(os.path.join(glob.escape(folder), "*", ""))
-    with_images = (one for one in folders if any(map(is_image, os.listdir(one))))
-    return len(list(itertools.islice(with_images, 2))) == 2
+    images = glob.iglob(os.path.join(glob.escape(folder), "*", "*"))  # of what can be read
+    found = itertools.groupby(filter(is_image, images), os.path.dirname)
+    return len(list(itertools.islice(found, 2))) == 2

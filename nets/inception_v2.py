@@ -97,9 +97,7 @@ ROWS: list[Row] = [
     default_image_size=224,
     minimum_image_size=32,
     preprocessing="inception",
-    # The separable convolution's weights are out of reach of TF-Slim's argument scope.
-    hyperparameters=HYPERPARAMETERS
-    | {"weight_decay_factors": ["*/depthwise_weights=0", "*/pointwise_weights=0"]},
+    hyperparameters=HYPERPARAMETERS,
 )
 def inception_v2(
     images: Any,
@@ -152,7 +150,7 @@ def inception_v2(
                 activation="relu",
                 depthwise_initializer=truncated_normal(1.0),
                 pointwise_initializer=truncated_normal(1.0),
-                decays=False,
+                decays=False,  # out of reach of TF-Slim's argument scope
                 name="Conv2d_1a_7x7",
             )
         )

@@ -22,31 +22,7 @@ class Conv2D(keras.layers.Conv2D):
     element. Keras would send it through XLA on the CPU, several times slower; TensorFlow's grouped
     kernel has no gradient on a CPU without oneDNN, and is no faster than this with it. Takes and
     gives float [batch, height, width, channels].
-
-    Args:
-      filters: channels of the output.
-      kernel_size: height and width of the window, in pixels.
-      strides: of the window, in pixels.
-      padding: `valid` or `same`.
-      decays: whether weight decay is on its weights.
     """
-
-    def __init__(
-        self,
-        filters: int,
-        kernel_size: int | tuple[int, int],
-        strides: int | tuple[int, int] = 1,
-        padding: str = "valid",
-        *,
-        decays: bool = True,
-        **kwargs: Any,
-    ):
-        super().__init__(filters, kernel_size, strides, padding, **kwargs)
-        self.decays = decays
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return super().get_config() | {"decays": self.decays}
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Convolves, adds the bias and applies the activation."""
@@ -99,24 +75,6 @@ class Conv2D(keras.layers.Conv2D):
             and self.dilation_rate == (1, 1)
             and self.padding == "valid"
         )
-
-
-@keras.saving.register_keras_serializable(package="slimzoo")
-class Dense(keras.layers.Dense):
-    """`keras.layers.Dense` that can be without weight decay.
-
-    Args:
-      units: numbers of the output.
-      decays: whether weight decay is on its weights.
-    """
-
-    def __init__(self, units: int, *, decays: bool = True, **kwargs: Any):
-        super().__init__(units, **kwargs)
-        self.decays = decays
-
-    def get_config(self) -> dict[str, Any]:
-        """The constructor's arguments."""
-        return super().get_config() | {"decays": self.decays}
 
 
 @tf.custom_gradient

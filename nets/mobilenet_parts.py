@@ -14,10 +14,7 @@ from nets.scopes import layer_name
 from nets.separable import DepthwiseConv2D
 
 # Of TF-Slim's argument scopes.
-HYPERPARAMETERS = {
-    "weight_decay": 4e-5,
-    "weight_decay_factors": ["*/depthwise_weights=0"],
-}
+HYPERPARAMETERS = {"weight_decay": 4e-5}
 
 
 class NormalizedStack:
@@ -33,14 +30,12 @@ class NormalizedStack:
     Args:
       images: a Keras symbolic tensor.
       momentum: by which moving statistics keep what they were.
-      epsilon: added to variances.
     """
 
-    def __init__(self, images: Any, *, momentum: float, epsilon: float = 0.001):
+    def __init__(self, images: Any, *, momentum: float):
         self.net = images
         self.end_points: EndPoints = {}
         self._momentum = momentum
-        self._epsilon = epsilon
 
     @property
     def depth(self) -> int:
@@ -124,7 +119,7 @@ class NormalizedStack:
         self.apply(
             BatchNormalization(
                 momentum=self._momentum,
-                epsilon=self._epsilon,
+                epsilon=0.001,
                 name=layer_name(f"{scope}/BatchNorm"),
             )
         )

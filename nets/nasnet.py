@@ -15,7 +15,9 @@ from nets.nasnet_parts import (
     CellStack,
     Combination,
     add_auxiliary_head,
+    add_imagenet_stem,
     add_last_layers,
+    reductions,
 )
 from nets.registry import EndPoints, register_network
 
@@ -132,20 +134,6 @@ def nasnet(
         if number == reduced[1] - 1 and is_training and use_aux_head and num_classes is not None:
             add_auxiliary_head(stack, f"aux_{number}", num_classes, stem.auxiliary_kernel)
     return add_last_layers(stack, num_classes, dropout_keep_prob)
-
-
-def add_imagenet_stem(
-    stack: CellStack, images: Any, cell: Cell, multiplier: float, filters: int
-) -> None:
-    """A convolution and two cells, each in strides of 2."""
-    stack.add_first(images, int(32 * multiplier), "conv0", "conv0_bn", 2, "valid")
-    for number, share in enumerate((1 / 4, 1 / 2)):
-        stack.add_cell(cell, f"cell_stem_{number}", int(filters * share), stride=2)
-
-
-def reductions(num_cells: int) -> tuple[int, int]:
-    """The cells with which the second and the last third begin."""
-    return num_cells // 3, 2 * num_cells // 3
 
 
 _register = functools.partial(

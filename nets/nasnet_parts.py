@@ -241,6 +241,20 @@ class CellStack:
         return Features(net, halvings)
 
 
+def add_imagenet_stem(
+    stack: CellStack, images: Any, cell: Cell, multiplier: float, filters: int
+) -> None:
+    """A convolution and two cells, each in strides of 2."""
+    stack.add_first(images, int(32 * multiplier), "conv0", "conv0_bn", 2, "valid")
+    for number, share in enumerate((1 / 4, 1 / 2)):
+        stack.add_cell(cell, f"cell_stem_{number}", int(filters * share), stride=2)
+
+
+def reductions(num_cells: int) -> tuple[int, int]:
+    """The cells with which the second and the last third begin."""
+    return num_cells // 3, 2 * num_cells // 3
+
+
 def add_auxiliary_head(stack: CellStack, scope: str, num_classes: int, kernel_size: int) -> None:
     """Logits of the last output.
 

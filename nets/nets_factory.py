@@ -83,7 +83,6 @@ class NetworkFn:
       heads: the scopes of the layers that give one number a class, such as `alexnet_v2/fc8`, those
         of auxiliary logits last; none if it ends in features.
       default_image_size: in pixels.
-      channels: of its images: 3 for RGB, 1 for grey.
       preprocessing_name: the pipeline that feeds it.
       num_classes: of the logits; None if it ends in features.
       model: the Keras functional model from images to logits.
@@ -96,7 +95,7 @@ class NetworkFn:
         self.scope = network.scope
         self.first_layer = scopes.joined(self.scope, network.first_layer)
         self.default_image_size = network.default_image_size
-        self.channels = network.channels
+        self._decays_biases = network.decays_biases
         self.preprocessing_name = network.preprocessing_name
         self.num_classes = num_classes
         self._is_training = is_training
@@ -108,7 +107,7 @@ class NetworkFn:
         # In the dtype of the layers, so that images which have it already are not widened.
         dtype = keras.config.dtype_policy().compute_dtype
         size = network.default_image_size if network.takes_one_size else None
-        images = keras.Input([size, size, self.channels], dtype=dtype, name="images")
+        images = keras.Input([size, size, 3], dtype=dtype, name="images")
         outputs, end_points = network.build(images, num_classes=num_classes, **options)
         self.model = keras.Model(images, outputs, name=self.name)
         self._end_point_names = list(end_points)
@@ -161,6 +160,19 @@ class NetworkFn:
         """Every weight by its TF-Slim name, for example `alexnet_v2/conv1/weights`."""
         return scopes.variables_by_name(self.scope, self.layers)
 
+    @property
+    def decaying(self) -> list[str]:
+        """The variables that weight decay is on: weights, but for those of layers that say no."""
+        names = {id(variable): name for name, variable in self.variables.items()}
+        return [
+            names[id(weight)]
+            for layer in self.layers
+            for weight in layer.weights
+            if getattr(layer, "decays", True)
+            # Biases are vectors, or have one at each position.
+            and (self._decays_biases if weight.name == "bias" else len(weight.shape) > 1)
+        ]
+
     def regularization_loss(self) -> tf.Tensor:
         """`weight_decay / 2 * sum of squares` over what decays, seldom biases; a scalar."""
         losses = self._model_with_end_points.losses
@@ -207,10 +219,10 @@ class NetworkFn:
                 f"{self.name} was given {images.dtype.name} images; it takes float ones, as "
                 f"the preprocessing {self.preprocessing_name!r} makes of uint8 images."
             )
-        if images.shape.rank != 4 or images.shape[3] != self.channels:
+        if images.shape.rank != 4 or images.shape[3] != 3:
             raise ValueError(
                 f"{self.name} was given images of shape {images.shape}; "
-                f"it takes [batch, height, width, {self.channels}]."
+                "it takes [batch, height, width, 3]."
             )
         sizes = images.shape[1:3]
         own = self.default_image_size
@@ -228,7 +240,7 @@ class NetworkFn:
             # Asks every layer, and says what is wrong without the frames of Keras' call stack.
             self.model.compute_output_shape(images.shape.as_list())
         if self._takes_one_size:
-            images = tf.ensure_shape(images, [None, own, own, self.channels])
+            images = tf.ensure_shape(images, [None, own, own, 3])
         return images
 
 

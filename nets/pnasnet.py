@@ -9,14 +9,15 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from nets.nasnet import add_imagenet_stem, reductions
 from nets.nasnet_parts import (
     IDENTITY,
     Cell,
     CellStack,
     Combination,
     add_auxiliary_head,
+    add_imagenet_stem,
     add_last_layers,
+    reductions,
 )
 from nets.registry import EndPoints, register_network
 

@@ -37,7 +37,6 @@ class Network:
         names, that count where the user gives none.
       takes_one_size: whether it has weights for each position, and so takes its default image
         size alone.
-      channels: of its images: 3 for RGB, 1 for grey.
     """
 
     name: str
@@ -52,7 +51,6 @@ class Network:
     hyperparameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     takes_one_size: bool = False
     decays_biases: bool = False
-    channels: int = 3
 
     @property
     def num_classes(self) -> int | None:
@@ -89,7 +87,6 @@ def register_network(
     hyperparameters: Mapping[str, Any] | None = None,
     takes_one_size: bool = False,
     decays_biases: bool = False,
-    channels: int = 3,
     name: str | None = None,
     scope: str | None = None,
 ) -> Callable[[BuildFn], BuildFn]:
@@ -108,7 +105,6 @@ def register_network(
         was trained with; None is those that the driver has for all.
       takes_one_size: whether it takes its default image size alone.
       decays_biases: whether `get_network_fn`'s weight decay is on its biases too.
-      channels: of its images: 3 for RGB, 1 for grey.
       name: the name in the registry; None is the function's name.
       scope: what the names of its variables and end points begin with; None is the function's
         name, or that in the registry if the function has none. An empty one is none at all.
@@ -143,7 +139,6 @@ def register_network(
                 hyperparameters=dict(hyperparameters or {}),
                 takes_one_size=takes_one_size,
                 decays_biases=decays_biases,
-                channels=channels,
             )
         )
         return build

@@ -35,7 +35,7 @@ def vgg(
     global_pool: bool = False,
     fc_conv_padding: str = "valid",
 ) -> tuple[Any, EndPoints]:
-    """Very deep, of 3x3 convolutions alone, as TF-Slim has it.
+    """VGG as TF-Slim has it: very deep, of 3x3 convolutions alone.
 
     Fully connected layers are convolutions; Xavier weights, biases of 0. End points are TF-Slim's
     in name, order and value.

@@ -33,7 +33,7 @@ _SECONDS_BETWEEN_LOOKS = 0.01
 
 # Signals belong to the process, and so does what has been raised of them.
 _raised: list[int] = []
-_spares_libraries: list[bool] = []
+_spares_libraries = False
 
 
 class InterruptedBySignal(KeyboardInterrupt):
@@ -102,7 +102,8 @@ def spare_libraries() -> None:
     C++ of TensorFlow that calls Python, for an import for example, is not made for what is raised
     there: it lost it, and once the process died of it.
     """
-    _spares_libraries.append(True)
+    global _spares_libraries
+    _spares_libraries = True
 
 
 def _is_to_be_spared(frame: Any) -> bool:

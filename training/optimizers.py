@@ -70,7 +70,8 @@ class PerVariable:
 
     Args:
       decay: of weights; biases have none.
-      decay_factors: multiply `decay`, one for each variable; None are 1.
+      decay_factors: multiply `decay`, one for each variable, None for one without decay. If there
+        are none, all weights have 1.
       rate_factors: float32 [variables], multiply the learning rate, read at each step; None are 1.
       **kwargs: those of the optimizer of Keras.
     """
@@ -79,7 +80,7 @@ class PerVariable:
         self,
         *args: Any,
         decay: float = 0.0,
-        decay_factors: Sequence[float] | None = None,
+        decay_factors: Sequence[float | None] | None = None,
         rate_factors: tf.Variable | None = None,
         **kwargs: Any,
     ):
@@ -105,10 +106,11 @@ class PerVariable:
         [factors] = self._rate_factors
         if factors is not None:
             learning_rate = learning_rate * tf.cast(factors[index], variable.dtype)
-        decay = None
-        if is_weight(variable):
-            factor = 1.0 if self.decay_factors is None else self.decay_factors[index]
-            decay = self.decay * factor
+        if self.decay_factors is None:
+            factor = 1.0 if is_weight(variable) else None
+        else:
+            factor = self.decay_factors[index]
+        decay = None if factor is None else self.decay * factor
         self.update_variable(gradient, variable, learning_rate, index, decay)
 
     def update_variable(
@@ -126,7 +128,8 @@ class PerVariable:
           variable: a weight or a bias.
           learning_rate: a scalar.
           index: of the variable among those of the optimizer.
-          decay: is added times the weight to its gradient; None for biases.
+          decay: is added times the variable to its gradient; None where there is none, as mostly
+            for biases.
         """
         del index
         if decay:
@@ -295,7 +298,7 @@ def _before_its_cast(gradient: tf.Tensor) -> tf.Tensor:
 def make_optimizer(
     settings: OptimizerSettings,
     *,
-    decay_factors: Sequence[float] | None = None,
+    decay_factors: Sequence[float | None] | None = None,
     rate_factors: tf.Variable | None = None,
     scale_loss: bool = False,
 ) -> keras.optimizers.Optimizer:

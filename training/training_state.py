@@ -20,7 +20,7 @@ import tensorflow as tf
 
 from nets.nets_factory import NetworkFn
 from training.checkpoints.scopes import select_scopes
-from training.optimizers import OptimizerSettings, is_weight, make_optimizer
+from training.optimizers import OptimizerSettings, make_optimizer
 from training.variable_factors import VariableFactors
 
 
@@ -113,7 +113,7 @@ def make_training_state(
         rate_factors = VariableFactors(
             "learning_rate_factors", settings.learning_rate_factors, trainable, variables
         )
-        decaying = [name for name, variable in variables.items() if is_weight(variable.value)]
+        decaying = network_fn.decaying
         decay_factors = VariableFactors(
             "weight_decay_factors", settings.weight_decay_factors, trainable, decaying, False
         )
@@ -125,7 +125,10 @@ def make_training_state(
         )
         optimizer = make_optimizer(
             settings,
-            decay_factors=decay_factors.at(0),
+            decay_factors=[
+                factor if name in decaying else None
+                for name, factor in zip(trainable, decay_factors.at(0), strict=True)
+            ],
             rate_factors=rate_factors_now,
             scale_loss=network_fn.model.compute_dtype == "float16",
         )

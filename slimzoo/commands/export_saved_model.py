@@ -260,7 +260,8 @@ def _fill(config: ExportConfig, model: TrainedModel, folder: str) -> None:
 
 def _summary(network: nets_factory.Network) -> str:
     """What a network is, by its docstring; how many weights it has for its own classes is not."""
-    first_line = (network.build.__doc__ or network.name).strip().partition("\n")[0]
+    build = getattr(network.build, "func", network.build)  # one function makes several
+    first_line = (build.__doc__ or network.name).strip().partition("\n")[0]
     return first_line.partition(":")[0].rstrip(".") + "."
 
 

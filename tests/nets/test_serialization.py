@@ -82,23 +82,9 @@ VALUES = {
     "window": 5,
 }
 # Where one excludes another.
-EXCEPTIONS = {"Conv2D": {"strides": 1}, "SeparableConv2D": {"strides": (1, 1)}}
+EXCEPTIONS = {"Conv2D": {"strides": (1, 1)}, "SeparableConv2D": {"strides": (1, 1)}}
 # What it hands on to Keras' layer.
-OF_DENSE = {
-    name: VALUES[name]
-    for name in (
-        "activation",
-        "bias_constraint",
-        "bias_initializer",
-        "bias_regularizer",
-        "kernel_constraint",
-        "kernel_initializer",
-        "kernel_regularizer",
-    )
-}
 HANDED_ON = {
-    "Conv2D": {**OF_DENSE, "dilation_rate": VALUES["dilation_rate"], "groups": VALUES["groups"]},
-    "Dense": OF_DENSE,
     "DepthwiseConv2D": {
         "bias_constraint": VALUES["bias_constraint"],
         "bias_regularizer": VALUES["bias_regularizer"],

@@ -95,6 +95,7 @@ def test_it_decays_and_normalises_as_tf_slims_does(name, outlined):
     network_fn = outlined(name, **options)
     decaying = [name for name, one in network_fn.variables.items() if one.regularizer]
     assert len(decaying) == expected["l2_terms"]
+    assert sorted(network_fn.decaying) == sorted(decaying)  # what training goes by
     weights = {name for name in network_fn.variables if name.endswith("weights")}
     assert sorted(weights - set(decaying)) == sorted(expected["weights_without_decay"])
     epsilons = {layer.epsilon for layer in network_fn.layers if hasattr(layer, "moving_mean")}

@@ -123,7 +123,7 @@ def interrupted():
 @pytest.fixture
 def nothing_raised(monkeypatch):
     monkeypatch.setattr(interruption, "_raised", [])
-    monkeypatch.setattr(interruption, "_spares_libraries", [])
+    monkeypatch.setattr(interruption, "_spares_libraries", False)
     monkeypatch.setattr(sys, "excepthook", sys.excepthook)
     monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
 

@@ -119,9 +119,13 @@ def test_an_optimizer_multiplies_rates_and_decays_of_each_variable(name):
             optimizer.apply([tf.constant([[0.1, 0.2], [0.3, 0.4]]), tf.constant([0.5, 0.6])])
         return [variable.numpy() for variable in variables]
 
-    kernel, bias = updated(0.01, 0.1, [0.5, 3.0], [7.0, 1.0])
+    kernel, bias = updated(0.01, 0.1, [0.5, 3.0], [7.0, None])
     np.testing.assert_allclose(kernel, updated(0.005, 0.7)[0], rtol=1e-5)
     np.testing.assert_allclose(bias, updated(0.03, 0.1)[1], rtol=1e-5)
+    # As of a network whose biases decay, and of a kernel that does not.
+    kernel, bias = updated(0.01, 0.1, None, [None, 2.0])
+    np.testing.assert_allclose(kernel, updated(0.01, 0.0)[0], rtol=1e-5)
+    assert (bias != updated(0.01, 0.0)[1]).all()
 
 
 def test_float16_scales_the_loss_and_undoes_it():
@@ -158,10 +162,10 @@ def test_what_is_relied_on_of_keras(name):
 @pytest.mark.parametrize("name", optimizers)
 def test_a_copy_by_its_configuration_decays_as_much(name):
     optimizer = make_optimizer(
-        OptimizerSettings(optimizer=name, weight_decay=0.25), decay_factors=[2.0, 1.0]
+        OptimizerSettings(optimizer=name, weight_decay=0.25), decay_factors=[2.0, None]
     )
     copy = type(optimizer).from_config(optimizer.get_config())
-    assert (copy.decay, copy.decay_factors) == (0.25, [2.0, 1.0])
+    assert (copy.decay, copy.decay_factors) == (0.25, [2.0, None])
 
 
 def test_the_optimizer_in_contributing_works_as_written(registries_restored):

@@ -1,7 +1,8 @@
+import keras
 import numpy as np
 import pytest
 
-from nets.nets_factory import get_network_fn
+from nets.nets_factory import get_network_fn, register_network
 from training import devices
 from training.optimizers import OptimizerSettings
 from training.training_state import make_training_state
@@ -48,6 +49,36 @@ def test_a_pattern_may_match_what_is_not_trained_but_must_match_something():
         make(**scopes, learning_rate_factors=["*/bias=2"])
     with pytest.raises(ValueError, match=r"--weight_decay_factors: .*'\*/biases' matches no var"):
         make(weight_decay_factors=["*/biases=2"])  # they have none that could be multiplied
+
+
+def decay_of(name, **values):
+    """The factor of each variable's decay; None where there is none."""
+    state = make_training_state(lambda: get_network_fn(name, 3), OptimizerSettings(**values))
+    return dict(zip(state.trainable, state.optimizer.decay_factors, strict=True))
+
+
+def test_what_decays_is_what_the_network_says(registries_restored):
+    factors = decay_of("mobilenet_v1_025", weight_decay_factors=["*/Conv2d_0/*=3"])
+    assert {name: factor for name, factor in factors.items() if factor != 1} == {
+        name: 3 if name == "MobilenetV1/Conv2d_0/weights" else None
+        for name in factors
+        if name.endswith(("beta", "gamma", "biases", "depthwise_weights", "Conv2d_0/weights"))
+    }
+
+    @register_network(
+        first_layer="fc1",
+        head="fc1",
+        default_image_size=8,
+        minimum_image_size=8,
+        preprocessing="cifarnet",
+        decays_biases=True,
+    )
+    def linear(images, num_classes=10):
+        pooled = keras.layers.GlobalAveragePooling2D()(images)
+        logits = keras.layers.Dense(num_classes, name="fc1")(pooled)
+        return logits, {"linear/fc1": logits}
+
+    assert decay_of("linear") == {"linear/fc1/weights": 1, "linear/fc1/biases": 1}
 
 
 @pytest.mark.parametrize("replicas", [1, 2])

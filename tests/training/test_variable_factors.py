@@ -76,19 +76,3 @@ def test_what_a_network_was_trained_with_fits_its_variables(name):
         if n.endswith("/weights")
     ]
     np.testing.assert_allclose(of_weights, expected)
-
-
-@pytest.mark.parametrize("name", ["mobilenet_v1", "mobilenet_v2"])
-def test_depthwise_weights_of_mobilenets_do_not_decay(name):
-    config = TrainingConfig(model_name=name).with_defaults(
-        nets_factory.networks[name].hyperparameters
-    )
-    assert config.weight_decay == 4e-5
-    with keras.StatelessScope(initialize_variables=False):
-        names = list(nets_factory.get_network_fn(name, 10).variables)
-    factors = VariableFactors(
-        "weight_decay_factors", config.weight_decay_factors, names, None, False
-    ).at(0)
-    without = {name for name, factor in zip(names, factors, strict=True) if factor == 0}
-    assert without == {name for name in names if name.endswith("/depthwise_weights")}
-    assert without
