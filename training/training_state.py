@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -110,6 +110,7 @@ def make_training_state(
         variables = network_fn.variables
         names = select_scopes("trainable_scopes", variables, trainable_scopes) or list(variables)
         trainable = {name: variables[name] for name in names if variables[name].trainable}
+        _freeze_statistics(network_fn, trainable.values())
         rate_factors = VariableFactors(
             "learning_rate_factors", settings.learning_rate_factors, trainable, variables
         )
@@ -143,6 +144,20 @@ def make_training_state(
     return TrainingState(
         network_fn, trainable, optimizer, step, averages, rate_factors, rate_factors_now
     )
+
+
+def _freeze_statistics(network_fn: NetworkFn, trained: Iterable[keras.Variable]) -> None:
+    """Lets normalisation that is not trained go by its moving statistics, and leave them.
+
+    So what is not trained gives the features that it gave where it was, whatever the batch is.
+    TF-Slim goes by the batch and moves the statistics, and needs thousands of steps for them.
+    """
+    ids = set(map(id, trained))
+    for layer in network_fn.layers:
+        if isinstance(layer, keras.layers.BatchNormalization) and not any(
+            id(weight) in ids for weight in layer.weights
+        ):
+            layer.trainable = False
 
 
 def _check_one_row_an_image(network_fn: NetworkFn) -> None:

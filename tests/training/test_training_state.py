@@ -81,6 +81,21 @@ def test_what_decays_is_what_the_network_says(registries_restored):
     assert decay_of("linear") == {"linear/fc1/weights": 1, "linear/fc1/biases": 1}
 
 
+def test_statistics_of_what_is_not_trained_stay_as_they_are():
+    scopes = ["MobilenetV1/Logits", "MobilenetV1/Conv2d_13_pointwise/BatchNorm/beta"]
+    state = make_training_state(
+        lambda: get_network_fn("mobilenet_v1_025", 3), OptimizerSettings(), trainable_scopes=scopes
+    )
+    variables = state.network_fn.variables
+    before = {name: variable.numpy() for name, variable in variables.items()}
+    images = np.random.default_rng(0).normal(0, 1, (2, 32, 32, 3)).astype(np.float32)
+    state.network_fn(images, is_training=True)
+    moved = {name for name, value in before.items() if np.any(value != variables[name])}
+    assert moved == {
+        f"MobilenetV1/Conv2d_13_pointwise/BatchNorm/moving_{name}" for name in ("mean", "variance")
+    }
+
+
 @pytest.mark.parametrize("replicas", [1, 2])
 def test_averages_take_the_place_of_the_weights_for_a_while(replicas):
     state = make(strategy=devices.make_strategy(num_replicas=replicas), keep_averages=True)
