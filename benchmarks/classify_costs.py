@@ -57,6 +57,15 @@ with open({output!r}, "w", newline="") as file:
 """
 
 
+# A small process in between: what is started by this one begins with a peak as large as its own.
+_WATCH = """
+import resource, subprocess, sys
+status = subprocess.call(sys.argv[1:])
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)
+sys.exit(status)
+"""
+
+
 class _Cost(NamedTuple):
     seconds: float
     peak_mib: float
@@ -116,14 +125,13 @@ def _commands(name: str, folder: str) -> dict[str, list[str]]:
 def _cost(command: list[str], output: str) -> _Cost:
     pathlib.Path(output).unlink(missing_ok=True)
     start = time.perf_counter()
-    with tempfile.TemporaryFile() as said:
-        process = subprocess.Popen(command, stdout=said, stderr=said)
-        _, status, usage = os.wait4(process.pid, 0)
-        seconds = time.perf_counter() - start
-        if os.waitstatus_to_exitcode(status) or not os.path.exists(output):
-            said.seek(0)
-            raise ValueError(f"{command[1]} failed: {said.read().decode()[-2000:]}")
-    return _Cost(seconds, usage.ru_maxrss / 1024)
+    finished = subprocess.run(
+        [sys.executable, "-c", _WATCH, *command], capture_output=True, text=True
+    )
+    seconds = time.perf_counter() - start
+    if finished.returncode or not os.path.exists(output):
+        raise ValueError(f"{command[1]} failed: {finished.stderr[-2000:]}")
+    return _Cost(seconds, int(finished.stdout.split()[-1]) / 1024)
 
 
 if __name__ == "__main__":
