@@ -36,7 +36,7 @@ from training.export.export_record import (
     make_record,
 )
 from training.export.model_card import CardFacts, card
-from training.export.prepared_images import freeze
+from training.export.prepared_images import PreparedClassifier
 from training.export.saved_model import ServableClassifier, write_saved_model
 from training.storage.whole_files import written_whole
 
@@ -270,7 +270,9 @@ def _converted(
 ) -> bytes:
     """The network as TFLite or ONNX."""
     description = model.description
-    classifier = freeze(model.network_fn, model.preprocessing, description.class_names, size)
+    classifier = PreparedClassifier(
+        model.network_fn, model.preprocessing, description.class_names, size
+    )
     name = description.model_name
     said = (
         f"{name} from {os.path.basename(model.report.checkpoint)}, trained on "

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
+import keras
+import numpy as np
 import tensorflow as tf
 
-from training.export.prepared_images import FrozenClassifier
+from training.export.prepared_images import OUTPUTS, PreparedClassifier
 
 OPSET = 17
 """Of 2022: every onnxruntime since 1.12 runs it."""
@@ -24,7 +27,7 @@ def check_installed() -> None:
         ) from error
 
 
-def convert(classifier: FrozenClassifier, name: str, description: str, preparation: str) -> bytes:
+def convert(classifier: PreparedClassifier, name: str, description: str, preparation: str) -> bytes:
     """Converts a network; `metadata_props` hold labels (a JSON list), description, preparation.
 
     The input is `images`, uint8 [batch, size, size, 3]; outputs are `logits` and `probabilities`,
@@ -43,13 +46,27 @@ def convert(classifier: FrozenClassifier, name: str, description: str, preparati
     import onnx
     import tf2onnx
 
-    @tf.function(input_signature=[classifier.input_spec], autograph=False)
-    def answer(images: tf.Tensor) -> dict[str, tf.Tensor]:
-        return classifier(images)
-
-    model, _ = tf2onnx.convert.from_function(
-        answer, input_signature=[classifier.input_spec], opset=OPSET
+    variables = classifier.network_fn.variables
+    with tf.Graph().as_default() as graph:
+        images = tf.compat.v1.placeholder(tf.uint8, classifier.input_spec.shape, "images")
+        weights = {
+            name: tf.compat.v1.placeholder(variable.dtype, variable.shape, name)
+            for name, variable in variables.items()
+        }
+        with keras.StatelessScope([(variables[name], weights[name]) for name in weights]):
+            answers = classifier(images)
+        outputs = [tf.identity(answers[output], output) for output in OUTPUTS]
+    # tf2onnx copies the constants of a graph a dozen times, which took 13 GB for AlexNet: so the
+    # weights are inputs while it converts, and become constants afterwards.
+    model, _ = tf2onnx.convert.from_graph_def(
+        graph.as_graph_def(),
+        input_names=[tensor.name for tensor in (images, *weights.values())],
+        output_names=[tensor.name for tensor in outputs],
+        opset=OPSET,
     )
+    values = {weights[name].name: variable.numpy() for name, variable in variables.items()}
+    _make_constant(model.graph, values, model.opset_import)
+    _rename(model.graph, {tensor.name: tensor.op.name for tensor in (images, *outputs)})
     model.graph.name = name
     model.doc_string = description
     for value in (*model.graph.input, *model.graph.output):
@@ -63,3 +80,66 @@ def convert(classifier: FrozenClassifier, name: str, description: str, preparati
         },
     )
     return model.SerializeToString()
+
+
+def _make_constant(graph: Any, values: dict[str, np.ndarray], opset: Any) -> None:
+    """Makes constants of inputs, and of all that is computed of constants alone.
+
+    What converters do to weights, such as to transpose them, is so done once.
+
+    Args:
+      graph: an `onnx.GraphProto`, changed in place.
+      values: of those inputs, by name.
+      opset: the operations' versions.
+    """
+    from onnx import numpy_helper
+    from onnx.reference import ReferenceEvaluator
+
+    constants = values | {
+        constant.name: numpy_helper.to_array(constant) for constant in graph.initializer
+    }
+    inputs = [given for given in graph.input if given.name not in values]
+    nodes = []
+    for node in graph.node:
+        names = [name for name in node.input if name]
+        if names and all(name in constants for name in names):
+            evaluator = ReferenceEvaluator(_as_model(node, names, constants, opset))
+            results = evaluator.run(None, {name: constants[name] for name in names})
+            constants.update(zip(node.output, results, strict=True))
+        else:
+            nodes.append(node)
+    used = {name for node in nodes for name in node.input}
+    for field, content in (
+        (graph.node, nodes),
+        (graph.input, inputs),
+        (
+            graph.initializer,
+            [numpy_helper.from_array(constants[name], name) for name in constants if name in used],
+        ),
+    ):
+        del field[:]
+        field.extend(content)
+
+
+def _as_model(node: Any, names: list[str], constants: dict[str, np.ndarray], opset: Any) -> Any:
+    """A model of one node, of whose inputs these are the names."""
+    from onnx import helper
+
+    inputs = [
+        helper.make_tensor_value_info(
+            name, helper.np_dtype_to_tensor_dtype(constants[name].dtype), constants[name].shape
+        )
+        for name in dict.fromkeys(names)
+    ]
+    outputs = [helper.make_empty_tensor_value_info(name) for name in node.output]
+    graph = helper.make_graph([node], node.name or node.op_type, inputs, outputs)
+    return helper.make_model(graph, opset_imports=opset)
+
+
+def _rename(graph: Any, new_names: dict[str, str]) -> None:
+    """Renames inputs and outputs of an `onnx.GraphProto` in place: TensorFlow's end in ":0"."""
+    for value in (*graph.input, *graph.output):
+        value.name = new_names.get(value.name, value.name)
+    for node in graph.node:
+        for names in (node.input, node.output):
+            names[:] = [new_names.get(name, name) for name in names]

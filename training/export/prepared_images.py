@@ -1,66 +1,43 @@
-"""A trained network as a graph without variables, for converters: prepared images to answers."""
+"""A trained network as converters take it: from prepared images to answers."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+import dataclasses
 
 import tensorflow as tf
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
 
 from nets.nets_factory import NetworkFn
 from nets.xla import without_xla
 from preprocessing.base import Preprocessing
 
+OUTPUTS = ("logits", "probabilities")
+"""The names of what a classifier answers, in order."""
 
-class FrozenClassifier(NamedTuple):
-    """A network and the device half of its preprocessing, with the weights as constants.
+
+@dataclasses.dataclass(frozen=True)
+class PreparedClassifier:
+    """A network and the device half of its preprocessing, of operations that converters know.
 
     Attributes:
-      function: takes uint8 [batch, size, size, 3], prepared as the host half does, and gives
-        float32 [batch, num_classes] for each of `outputs`, as a list.
-      outputs: their names, in order.
+      network_fn: the network, with its weights.
+      preprocessing: made for evaluation; its device half (mean, scale) is part of the graph.
       class_names: of the network's outputs.
-      image_size: height and width, in pixels.
+      image_size: height and width given to the network, in pixels.
     """
 
-    function: Any
-    outputs: tuple[str, ...]
+    network_fn: NetworkFn
+    preprocessing: Preprocessing
     class_names: list[str]
     image_size: int
 
     @property
     def input_spec(self) -> tf.TensorSpec:
-        """What the graph takes."""
+        """What it takes: images as the host half of the preprocessing makes them."""
         return tf.TensorSpec([None, self.image_size, self.image_size, 3], tf.uint8, name="images")
 
     def __call__(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Answers for uint8 [batch, size, size, 3], by name."""
-        return dict(zip(self.outputs, self.function(images), strict=True))
-
-
-def freeze(
-    network_fn: NetworkFn, preprocessing: Preprocessing, class_names: list[str], image_size: int
-) -> FrozenClassifier:
-    """Makes the graph that converters take, of operations that they know.
-
-    Args:
-      network_fn: the network, with its weights.
-      preprocessing: made for evaluation; its device half (mean, scale) goes into the graph.
-      class_names: of the network's outputs.
-      image_size: height and width given to the network, in pixels.
-    """
-    spec = tf.TensorSpec([None, image_size, image_size, 3], tf.uint8, name="images")
-
-    @tf.function(input_signature=[spec], autograph=False)
-    def answer(images: tf.Tensor) -> list[tf.Tensor]:
-        logits, _ = network_fn(preprocessing.device({"image": images}), is_training=False)
-        return [logits, tf.nn.softmax(logits)]
-
-    with without_xla():
-        function = answer.get_concrete_function()
-    return FrozenClassifier(
-        convert_variables_to_constants_v2(function),
-        ("logits", "probabilities"),
-        list(class_names),
-        image_size,
-    )
+        """Answers for uint8 [batch, size, size, 3]: each of `OUTPUTS`, [batch, num_classes]."""
+        with without_xla():
+            inputs = self.preprocessing.device({"image": images})
+            logits, _ = self.network_fn(inputs, is_training=False)
+            return dict(zip(OUTPUTS, (logits, tf.nn.softmax(logits)), strict=True))

@@ -6,14 +6,13 @@ import io
 import warnings
 import zipfile
 from collections.abc import Iterable
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
 from tensorflow.lite.python import schema_py_generated as schema
 from tensorflow.lite.tools import flatbuffer_utils
 
-from training.export.prepared_images import FrozenClassifier
+from training.export.prepared_images import OUTPUTS, PreparedClassifier
 from training.export.tflite_metadata import METADATA_NAME, model_metadata
 
 PRECISIONS = ("float32", "float16", "int8")
@@ -23,7 +22,7 @@ LABELS_NAME = "labels.txt"
 
 
 def convert(
-    classifier: FrozenClassifier,
+    classifier: PreparedClassifier,
     precision: str = "float32",
     calibration_images: Iterable[np.ndarray] = (),
 ) -> bytes:
@@ -43,7 +42,14 @@ def convert(
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision is {precision!r}; it must be one of {', '.join(PRECISIONS)}.")
-    converter = tf.lite.TFLiteConverter.from_concrete_functions([classifier.function])
+    module = tf.Module()
+    module.weights = [variable.value for variable in classifier.network_fn.variables.values()]
+    module.answer = tf.function(classifier, [classifier.input_spec], autograph=False)
+    # The weights stay variables until the converter's own compiler reads them: as constants of a
+    # graph they would be copied a dozen times, which took 6.5 GB for AlexNet.
+    converter = tf.lite.TFLiteConverter.from_concrete_functions(
+        [module.answer.get_concrete_function()], module
+    )
     if precision != "float32":
         converter.optimizations = [tf.lite.Optimize.DEFAULT]
     if precision == "float16":
@@ -60,9 +66,9 @@ def convert(
 
 
 def with_metadata(
-    content: bytes, classifier: FrozenClassifier, name: str, description: str, preparation: str
+    content: bytes, classifier: PreparedClassifier, name: str, description: str, preparation: str
 ) -> bytes:
-    """Adds the signature, TFLite's metadata, and the labels as a ZIP archive after the model.
+    """Adds TFLite's metadata, and the labels as a ZIP archive after the model.
 
     This is the layout of TFLite's own metadata (its schema 1.1.0): `zipfile.ZipFile(path)` reads
     the labels, and so do the libraries for Android and iOS.
@@ -75,10 +81,8 @@ def with_metadata(
       preparation: how to make its input from a photo, in words.
     """
     model = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
-    graph = model.subgraphs[0]
-    model.signatureDefs = [_signature(graph, classifier.outputs)]
     metadata = model_metadata(
-        name, description, preparation, classifier.image_size, classifier.outputs, LABELS_NAME
+        name, description, preparation, classifier.image_size, OUTPUTS, LABELS_NAME
     )
     buffer = schema.BufferT()
     buffer.data = np.frombuffer(metadata, np.uint8)
@@ -95,19 +99,3 @@ def with_metadata(
 def label_lines(class_names: Iterable[str]) -> str:
     """The names of the classes, one a line, in the order of the outputs."""
     return "".join(f"{' '.join(name.splitlines())}\n" for name in class_names)
-
-
-def _signature(graph: Any, outputs: tuple[str, ...]) -> Any:
-    signature = schema.SignatureDefT()
-    signature.signatureKey, signature.subgraphIndex = "serving_default", 0
-    signature.inputs = [_tensor("images", graph.inputs[0])]
-    signature.outputs = [
-        _tensor(name, index) for name, index in zip(outputs, graph.outputs, strict=True)
-    ]
-    return signature
-
-
-def _tensor(name: str, index: int) -> Any:
-    tensor = schema.TensorMapT()
-    tensor.name, tensor.tensorIndex = name, index
-    return tensor

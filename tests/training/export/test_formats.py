@@ -18,7 +18,7 @@ from slimzoo.commands.train_image_classifier import train
 from slimzoo.configuration import TrainingConfig
 from training.checkpoints.trained_model import load_trained_model
 from training.export import onnx_model, tflite_model
-from training.export.prepared_images import freeze
+from training.export.prepared_images import PreparedClassifier
 from training.input_pipeline import evaluation_batches
 
 NAMES = ["blue", "green", "red one"]
@@ -39,8 +39,8 @@ CASES = [
 
 
 @pytest.fixture
-def frozen():
-    """`frozen(name, get_fn)`: a network whose answers differ, images for it, and its answers."""
+def prepared():
+    """`prepared(name, get_fn)`: a network whose answers differ, images for it, and its answers."""
 
     def make(name, get_fn=get_narrow_network_fn):
         network = networks[name]
@@ -55,7 +55,7 @@ def frozen():
         head.assign(head / np.std(logits))  # probabilities that tell answers apart
         logits, _ = network_fn(inputs, is_training=False)
         answers = {"logits": logits.numpy(), "probabilities": tf.nn.softmax(logits).numpy()}
-        return freeze(network_fn, preprocessing, NAMES, size), images, answers
+        return PreparedClassifier(network_fn, preprocessing, NAMES, size), images, answers
 
     return make
 
@@ -71,8 +71,8 @@ def tflite(classifier, precision="float32", images=()):
 
 
 @pytest.mark.parametrize(("name", "get_fn"), CASES)
-def test_tflite_answers_as_the_network_does(name, get_fn, frozen):
-    classifier, images, expected = frozen(name, get_fn)
+def test_tflite_answers_as_the_network_does(name, get_fn, prepared):
+    classifier, images, expected = prepared(name, get_fn)
     answers = run_tflite(tflite(classifier), images)
     assert answers.keys() == expected.keys()
     np.testing.assert_allclose(answers["probabilities"], expected["probabilities"], atol=1e-4)
@@ -80,10 +80,10 @@ def test_tflite_answers_as_the_network_does(name, get_fn, frozen):
 
 
 @pytest.mark.parametrize(("name", "get_fn"), CASES)
-def test_onnx_answers_as_the_network_does(name, get_fn, frozen):
+def test_onnx_answers_as_the_network_does(name, get_fn, prepared):
     onnxruntime = pytest.importorskip("onnxruntime", reason="pip install .[onnx]")
     pytest.importorskip("tf2onnx", reason="pip install .[onnx]")
-    classifier, images, expected = frozen(name, get_fn)
+    classifier, images, expected = prepared(name, get_fn)
     content = onnx_model.convert(classifier, "net", "what it is", "how to feed it")
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
     outputs = ["probabilities", "logits"]
@@ -96,8 +96,8 @@ def test_onnx_answers_as_the_network_does(name, get_fn, frozen):
 
 
 @pytest.mark.parametrize(("precision", "tolerance"), [("float16", 5e-3), ("int8", 0.05)])
-def test_smaller_weights_answer_nearly_the_same(precision, tolerance, frozen):
-    classifier, images, expected = frozen("cifarnet_18pct")
+def test_smaller_weights_answer_nearly_the_same(precision, tolerance, prepared):
+    classifier, images, expected = prepared("cifarnet_18pct")
     whole = tflite(classifier)
     smaller = tflite(classifier, precision, images)
     answers = run_tflite(smaller, images)
@@ -141,20 +141,34 @@ def test_int8_knows_flowers_as_well_to_within_one_percent(real_data_dir, tmp_pat
     assert accuracy["int8"] == pytest.approx(accuracy["float32"], abs=0.01)
 
 
-def test_no_operation_is_of_tensorflow_alone(frozen):
+def test_no_operation_is_of_tensorflow_alone(prepared):
     """Which an interpreter for a phone has not."""
     interpreter = pytest.importorskip("ai_edge_litert.interpreter", reason="pip install .[tflite]")
-    classifier, _, _ = frozen("alexnet")
+    classifier, _, _ = prepared("alexnet")
     loaded = interpreter.Interpreter(model_content=tflite(classifier))
     names = {operation["op_name"] for operation in loaded._get_ops_details()}
     assert "CONV_2D" in names
     assert not [name for name in names if name.startswith(("Flex", "CUSTOM"))]
 
 
-def test_labels_and_description_are_read_from_the_tflite_file_alone(frozen):
+def test_onnx_weights_are_ready_to_use(prepared):
+    """As constants in the order that ONNX wants: nothing is left to do with them at each start."""
+    onnx = pytest.importorskip("onnx", reason="pip install .[onnx]")
+    pytest.importorskip("tf2onnx", reason="pip install .[onnx]")
+    classifier, _, _ = prepared("alexnet")  # whose groups are split
+    graph = onnx.load_from_string(onnx_model.convert(classifier, "net", "it", "how")).graph
+    assert [value.name for value in graph.input] == ["images"]
+    constants = {constant.name for constant in graph.initializer}
+    for node in graph.node:
+        assert not constants.issuperset(node.input), node.op_type
+        if node.op_type == "Conv":
+            assert node.input[1] in constants
+
+
+def test_labels_and_description_are_read_from_the_tflite_file_alone(prepared):
     from tensorflow.lite.tools import flatbuffer_utils
 
-    classifier, _, _ = frozen("cifarnet_18pct")
+    classifier, _, _ = prepared("cifarnet_18pct")
     content = tflite(classifier)
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         assert archive.read("labels.txt").decode() == "blue\ngreen\nred one\n"
@@ -166,8 +180,8 @@ def test_labels_and_description_are_read_from_the_tflite_file_alone(frozen):
         assert text in metadata
 
 
-def test_int8_without_images_is_refused(frozen):
-    classifier, _, _ = frozen("cifarnet_18pct")
+def test_int8_without_images_is_refused(prepared):
+    classifier, _, _ = prepared("cifarnet_18pct")
     with pytest.raises(ValueError, match="int8 needs images"):
         tflite_model.convert(classifier, "int8")
     with pytest.raises(ValueError, match="must be one of float32, float16, int8"):
