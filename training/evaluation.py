@@ -21,6 +21,9 @@ from training.ensemble import Ensemble, Member
 from training.input_pipeline import Example
 from training.storage.whole_files import written_whole
 
+MAX_NAMES = 100
+"""How many of the images that were left out are named."""
+
 
 @dataclasses.dataclass(frozen=True)
 class EvaluationResult:
@@ -36,6 +39,7 @@ class EvaluationResult:
       top_k: share of examples whose class is among the `k` likeliest.
       k: 5, or the number of classes if that is less.
       num_unread: how many of those left out could not be read.
+      skipped: names of those left out, of the first `MAX_NAMES` if they are more.
     """
 
     num_examples: int
@@ -45,10 +49,12 @@ class EvaluationResult:
     top_k: float
     k: int
     num_unread: int = 0
+    skipped: tuple[str, ...] = ()
 
     def as_json(self) -> dict[str, Any]:
-        """A dictionary with `top_5` (or `top_3`, ...) for `top_k`."""
+        """A dictionary of numbers, with `top_5` (or `top_3`, ...) for `top_k`."""
         values = dataclasses.asdict(self)
+        del values["skipped"]
         k = values.pop("k")
         values[f"top_{k}"] = values.pop("top_k")
         return values
@@ -162,6 +168,7 @@ class Evaluator:
         k = min(5, self._ensemble.num_classes)
         totals = np.zeros(5)
         seen = 0
+        skipped: list[str] = []
         with bar:
             for batch in self._answers():
                 counted = batch["weight"] > 0
@@ -174,6 +181,9 @@ class Evaluator:
                     batch["unread"].sum(),
                 ]
                 seen += len(counted)
+                left_out = batch["index"][~counted & (batch["index"] >= 0)]
+                names = map(self._dataset.describe, left_out[: MAX_NAMES - len(skipped)].tolist())
+                skipped.extend(names)
                 counted_batch = {key: value[counted] for key, value in batch.items()}
                 for taker in filter(None, (predictions, answers)):
                     taker.add(counted_batch)
@@ -192,6 +202,7 @@ class Evaluator:
             top_k / count,
             k,
             num_unread=int(unread),
+            skipped=tuple(skipped),
         )
 
     def _answers(self) -> Iterator[dict[str, np.ndarray]]:

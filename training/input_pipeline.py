@@ -162,7 +162,9 @@ def evaluation_batches(
     skip_corrupt_images: bool = False,
     max_image_pixels: int = DEFAULT_MAX_IMAGE_PIXELS,
 ) -> tf.data.Dataset:
-    """Every example once, in the dataset's order; the last batch is filled up with weight 0.
+    """Every example once, in the dataset's order.
+
+    The last batch is filled up with examples of weight 0 and index -1.
 
     Args are those of `training_batches`; `num_crops` is 1, or 10 for images of [10, h, w, 3].
     """
@@ -183,7 +185,11 @@ def evaluation_batches(
         missing = batch_size - tf.shape(batch["label"])[0]
         return {
             key: tf.ensure_shape(
-                tf.pad(value, [[0, missing]] + [[0, 0]] * (value.shape.rank - 1)),
+                tf.pad(
+                    value,
+                    [[0, missing]] + [[0, 0]] * (value.shape.rank - 1),
+                    constant_values=-1 if key == "index" else 0,
+                ),
                 [batch_size, *value.shape[1:]],
             )
             for key, value in batch.items()

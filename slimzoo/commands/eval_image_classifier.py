@@ -33,7 +33,13 @@ from training.checkpoints.trained_model import (
     with_labels_of_network,
 )
 from training.ensemble import Member, images_in_a_batch
-from training.evaluation import EvaluationResult, Evaluator, Predictions, why_left_out
+from training.evaluation import (
+    MAX_NAMES,
+    EvaluationResult,
+    Evaluator,
+    Predictions,
+    why_left_out,
+)
 from training.evaluation_report import PAGE_NAME
 from training.evaluation_report.answers import AnswersCollector
 from training.evaluation_report.page import Evaluation
@@ -46,6 +52,7 @@ from training.storage.locks import locked
 from training.storage.whole_files import remove_leftovers, write_text, written_together
 
 _PREDICTIONS_NAME = "predictions.csv"
+_NAMES_SHOWN = 3  # of images that were left out; evaluation.json has more
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -292,6 +299,7 @@ def _write_result(
         "use_moving_average": config.use_moving_average,
         "mixed_precision": config.mixed_precision,
         **result.as_json(),
+        "skipped": result.skipped,
     }
     json_path = os.path.join(folder, "evaluation.json")
     write_text(json_path, json.dumps(summary, indent=2) + "\n")
@@ -301,13 +309,21 @@ def _write_result(
     some = f", {len(class_names) - len(absent)} of the {len(class_names)} classes" if absent else ""
     print(f"on {dataset.name}, split {dataset.split}{some}{crops}{several}: {result}")
     if result.num_skipped:
-        why = why_left_out(config.skip_corrupt_images, result.num_skipped, result.num_unread)
-        print(f"{_left_out(result.num_skipped)}: {why}.")
+        print(_left_out(config, result))
     return json_path
 
 
-def _left_out(count: int) -> str:
-    return f"{count:,} {'image was' if count == 1 else 'images were'} left out"
+def _left_out(config: EvaluationConfig, result: EvaluationResult) -> str:
+    """How many images were left out, why, and the first of them by name."""
+    count = result.num_skipped
+    why = why_left_out(config.skip_corrupt_images, count, result.num_unread)
+    names = ", ".join(result.skipped[:_NAMES_SHOWN])
+    more = ""
+    if count > _NAMES_SHOWN:
+        more = f" and {count - _NAMES_SHOWN:,} more; evaluation.json names up to {MAX_NAMES}"
+    return (
+        f"{count:,} {'image was' if count == 1 else 'images were'} left out: {why}: {names}{more}."
+    )
 
 
 def _to_report_on(
@@ -330,8 +346,7 @@ def _to_report_on(
             "images were evaluated, by --max_num_batches."
         )
     if result.num_skipped:
-        why = why_left_out(config.skip_corrupt_images, result.num_skipped, result.num_unread)
-        remarks.append(f"{_left_out(result.num_skipped)}: {why}.")
+        remarks.append(_left_out(config, result))
     defaults = flag_lines(EvaluationConfig(checkpoint_path="-")).splitlines()
     flags = [line for line in flag_lines(config).splitlines() if line not in defaults]
     command = [program.beside_this_program("eval_image_classifier"), *map(shlex.quote, flags)]

@@ -170,10 +170,13 @@ def test_images_that_are_left_out_are_counted(
     (damaged / "validation" / "red" / "2.jpg").write_bytes(b"not an image")
     config = dataclasses.replace(evaluation, dataset_dir=str(damaged), skip_corrupt_images=True)
     assert evaluate(config).num_skipped == 1
-    assert "1 image was left out: they cannot be decoded, or" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "1 image was left out: they cannot be decoded, or" in printed
+    assert f"{damaged / 'validation' / 'red' / '2.jpg'}.\n" in printed
     deleted_after_the_scan(damaged / "validation" / "red" / "3.jpg")
     result = evaluate(config)
     assert (result.num_skipped, result.num_unread) == (2, 1)
+    assert {os.path.basename(name) for name in result.skipped} == {"2.jpg", "3.jpg"}
     printed = capsys.readouterr().out
     assert "2 images were left out: 1 cannot be read; of the others, they cannot" in printed
     shutil.copy(f"{photos}/validation/red/3.jpg", damaged / "validation" / "red" / "3.jpg")
