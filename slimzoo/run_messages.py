@@ -19,6 +19,7 @@ from slimzoo.run_folder import RESPECT_EXIF
 from training.checkpoints.description import ModelDescription
 from training.checkpoints.saving import RunCheckpoints
 from training.dataset_preparation.pixel_statistics import dataset_of_statistics
+from training.evaluation import EvaluationResult
 from training.forecast import size
 from training.learning_rates import LearningRate, LearningRateSettings, LearningRateState
 from training.progress import Progress
@@ -112,6 +113,26 @@ def nothing_to_do(
         "that.",
     ]
     return "\n".join(map(_in_narrow_lines, lines))
+
+
+def nothing_learned(result: EvaluationResult, top_1: float) -> str:
+    """Says that a network is no better than one that does not look; empty if it is better.
+
+    Args:
+      result: of a validation.
+      top_1: the best share of right answers of all validations.
+    """
+    majority, count = result.majority, result.num_examples
+    # One standard deviation, by which an accuracy of so many images differs by chance.
+    by_chance = majority + math.sqrt(majority * (1 - majority) / count)
+    if majority == 1 or top_1 > by_chance:
+        return ""
+    return _in_narrow_lines(
+        f"NOTE: {top_1:.2%} is hardly more than the {majority:.2%} of who always names the most "
+        "frequent class: so far the network tells no class from another. Give it more steps "
+        "(--num_epochs, or a smaller --batch_size), another --learning_rate, or begin with "
+        "trained weights (--checkpoint_path)."
+    )
 
 
 def warnings(

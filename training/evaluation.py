@@ -40,6 +40,8 @@ class EvaluationResult:
       k: 5, or the number of classes if that is less.
       num_unread: how many of those left out could not be read.
       skipped: names of those left out, of the first `MAX_NAMES` if they are more.
+      majority: share of examples that have the most frequent class: who names it always has this
+        top-1.
     """
 
     num_examples: int
@@ -50,11 +52,13 @@ class EvaluationResult:
     k: int
     num_unread: int = 0
     skipped: tuple[str, ...] = ()
+    majority: float = 0.0
 
     def as_json(self) -> dict[str, Any]:
-        """A dictionary of numbers, with `top_5` (or `top_3`, ...) for `top_k`."""
+        """What was counted and averaged, with `top_5` (or `top_3`, ...) for `top_k`."""
         values = dataclasses.asdict(self)
-        del values["skipped"]
+        for name in ("skipped", "majority"):
+            del values[name]
         k = values.pop("k")
         values[f"top_{k}"] = values.pop("top_k")
         return values
@@ -167,6 +171,7 @@ class Evaluator:
         )
         k = min(5, self._ensemble.num_classes)
         totals = np.zeros(5)
+        num_of_class = np.zeros(self._ensemble.num_classes, np.int64)
         seen = 0
         skipped: list[str] = []
         with bar:
@@ -180,6 +185,7 @@ class Evaluator:
                     hits[counted, :k].sum(),
                     batch["unread"].sum(),
                 ]
+                num_of_class += np.bincount(batch["label"][counted], minlength=len(num_of_class))
                 seen += len(counted)
                 left_out = batch["index"][~counted & (batch["index"] >= 0)]
                 names = map(self._dataset.describe, left_out[: MAX_NAMES - len(skipped)].tolist())
@@ -203,6 +209,7 @@ class Evaluator:
             k,
             num_unread=int(unread),
             skipped=tuple(skipped),
+            majority=num_of_class.max() / count,
         )
 
     def _answers(self) -> Iterator[dict[str, np.ndarray]]:

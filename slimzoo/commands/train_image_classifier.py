@@ -406,6 +406,10 @@ def _conclude(
         print(f"Done: {result}.")
     if best:
         print(f"Best validation top-1: {checkpoints.best_top_1:.2%}, {best}")
+    if result is not None:
+        top_1 = max(result.top_1, checkpoints.best_top_1 or 0)
+        if note := run_messages.nothing_learned(result, top_1):
+            print(note)
     print(f"Last checkpoint: {last}")
     earlier = outdated(best or last)
     notes = earlier.lines(best or last)

@@ -6,7 +6,9 @@ import shutil
 
 import pytest
 
+from slimzoo import run_messages
 from slimzoo.commands.train_image_classifier import train
+from training.evaluation import EvaluationResult
 
 
 def lines_of(capsys):
@@ -64,3 +66,24 @@ def test_a_disk_too_small_for_the_checkpoints_is_named(
     said = re.search(r"WARNING: 0\.0 MB are free in .*, and its checkpoints need up to", printed)
     assert bool(said) == is_said
     assert ("give a smaller --keep_checkpoints" in printed) == is_said
+
+
+@pytest.mark.parametrize(
+    ("num_examples", "majority", "top_1", "is_said"),
+    [
+        (100, 0.5, 0.5, True),
+        (100, 0.5, 0.54, True),  # as chance gives
+        (100, 0.5, 0.56, False),
+        (10_000, 0.5, 0.51, False),
+        (4, 0.5, 1.0, False),
+        (9, 1.0, 1.0, False),  # there is nothing to tell apart
+    ],
+)
+def test_a_run_that_learned_nothing_hears_what_to_try(num_examples, majority, top_1, is_said):
+    result = EvaluationResult(num_examples, 0, 1.0, top_1, 1.0, k=2, majority=majority)
+    said = run_messages.nothing_learned(result, top_1)
+    assert bool(said) == is_said
+    if is_said:
+        assert f"{majority:.2%} of who always names the most frequent class" in " ".join(
+            said.split()
+        )

@@ -207,6 +207,7 @@ def test_it_stops_after_so_many_batches_and_evaluates_again_and_again(network_fn
 def test_labels_below_the_offset_are_skipped(network_fn, dataset):
     result = evaluator(network_fn, dataset, labels_offset=1).run()
     assert (result.num_examples, result.num_skipped) == (14, 7)
+    assert result.majority == 0.5  # of two classes
     assert len(result.skipped) == 7  # nor is one of those named that fill up the last batch
     with pytest.raises(ValueError, match="No image of folder, split validation, could be counted"):
         evaluator(network_fn, dataset, labels_offset=3).run()

@@ -62,6 +62,7 @@ def test_it_learns_and_leaves_all_that_it_promises(replaced, capsys):
     printed = capsys.readouterr().out
     assert f"--checkpoint_path={config.train_dir}/best" in printed
     assert "export_saved_model" in printed
+    assert "the most frequent class" not in printed
     assert printed.endswith(f"{config.train_dir}/best/evaluation/report.html\n")
 
 
