@@ -387,9 +387,9 @@ class SpatialSqueeze(keras.layers.Layer):
         batch, height, width, channels = input_shape
         if any(size not in (1, None) for size in (height, width)):
             raise ValueError(
-                f"The logits have {height}x{width} positions and cannot be squeezed to one. "
-                "Give images of the network's default size, or ask for global_pool=True "
-                "(their mean) or spatial_squeeze=False (all of them)."
+                f"Its logits have {height}x{width} positions and cannot be squeezed to one. (In "
+                "Python, get_network_fn takes global_pool=True, which is their mean, and "
+                "spatial_squeeze=False, which keeps all.)"
             )
         return (batch, channels)
 

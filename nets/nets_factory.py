@@ -238,7 +238,13 @@ class NetworkFn:
             )
         if sizes.is_fully_defined() and set(sizes) != {self.default_image_size}:
             # Asks every layer, and says what is wrong without the frames of Keras' call stack.
-            self.model.compute_output_shape(images.shape.as_list())
+            try:
+                self.model.compute_output_shape(images.shape.as_list())
+            except ValueError as error:
+                raise ValueError(
+                    f"{self.name} was given images of {images.shape[1]}x{images.shape[2]} pixels; "
+                    f"it is made for {own}x{own}. {error}"
+                ) from error
         if self._takes_one_size:
             images = tf.ensure_shape(images, [None, own, own, 3])
         return images
