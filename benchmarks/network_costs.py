@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -91,32 +92,34 @@ def count_costs(network_fn: NetworkFn) -> NetworkCosts:
     ]
     watched = keras.Model(
         network_fn.model.inputs,
-        [tensor for layer in layers for tensor in (layer.input, layer.output)],
+        [(tf.nest.flatten(layer.input), layer.output) for layer in layers],
     )
     # Traced and not run: shapes are all that is wanted.
-    shapes = [
-        tensor.shape
-        for tensor in tf.function(lambda images: watched(images, training=False))
-        .get_concrete_function(tf.TensorSpec([1, size, size, 3]))
-        .structured_outputs
-    ]
+    traced = tf.function(lambda images: watched(images, training=False)).get_concrete_function(
+        tf.TensorSpec([1, size, size, 3])
+    )
+    shapes = tf.nest.map_structure(lambda tensor: tensor.shape, traced.structured_outputs)
     return NetworkCosts(
         tuple(
             _cost(layer, inputs, outputs)
-            for layer, inputs, outputs in zip(layers, shapes[::2], shapes[1::2], strict=True)
+            for layer, (inputs, outputs) in zip(layers, shapes, strict=True)
         )
     )
 
 
-def _cost(layer: keras.Layer, inputs: tf.TensorShape, outputs: tf.TensorShape) -> LayerCost:
-    multiply_adds = 0
-    if hasattr(layer, "kernel"):
-        # Each weight is used once at every position; a group's kernel has its group's inputs only.
-        multiply_adds = int(np.prod(layer.kernel.shape)) * int(np.prod(outputs[1:-1]))
+def _cost(
+    layer: keras.Layer, inputs: Sequence[tf.TensorShape], outputs: tf.TensorShape
+) -> LayerCost:
+    # Each weight is used once at every position; a group's kernel has its group's inputs only.
+    multiply_adds = sum(
+        int(np.prod(getattr(layer, kernel).shape)) * int(np.prod(outputs[1:-1]))
+        for kernel in ("kernel", "depthwise_kernel", "pointwise_kernel")
+        if hasattr(layer, kernel)
+    )
     return LayerCost(
         layer.name,
         multiply_adds,
         sum(int(np.prod(weight.shape)) for weight in layer.weights),
-        inputs.num_elements(),
+        sum(shape.num_elements() for shape in inputs),
         outputs.num_elements(),
     )

@@ -11,6 +11,7 @@ from contenders import Contender
 from measuring import LeftOut
 
 _ALEXNETS = ("alexnet", "alexnet_v2")
+_TORCHVISION = ("vgg_16", "resnet_v1_50", "inception_v3", "mobilenet_v2")
 _PRECISIONS = ("float32", "bfloat16", "bfloat16_weights")
 
 
@@ -44,12 +45,19 @@ PEERS = {
         {"training_step": _PYTORCH_MODES, "forward_pass": _PYTORCH_MODES},
         usual_modes=("eager", "channels_last", "compiled"),
     ),
+    "torchvision": Peer(
+        "torchvision",
+        "peers.torchvision_networks",
+        {"training_step": _PYTORCH_MODES, "forward_pass": _PYTORCH_MODES},
+        usual_modes=("eager", "channels_last", "compiled_channels_last"),
+        models=_TORCHVISION,
+    ),
     "tf_slim": Peer(
         "tf_slim",
         "peers.tf_slim_graph",
         {"training_step": ("graph",), "forward_pass": ("graph",)},
         usual_modes=("graph",),
-        models=("alexnet_v2",),
+        models=("alexnet_v2", "vgg_16", "resnet_v1_50", "inception_v3"),
         precisions=("float32",),
     ),
     "keras": Peer(
@@ -57,6 +65,7 @@ PEERS = {
         "peers.stock_keras",
         {"training_step": ("own_loop", "fit"), "forward_pass": ("own_loop",)},
         usual_modes=("own_loop",),
+        models=(*_ALEXNETS, *_TORCHVISION, "mobilenet_v1"),
     ),
 }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -58,12 +58,24 @@ def alexnet_v2() -> nn.Sequential:
     )
 
 
-NETWORKS = {"alexnet": alexnet, "alexnet_v2": alexnet_v2}
+_IMAGE_SIZES = {"inception_v3": 299}
+
+NETWORKS: dict[str, Callable[[], nn.Module]] = {"alexnet": alexnet, "alexnet_v2": alexnet_v2}
 
 
-def training_step(model: str, precision: str, mode: str, batch_size: int, steps: int) -> Workload:
-    """Forward, backward, SGD with momentum .9 and weight decay 5e-4."""
-    network, images, facts = _prepare(model, mode, batch_size)
+def training_step(
+    model: str,
+    precision: str,
+    mode: str,
+    batch_size: int,
+    steps: int,
+    networks: Mapping[str, Callable[[], nn.Module]] = NETWORKS,
+) -> Workload:
+    """Forward, backward, SGD with momentum .9 and weight decay 5e-4.
+
+    Auxiliary logits, where `networks` give such, have the weight .4 in the loss.
+    """
+    network, images, facts = _prepare(networks[model], mode, batch_size, _IMAGE_SIZES.get(model))
     optimizer = torch.optim.SGD(network.parameters(), lr=1e-4, momentum=0.9, weight_decay=5e-4)
     labels = torch.randint(0, 1000, (batch_size,), device=images.device)
     in_training = _in_mode(network.train(), mode)
@@ -72,7 +84,10 @@ def training_step(model: str, precision: str, mode: str, batch_size: int, steps:
         for _ in range(steps):
             optimizer.zero_grad(set_to_none=True)
             with _autocast(images.device, precision):
-                loss = nn.functional.cross_entropy(in_training(images), labels)
+                logits, auxiliary_logits = _both(in_training(images))
+                loss = nn.functional.cross_entropy(logits, labels)
+                if auxiliary_logits is not None:
+                    loss += 0.4 * nn.functional.cross_entropy(auxiliary_logits, labels)
             loss.backward()
             optimizer.step()
         return loss.item()  # waits for a GPU
@@ -80,9 +95,16 @@ def training_step(model: str, precision: str, mode: str, batch_size: int, steps:
     return _repetition(take_steps, steps * batch_size, mode, facts)
 
 
-def forward_pass(model: str, precision: str, mode: str, batch_size: int, steps: int) -> Workload:
+def forward_pass(
+    model: str,
+    precision: str,
+    mode: str,
+    batch_size: int,
+    steps: int,
+    networks: Mapping[str, Callable[[], nn.Module]] = NETWORKS,
+) -> Workload:
     """The network in evaluation mode on floats that are preprocessed already."""
-    network, images, facts = _prepare(model, mode, batch_size)
+    network, images, facts = _prepare(networks[model], mode, batch_size, _IMAGE_SIZES.get(model))
     network.eval()
     if precision == "bfloat16_weights":
         network, images = network.bfloat16(), images.bfloat16()
@@ -97,14 +119,20 @@ def forward_pass(model: str, precision: str, mode: str, batch_size: int, steps: 
     return _repetition(run, steps * batch_size, mode, facts)
 
 
+def _both(outputs: Any) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """The logits, and the auxiliary ones or None."""
+    return (outputs, None) if isinstance(outputs, torch.Tensor) else tuple(outputs)
+
+
 def _prepare(
-    model: str, mode: str, batch_size: int
-) -> tuple[nn.Sequential, torch.Tensor, dict[str, Any]]:
+    make_network: Callable[[], nn.Module], mode: str, batch_size: int, image_size: int | None
+) -> tuple[nn.Module, torch.Tensor, dict[str, Any]]:
     torch.set_float32_matmul_precision("high")  # TF32 on a GPU, as TensorFlow does by itself
     torch.backends.cudnn.benchmark = True
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    network = NETWORKS[model]().to(device)
-    images = 60.0 * torch.randn(batch_size, 3, 224, 224, device=device)
+    network = make_network().to(device)
+    size = image_size or 224
+    images = 60.0 * torch.randn(batch_size, 3, size, size, device=device)
     if mode.endswith("channels_last"):
         network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         images = images.to(memory_format=torch.channels_last)

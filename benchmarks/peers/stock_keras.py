@@ -1,7 +1,9 @@
-"""The two AlexNets from Keras' own layers, as one would write them without slimzoo."""
+"""The two AlexNets from Keras' own layers, as users write them, and `keras.applications`."""
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -56,7 +58,22 @@ def alexnet_v2() -> keras.Model:
     )
 
 
-NETWORKS = {"alexnet": alexnet, "alexnet_v2": alexnet_v2}
+def _application(name: str) -> Callable[[], keras.Model]:
+    """One of `keras.applications`, without weights, that gives logits."""
+    make = getattr(keras.applications, name)
+    return functools.partial(make, weights=None, classifier_activation=None)
+
+
+# Its Inception has no auxiliary logits.
+NETWORKS = {
+    "alexnet": alexnet,
+    "alexnet_v2": alexnet_v2,
+    "vgg_16": _application("VGG16"),
+    "resnet_v1_50": _application("ResNet50"),
+    "inception_v3": _application("InceptionV3"),
+    "mobilenet_v1": _application("MobileNet"),
+    "mobilenet_v2": _application("MobileNetV2"),
+}
 
 
 def training_step(model: str, precision: str, mode: str, batch_size: int, steps: int) -> Workload:
@@ -64,7 +81,7 @@ def training_step(model: str, precision: str, mode: str, batch_size: int, steps:
     network = _build(model, precision)
     optimizer = keras.optimizers.SGD(1e-4, momentum=0.9, weight_decay=5e-4)
     loss_fn = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-    images, labels = _batch(batch_size)
+    images, labels = _batch(network, batch_size)
     amount, facts = steps * batch_size, _facts(network)
 
     if mode == "fit":
@@ -96,7 +113,7 @@ def forward_pass(model: str, precision: str, mode: str, batch_size: int, steps: 
     """The network in evaluation mode on floats that are preprocessed already."""
     del mode
     network = _build(model, precision)
-    images, _ = _batch(batch_size)
+    images, _ = _batch(network, batch_size)
     if precision == "bfloat16_weights":
         images = tf.cast(images, tf.bfloat16)
     forward = tf.function(lambda images: network(images, training=False))
@@ -114,8 +131,8 @@ def _build(model: str, precision: str) -> keras.Model:
     return NETWORKS[model]()
 
 
-def _batch(batch_size: int) -> tuple[tf.Tensor, tf.Tensor]:
-    images = tf.random.normal([batch_size, 224, 224, 3], stddev=60.0)
+def _batch(network: keras.Model, batch_size: int) -> tuple[tf.Tensor, tf.Tensor]:
+    images = tf.random.normal([batch_size, *network.input_shape[1:]], stddev=60.0)
     return images, tf.random.uniform([batch_size], maxval=1000, dtype=tf.int32)
 
 
@@ -142,4 +159,5 @@ def _classifier() -> list[keras.Layer]:
 
 
 def _facts(network: keras.Model) -> dict[str, Any]:
-    return {"parameters": network.count_params()}
+    trained = sum(variable.value.shape.num_elements() for variable in network.trainable_variables)
+    return {"parameters": trained}

@@ -32,6 +32,14 @@ def test_counts_are_those_of_alexnet_v2():
     assert (costs.multiply_adds, costs.parameters) == (736_555_776, 50_303_912)
 
 
+@pytest.mark.parametrize(
+    ("name", "millions"), [("mobilenet_v1", 569), ("mobilenet_v2", 300), ("vgg_16", 15_470)]
+)
+def test_depthwise_convolutions_and_sums_cost_what_their_papers_say(name, millions):
+    costs = count_costs(nets_factory.get_network_fn(name))
+    assert costs.multiply_adds / 1e6 == pytest.approx(millions, abs=1)
+
+
 def test_bounds_of_a_step_by_hand():
     # Two layers: 10 numbers -> 20 by 200 weights, 20 -> 5 by 100.
     costs = NetworkCosts((LayerCost("a", 200, 200, 10, 20), LayerCost("b", 100, 100, 20, 5)))
