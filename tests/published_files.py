@@ -4,10 +4,12 @@ import contextlib
 import dataclasses
 import http.server
 import io
+import pathlib
 import tarfile
 import threading
 
 import pytest
+import tensorflow as tf
 
 from training.zoo import cache
 from training.zoo.table import PublishedCheckpoint, published_checkpoints
@@ -100,6 +102,18 @@ def publish(server, zoo_folder):
         yield add
 
 
+def write_tensorflow_1_checkpoint(path, values, version=2):
+    """Writes values by their names as TF-Slim did, and returns the checkpoint's prefix."""
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        variables = [
+            tf.compat.v1.get_variable(key, initializer=tf.constant(value))
+            for key, value in values.items()
+        ]
+        session.run(tf.compat.v1.global_variables_initializer())
+        saver = tf.compat.v1.train.Saver(variables, write_version=version)
+        return saver.save(session, str(path))
+
+
 def archive(files):
     """A tar.gz of contents by their names."""
     stream = io.BytesIO()
@@ -111,11 +125,7 @@ def archive(files):
     return stream.getvalue()
 
 
-def files_of(prefix):
-    """The contents of the files of a checkpoint, by their names."""
-    folder = prefix.parent
-    return {
-        path.name: path.read_bytes()
-        for path in folder.iterdir()
-        if path.name.startswith(f"{prefix.name}.")
-    }
+def archive_of(prefix):
+    """A tar.gz of the files of a checkpoint."""
+    prefix = pathlib.Path(prefix)
+    return archive({path.name: path.read_bytes() for path in prefix.parent.glob(f"{prefix.name}*")})
