@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import difflib
 import json
 import os
 import pathlib
@@ -17,7 +18,7 @@ import urllib.parse
 from collections.abc import Mapping
 from typing import Any
 
-from slimzoo_registry import Registry
+from slimzoo_registry import Registry, UnknownNameError
 
 PREFIX = "zoo:"
 _ROWS = pathlib.Path(__file__).with_name("published_checkpoints.tsv")
@@ -86,13 +87,18 @@ def named_checkpoint(path: str | None) -> PublishedCheckpoint | None:
     if not path or not path.startswith(PREFIX):
         return None
     name = path.removeprefix(PREFIX)
+    if name in published_checkpoints:
+        return published_checkpoints[name]
     of_network = [one for one, row in published_checkpoints.items() if row.network == name]
-    if name not in published_checkpoints and of_network:
-        raise ValueError(
-            f"{path} is no published checkpoint; of the network {name} there are "
-            f"{', '.join(PREFIX + one for one in of_network)}."
-        )
-    return published_checkpoints[name]
+    near = difflib.get_close_matches(name, published_checkpoints, n=5)
+    if of_network:
+        hint = f"Of the network {name} there are {', '.join(of_network)}"
+    elif near:
+        hint = f"There are {', '.join(near)}, and others"
+    else:
+        known = sorted({row.network for row in published_checkpoints.values()})
+        hint = f"There are some of {', '.join(known)}"
+    raise UnknownNameError(f"Unknown published checkpoint {name!r}. {hint} (docs/weights.md).")
 
 
 def _read_rows() -> None:
