@@ -50,8 +50,7 @@ def fetch(published: PublishedCheckpoint) -> str:
 
     Raises:
       ValueError: with the URL, if it cannot be downloaded, is not what its authors published, or
-        does not hold the checkpoint.
-      OSError: if the cache cannot be written.
+        does not hold the checkpoint; or if the cache cannot be written.
     """
     folder = os.path.join(cache_folder(), published.name)
     what = f"{PREFIX}{published.name}"
