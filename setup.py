@@ -36,6 +36,7 @@ setuptools.setup(
     package_data={
         **{name: ["py.typed", "*.tsv"] for name in PACKAGES},
         "training.evaluation_report": ["templates/*"],
+        "training.zoo": ["*.tsv"],
     },
     py_modules=["slimzoo_registry"],
     python_requires=">=3.11",

@@ -13,10 +13,10 @@ from nets.inverted_residuals import InvertedResidualStack
 from nets.mobilenet_parts import HYPERPARAMETERS, divisible
 from nets.registry import EndPoints, register_network
 
-MULTIPLIERS = {
-    "mobilenet_v2": 1.0,  # 3,506,153 parameters for 1,001 classes
-    "mobilenet_v2_140": 1.4,
-    "mobilenet_v2_035": 0.35,
+OPTIONS: dict[str, dict[str, Any]] = {
+    "mobilenet_v2": {},  # 3,506,153 parameters for 1,001 classes
+    "mobilenet_v2_140": {"depth_multiplier": 1.4},
+    "mobilenet_v2_035": {"depth_multiplier": 0.35, "finegrain_classification_mode": True},
 }
 
 
@@ -42,9 +42,10 @@ BOTTLENECKS = [
 
 
 def mobilenet_v2(
-    depth_multiplier: float,
     images: Any,
     num_classes: int | None = 1001,
+    depth_multiplier: float = 1.0,
+    finegrain_classification_mode: bool = False,
     dropout_keep_prob: float = 0.8,
     min_depth: int = 8,
     spatial_squeeze: bool = True,
@@ -53,14 +54,15 @@ def mobilenet_v2(
     """MobileNet v2 as TF-Slim has it: inverted residuals with linear bottlenecks.
 
     Batch normalisation with a decay of .997, truncated normal weights of .09, no weight decay on
-    depthwise weights. Filters are multiples of 8; of a narrower network the last 1x1 convolution
-    keeps its 1280. End points are TF-Slim's in name, order and value.
+    depthwise weights. End points are TF-Slim's in name, order and value.
 
     Args:
-      depth_multiplier: of the filters of all layers.
       images: float [batch, height, width, 3], from -1 to 1, 32 pixels or more a side.
       num_classes: None returns the mean over positions, [batch, 1, 1, channels]. The published
         checkpoints have 1,001, the first of which is the background.
+      depth_multiplier: of the filters of all layers, which are multiples of 8.
+      finegrain_classification_mode: keeps the 1280 filters of a narrower network's last
+        convolution, as all published checkpoints have it.
       dropout_keep_prob: before the logits.
       min_depth: the least number of filters.
       spatial_squeeze: gives [batch, num_classes].
@@ -80,12 +82,13 @@ def mobilenet_v2(
         for repetition in range(repetitions):
             stride = first_stride if repetition == 0 else 1
             stack.add_inverted_residual(expansion, depth(filters), 3, stride)
-    stack.add_convolution(max(depth(1280), 1280), 1)
+    keeps_last = finegrain_classification_mode and depth_multiplier < 1
+    stack.add_convolution(1280 if keeps_last else depth(1280), 1)
     stack.add_logits(num_classes, dropout_keep_prob, spatial_squeeze)
     return stack.net, stack.end_points
 
 
-for _name, _multiplier in MULTIPLIERS.items():
+for _name, _options in OPTIONS.items():
     register_network(
         name=_name,
         scope="MobilenetV2",
@@ -95,4 +98,4 @@ for _name, _multiplier in MULTIPLIERS.items():
         minimum_image_size=32,
         preprocessing="inception",
         hyperparameters=HYPERPARAMETERS,
-    )(functools.partial(mobilenet_v2, _multiplier))
+    )(functools.partial(mobilenet_v2, **_options))

@@ -296,8 +296,9 @@ class TrainingConfig(InputConfig, PreprocessingConfig, OptimizationFlags):
     )
     checkpoint_path: str | None = flag(
         None,
-        "Start from these weights: a checkpoint, the train_dir of another run, or a file as "
-        "convert_weights takes it. Not used when train_dir holds a run already, which resumes.",
+        "Start from these weights: a checkpoint, the train_dir of another run, a file as "
+        "convert_weights takes it, or zoo:NAME for a published checkpoint. Not used when train_dir "
+        "holds a run already, which resumes.",
         theme=Theme.NETWORK,
     )
     checkpoint_exclude_scopes: list[str] = flag(

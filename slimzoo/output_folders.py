@@ -4,10 +4,25 @@ from __future__ import annotations
 
 import os
 
+from training.zoo.cache import kept_checkpoint
+
 
 def absolute(path: str) -> str:
     """The path without `~` and without need of the current folder."""
     return os.path.abspath(os.path.expanduser(path))
+
+
+def results_folder(checkpoint: str) -> str:
+    """Where what is made of a checkpoint goes by default: beside it, but not into the cache.
+
+    Args:
+      checkpoint: as `find_checkpoint` gives it.
+
+    Returns:
+      The checkpoint's folder; of a published checkpoint `runs/NAME` in the current folder.
+    """
+    published = kept_checkpoint(checkpoint)
+    return os.path.join("runs", published.name) if published else os.path.dirname(checkpoint)
 
 
 def new_folder(flag: str, path: str) -> str:

@@ -20,6 +20,8 @@ from training.checkpoints.finding import find_checkpoint, latest_checkpoint
 from training.checkpoints.trained_model import check_classes
 from training.dataset_preparation.directory import respects_exif_there
 from training.storage.whole_files import written_whole
+from training.zoo.cache import kept_checkpoint
+from training.zoo.table import PublishedCheckpoint, named_checkpoint
 
 FLAGS_NAME = "flags.txt"
 RESPECT_EXIF = "respect_exif"  # the option that every preprocessing has
@@ -38,11 +40,27 @@ _OF_NO_CONSEQUENCE = (
 _CURRENT_NAMES = current_names(TrainingConfig)
 
 
+def published_weights(config: TrainingConfig) -> PublishedCheckpoint | None:
+    """The published checkpoint that a run starts from; None if it starts from none.
+
+    Raises:
+      ValueError: if `zoo:NAME` names none, or one of another network than is trained.
+    """
+    if published := named_checkpoint(config.checkpoint_path):
+        published.check_network(config.model_name)
+        return published
+    kept = kept_checkpoint(os.path.expanduser(config.checkpoint_path or ""))
+    return kept if kept and kept.network == config.model_name else None
+
+
 def choose_run_pipeline(config: TrainingConfig) -> Pipeline:
-    """Chooses by flags; what they do not say is as in the run whose weights are started from."""
+    """Chooses by flags; what they do not say is as with the weights that a run starts from."""
     inherited = None
+    published = published_weights(config)
+    if published and latest_checkpoint(absolute(_train_dir(config))) is None:
+        find_checkpoint(config.checkpoint_path)  # what cannot be downloaded is said at once
     try:
-        path = find_checkpoint(config.checkpoint_path)
+        path = None if published else find_checkpoint(config.checkpoint_path)
     except ValueError:
         path = None  # none is given; or it is gone, and the run goes on without it
     source = ModelDescription.of_checkpoint(path) if path else None
@@ -50,6 +68,8 @@ def choose_run_pipeline(config: TrainingConfig) -> Pipeline:
         source.check_names(os.path.dirname(path))
         options = source.resolved_options(os.path.dirname(path))
         inherited = Pipeline(source.preprocessing_name, options)
+    elif published and published.preprocessing:
+        inherited = Pipeline(published.preprocessing, {})
     own = nets_factory.networks[config.model_name].preprocessing_name
     pipeline = choose_pipeline(config, own, inherited)
     options = {name: value for name, value in pipeline.options.items() if name != RESPECT_EXIF}
@@ -105,11 +125,16 @@ def describe(
     if validation_dataset is not None:
         check_classes(class_names, validation_dataset, config.labels_offset)
     check_classes(class_names, dataset, config.labels_offset)
-    image_size = config.train_image_size or network.default_image_size
+    published = published_weights(config)
+    own_size = published.image_size if published else network.default_image_size
+    image_size = config.train_image_size or own_size
     pipeline.try_out(image_size)
     return ModelDescription(
         model_name=config.model_name,
-        network_options=parse_options("network_options", config.network_options, network.options),
+        network_options={
+            **(published.network_options if published else {}),
+            **parse_options("network_options", config.network_options, network.options),
+        },
         class_names=class_names,
         preprocessing_name=pipeline.name,
         preprocessing_options=pipeline.portable_options(),

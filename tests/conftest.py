@@ -12,6 +12,7 @@ import resource
 import numpy as np
 import pytest
 import tensorflow as tf
+from published_files import publish, server, zoo_folder  # noqa: F401
 from tiny_network import photos, trained  # noqa: F401
 from weight_file_writers import (  # noqa: F401
     arrays,

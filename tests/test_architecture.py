@@ -15,7 +15,10 @@ ROOMS = {
     **{library: {"slimzoo_registry"} for library in LIBRARIES},
     "training.storage": set(),
     "training.hosts": set(),
-    "training.checkpoints": {*LIBRARIES, "slimzoo_registry", "training.storage"},
+    "training.zoo": {"slimzoo_registry", "training.storage"},
+    "training.checkpoints": {
+        *(*LIBRARIES, "slimzoo_registry", "training.storage", "training.zoo"),
+    },
     "training.dataset_preparation": {
         *("image_datasets", "preprocessing", "slimzoo_registry", "training.storage"),
     },
@@ -34,7 +37,7 @@ ROOMS = {
         *LIBRARIES,
         *("slimzoo_registry", "training", "training.storage", "training.checkpoints"),
         *("training.dataset_preparation", "training.evaluation_report", "training.export"),
-        "training.hosts",
+        *("training.hosts", "training.zoo"),
     },
 }
 ROOMS["slimzoo.classify"] = {"image_datasets", "preprocessing", "training.storage", "slimzoo"}

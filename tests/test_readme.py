@@ -30,7 +30,15 @@ CONFIGS = {
 ROOT = pathlib.Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 COMMANDS = re.findall(
-    r"^python (\w+)\.py (--(?:.*\\\n)*.*)", README + (ROOT / "CONTRIBUTING.md").read_text(), re.M
+    r"^python (\w+)\.py (--(?:.*\\\n)*.*)",
+    "\n".join(
+        [
+            README,
+            (ROOT / "CONTRIBUTING.md").read_text(),
+            (ROOT / "docs" / "weights.md").read_text(),
+        ]
+    ),
+    re.M,
 )
 
 

@@ -37,6 +37,7 @@ from training.classification import (
 )
 from training.ensemble import Member
 from training.export.export_record import read_record
+from training.zoo.table import PREFIX
 
 _MOST_PROBLEMS = 20
 _MOST_PROBLEMS_IN_A_LINE = 5
@@ -57,7 +58,8 @@ class ClassificationConfig(CommandConfig):
 
     checkpoint_path: str = required_flag(
         "What answers: a checkpoint, or the train_dir that holds it (its last), a file of weights "
-        "as convert_weights takes it, or the folder of a SavedModel from export_saved_model.",
+        "as convert_weights takes it, zoo:NAME, or the folder of a SavedModel from "
+        "export_saved_model.",
         theme=Theme.NETWORK,
     )
     images: list[str] = flag(
@@ -309,7 +311,7 @@ def _load_model(config: ClassificationConfig, path: str) -> TrainedModel:
             else None,
         )
     except ValueError as error:
-        if exists(path):
+        if exists(path) or path.startswith(PREFIX):
             raise
         raise ValueError(f"{error} The folder of a SavedModel is taken as well.") from error
 

@@ -28,6 +28,7 @@ from training.checkpoints.restoring import RestoreReport, restore_network
 from training.checkpoints.saving import tensorflow_variables
 from training.checkpoints.trained_model import describe_weights, imagenet_classes_or
 from training.storage.whole_files import written_whole
+from training.zoo.cache import kept_checkpoint
 
 _SAMPLES = ("star", "heart", "arrow", "ring")
 
@@ -46,7 +47,8 @@ class ConversionConfig(PreprocessingConfig):
 
     checkpoint_path: str = required_flag(
         "The weights: a .caffemodel, bvlc_alexnet.npy, a PyTorch state dict (.pth), .safetensors, "
-        "Keras' .weights.h5, or a checkpoint of TF-Slim.",
+        "Keras' .weights.h5, a checkpoint of TF-Slim, or zoo:NAME for a published one, which is "
+        "downloaded once (docs/weights.md lists them).",
         theme=Theme.NETWORK,
     )
     model_name: str = required_flag(
@@ -123,6 +125,8 @@ def convert(config: ConversionConfig) -> RestoreReport:
             f"{path} is of a run of {run.model_name}, with a model.json, and needs no conversion: "
             "the other drivers take it as it is."
         )
+    if published := kept_checkpoint(path):
+        published.check_network(config.source_model_name or config.model_name)
     class_names = imagenet_classes_or(config.dataset_name, config.dataset_dir)
     description = describe_weights(path, config.model_name, class_names)
     own_pipeline = description.preprocessing_name
@@ -135,7 +139,10 @@ def convert(config: ConversionConfig) -> RestoreReport:
         description,
         preprocessing_name=pipeline.name,
         preprocessing_options=pipeline.portable_options(),
-        network_options=parse_options("network_options", config.network_options, network.options),
+        network_options={
+            **description.network_options,
+            **parse_options("network_options", config.network_options, network.options),
+        },
         network_module=config.import_modules,
         dataset_name=config.dataset_name or "imagenet2012",
         dataset_dir=absolute(config.dataset_dir) if config.dataset_dir else None,

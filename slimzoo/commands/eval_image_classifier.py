@@ -22,7 +22,7 @@ from nets.nets_factory import networks
 from slimzoo import __version__, program
 from slimzoo.configuration import PRECISIONS, InputConfig
 from slimzoo.flags import Theme, check_positive, flag, flag_lines, required_flag, settings
-from slimzoo.output_folders import absolute, made_folder
+from slimzoo.output_folders import absolute, made_folder, results_folder
 from slimzoo_registry import import_modules
 from training import devices
 from training.checkpoints.description import ModelDescription
@@ -72,8 +72,8 @@ class EvaluationConfig(InputConfig):
 
     checkpoint_path: str = required_flag(
         "The checkpoint, or the train_dir that holds it (its last), to evaluate, or a file of "
-        "weights as convert_weights takes it. Of several, separated by commas, the softmax outputs "
-        "are averaged.",
+        "weights as convert_weights takes it, or zoo:NAME. Of several, separated by commas, the "
+        "softmax outputs are averaged.",
         theme=Theme.NETWORK,
     )
     model_name: list[str] = flag(
@@ -159,9 +159,9 @@ def evaluate(config: EvaluationConfig) -> EvaluationResult:
 
 
 def _evaluate(config: EvaluationConfig, strategy: tf.distribute.Strategy) -> EvaluationResult:
+    import_modules(config.import_modules)
     paths = split_paths(config.checkpoint_path)
     runs = [ModelDescription.of_checkpoint(path) for path in paths]
-    import_modules(config.import_modules)
     dataset = _dataset(config, paths[0], runs[0])
     with strategy.scope():
         models = _load_models(config, paths, dataset)
@@ -261,8 +261,8 @@ def _make_evaluator(
 
 
 def _default_eval_dir(models: list[TrainedModel]) -> str:
-    """Beside the checkpoint; of several, in no single one's folder but in that around them."""
-    folders = [os.path.dirname(model.report.checkpoint) for model in models]
+    """With what else is made of it; of several, in no single one's folder but that around them."""
+    folders = [results_folder(model.report.checkpoint) for model in models]
     if len(models) == 1:
         return os.path.join(folders[0], "evaluation")
     around = os.path.commonpath(list(map(absolute, folders)))

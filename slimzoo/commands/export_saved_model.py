@@ -19,7 +19,7 @@ from preprocessing.preparation import Preparation, preparation
 from slimzoo import __version__, program
 from slimzoo.configuration import CommandConfig, max_image_pixels_flag
 from slimzoo.flags import Theme, check_not_negative, check_positive, flag, required_flag
-from slimzoo.output_folders import folder_to_write, new_folder
+from slimzoo.output_folders import folder_to_write, new_folder, results_folder
 from slimzoo.steady_output import standard_error_kept_silent
 from slimzoo_registry import import_modules
 from training import input_pipeline
@@ -59,7 +59,7 @@ class ExportConfig(CommandConfig):
 
     checkpoint_path: str = required_flag(
         "The checkpoint, or the train_dir that holds it (its last), to export, or a file of "
-        "weights as convert_weights takes it.",
+        "weights as convert_weights takes it, or zoo:NAME.",
         theme=Theme.NETWORK,
     )
     model_name: str | None = flag(
@@ -171,7 +171,7 @@ def export(config: ExportConfig) -> str:
         if config.model_name
         else None,
     )
-    folder = os.path.dirname(model.report.checkpoint)
+    folder = results_folder(model.report.checkpoint)
     name = config.format if config.precision == "float32" else f"{config.format}_{config.precision}"
     export_dir = _export_dir(config, os.path.join(folder, name))
     try:

@@ -336,6 +336,7 @@ def check_names(config: TrainingConfig) -> None:
     preprocessing_factory.PREPROCESSINGS[config.preprocessing_name or network.preprocessing_name]
     optimizers[config.optimizer]
     decay_types[config.learning_rate_decay_type]
+    run_folder.published_weights(config)
 
 
 def _validation_dataset(config: TrainingConfig) -> ImageDataset | None:

@@ -70,6 +70,25 @@ def test_a_finely_graded_network_keeps_its_last_convolution(fine, filters, outli
     assert network_fn.variables["MobilenetV3/Conv_2/weights"].shape[-1] == filters
 
 
+@pytest.mark.parametrize(
+    ("multiplier", "millions"), [(1.4, 6.06), (1.3, 5.34), (0.75, 2.61), (0.5, 1.95), (0.35, 1.66)]
+)
+def test_mobilenet_v2_has_as_many_parameters_as_its_authors_say(multiplier, millions, outlined):
+    """As they publish it: narrower ones keep the 1280 filters of the last convolution."""
+    options = {"depth_multiplier": multiplier, "finegrain_classification_mode": True}
+    variables = outlined("mobilenet_v2", 1000, **options).variables.values()
+    count = sum(np.prod(one.shape) for one in variables if "moving" not in one.name)
+    assert count == pytest.approx(millions * 1e6, rel=0.02)
+
+
+def test_a_narrow_mobilenet_v2_has_a_narrow_last_convolution_unless_it_is_to_keep_it(outlined):
+    for fine, filters in ((False, 640), (True, 1280)):
+        network_fn = outlined(
+            "mobilenet_v2", 10, depth_multiplier=0.5, finegrain_classification_mode=fine
+        )
+        assert network_fn.variables["MobilenetV2/Conv_1/weights"].shape[-1] == filters
+
+
 def test_the_narrow_edgetpu_takes_other_widths(outlined):
     network_fn = outlined("mobilenet_edgetpu_075", 10, depth_multiplier=0.5)
     assert network_fn.variables["MobilenetEdgeTPU/Conv/weights"].shape[-1] == 16

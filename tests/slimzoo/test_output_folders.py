@@ -2,7 +2,7 @@ import os
 
 import pytest
 
-from slimzoo.output_folders import folder_to_write, made_folder, new_folder
+from slimzoo.output_folders import folder_to_write, made_folder, new_folder, results_folder
 
 
 def test_a_new_folder_must_not_hold_anything(tmp_path):
@@ -35,3 +35,10 @@ def test_a_folder_that_forbids_it_is_named(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(ValueError, match="no permission to write in"):
         made_folder("x", str(tmp_path / "a"))
+
+
+def test_what_is_made_of_a_checkpoint_lies_beside_it_but_not_in_the_cache(zoo_folder):
+    assert results_folder("runs/mine/best/model.ckpt-7") == "runs/mine/best"
+    assert results_folder("alexnet.pth") == ""
+    assert results_folder(str(zoo_folder / "vgg_16" / "vgg_16.ckpt")) == "runs/vgg_16"
+    assert results_folder(str(zoo_folder / "mine" / "vgg_16.ckpt")) == str(zoo_folder / "mine")

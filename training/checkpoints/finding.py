@@ -7,6 +7,8 @@ import os
 import tensorflow as tf
 
 from training.checkpoints.files import CHECKPOINT_NAME, checkpoints_in, readable_path
+from training.zoo.cache import fetch
+from training.zoo.table import PREFIX, named_checkpoint
 from weight_formats import is_weight_file
 
 BEST_FOLDER = "best"
@@ -17,13 +19,16 @@ def find_checkpoint(path: str | None) -> str:
 
     Args:
       path: a folder with checkpoints (the last is taken), a checkpoint with or without the ending
-        of one of its files, or a file of weights.
+        of one of its files, a file of weights, or `zoo:NAME` for a published checkpoint, which is
+        downloaded if it is not in the cache.
 
     Raises:
-      ValueError: if there is no checkpoint.
+      ValueError: if there is no checkpoint, or it cannot be downloaded.
     """
     if not path:
         raise ValueError("--checkpoint_path is not given; it takes a train_dir or a checkpoint.")
+    if published := named_checkpoint(path):
+        return fetch(published)
     path = os.path.expanduser(path)
     if os.path.basename(path) == "checkpoint" and os.path.isfile(path):
         path = os.path.dirname(path) or "."  # TensorFlow's list of those in the folder
@@ -51,7 +56,8 @@ def find_checkpoint(path: str | None) -> str:
         return prefix
     raise ValueError(
         f"--checkpoint_path {path} does not exist. It takes a train_dir, a checkpoint in it such "
-        f"as TRAIN_DIR/{CHECKPOINT_NAME}-1000, or a file of weights."
+        f"as TRAIN_DIR/{CHECKPOINT_NAME}-1000, a file of weights, or {PREFIX}NAME, a published "
+        "checkpoint."
     )
 
 

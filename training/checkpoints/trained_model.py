@@ -16,6 +16,7 @@ from training.checkpoints.class_names import names_of_outputs
 from training.checkpoints.description import ModelDescription
 from training.checkpoints.finding import find_checkpoint, is_of_a_run
 from training.checkpoints.restoring import RestoreReport, restore_network
+from training.zoo.cache import kept_checkpoint
 from weight_formats import is_weight_file
 
 
@@ -40,11 +41,12 @@ def load_trained_model(
     """Rebuilds the network of a run and restores its weights, or takes a file of weights.
 
     Args:
-      checkpoint_path: a train_dir or a checkpoint in one.
+      checkpoint_path: a train_dir or a checkpoint in one, a file of weights, or `zoo:NAME` for a
+        published checkpoint.
       use_moving_average: takes the weights' moving averages if the run kept them.
       dtype_policy: of Keras; `bfloat16` casts the weights once, `mixed_bfloat16` at each call.
-      model_name: network of the weights, if there is no model.json.
-      class_names: of its outputs, in that case.
+      model_name: network of the weights, if there is no model.json. Published ones need none.
+      class_names: of its outputs, likewise.
 
     Raises:
       ValueError: if there is no such checkpoint or it does not fit its model.json, or the network
@@ -55,6 +57,9 @@ def load_trained_model(
     if description is not None:
         description.check_names(os.path.dirname(prefix))
     if description is None:
+        published = kept_checkpoint(prefix)
+        if published and model_name:
+            published.check_network(model_name)
         description = describe_weights(prefix, model_name, class_names)
     elif model_name and model_name != description.model_name:
         raise ValueError(
@@ -74,11 +79,20 @@ def load_trained_model(
 def describe_weights(
     path: str, model_name: str | None, class_names: Sequence[str] | None
 ) -> ModelDescription:
-    """Describes weights that come without a model.json, by the network's own defaults.
+    """Describes weights without a model.json: as published, or by the network's own defaults.
+
+    Args:
+      path: as `find_checkpoint` gives it.
+      model_name: the network that they are loaded into; None is that which they are published for.
+      class_names: that they were trained on, unless they are published.
 
     Raises:
       ValueError: if the network or its classes are not given.
     """
+    published = kept_checkpoint(path)
+    if published:
+        model_name = model_name or published.network
+        class_names = imagenet_classes_or(None, None)
     if not model_name and is_weight_file(path):
         raise ValueError(
             f"{path} holds weights, and does not say of what network: give --model_name."
@@ -97,13 +111,15 @@ def describe_weights(
     names, remark = names_of_outputs(path, network, class_names)
     if remark:
         print(remark)
+    as_published = published if published and published.network == model_name else None
     return ModelDescription(
         model_name=model_name,
-        network_options={},
+        network_options=dict(as_published.network_options) if as_published else {},
         class_names=names,
-        preprocessing_name=network.preprocessing_name,
+        preprocessing_name=(as_published and as_published.preprocessing)
+        or network.preprocessing_name,
         preprocessing_options={},
-        image_size=network.default_image_size,
+        image_size=as_published.image_size if as_published else network.default_image_size,
         labels_offset=0,
         dataset_name="",
         dataset_dir=None,

@@ -9,11 +9,15 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def locked(folder: str | pathlib.Path) -> Iterator[None]:
+def locked(folder: str | pathlib.Path, *, waiting: str = "") -> Iterator[None]:
     """Holds a lock on a folder, which ends with the process whatever ends that.
 
+    Args:
+      folder: an existing one.
+      waiting: what to print before waiting for another process that holds it; empty does not wait.
+
     Raises:
-      ValueError: if another process holds it.
+      ValueError: if another process holds it, and it is not waited for.
     """
     try:
         import fcntl
@@ -22,15 +26,18 @@ def locked(folder: str | pathlib.Path) -> Iterator[None]:
         return
     descriptor = os.open(folder, os.O_RDONLY)
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise ValueError(
-            f"Another process is writing {folder}. Wait until it has ended, or give another folder."
-        ) from error
-    except OSError:
-        pass  # a file system without locks
-    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            if not waiting:
+                raise ValueError(
+                    f"Another process is writing {folder}. Wait until it has ended, or give "
+                    "another folder."
+                ) from error
+            print(waiting, flush=True)
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        except OSError:
+            pass  # a file system without locks
         yield
     finally:
         os.close(descriptor)

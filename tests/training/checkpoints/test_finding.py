@@ -83,7 +83,10 @@ def test_a_run_is_known_by_what_its_checkpoint_holds(trained, checkpoints):
     [
         (None, "--checkpoint_path is not given; it takes a train_dir or a checkpoint"),
         ("", "--checkpoint_path is not given"),
-        ("nowhere", "nowhere does not exist. It takes a train_dir, .* or a file of weights"),
+        (
+            "nowhere",
+            "nowhere does not exist. It takes a train_dir, .* a file of weights, or zoo:NAME",
+        ),
         ("model.ckpt-7", "model.ckpt-7 does not exist"),
         ("empty", "empty is a folder without a checkpoint. To take a file of weights"),
     ],

@@ -11,10 +11,13 @@ import numpy as np
 import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
+from published_files import archive_of
 
 from image_datasets.wordnet_names import imagenet_names
 from slimzoo.commands.eval_image_classifier import EvaluationConfig, evaluate
 from slimzoo.commands.export_saved_model import ExportConfig, export
+from training.checkpoints.trained_model import load_trained_model
+from training.zoo.table import published_checkpoints
 
 SHARED = pathlib.Path(__file__).resolve().parents[4] / "shared" / "data"
 # name: file, image size, right daisies, those in the top five, the cat's likeliest classes.
@@ -93,3 +96,26 @@ def test_an_export_gives_the_logits_of_the_cat(name, tmp_path):
     np.testing.assert_allclose(logits[list(expected)], list(expected.values()), atol=1e-3)
     card = pathlib.Path(folder, "README.md").read_text()
     assert "MobileNet v" in card.splitlines()[2]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["mobilenet_v1_0.5_160", "mobilenet_v2_1.0_224"])
+def test_by_its_name_alone_one_gives_the_logits_of_the_cat(name, publish):
+    """As an archive from a server, with what the table says of it."""
+    row = published_checkpoints[name]
+    publish(
+        name,
+        archive_of(checkpoint(row.network)),
+        row.file_name,
+        network=row.network,
+        image_size=row.image_size,
+        checkpoint=row.checkpoint,
+    )
+    model = load_trained_model(f"zoo:{name}")
+    size = model.description.image_size
+    photo = (SHARED / "sample_images" / "cat.jpg").read_bytes()
+    (logits,) = model.network_fn(model.preprocessing(photo, size, size)[None])[0].numpy()
+    expected = CHECKPOINTS[row.network][-1]
+    assert np.argsort(-logits)[:5].tolist() == list(expected)
+    np.testing.assert_allclose(logits[list(expected)], list(expected.values()), atol=1e-3)
+    assert model.description.class_names[986] == "n11939491"  # a daisy, behind the background
