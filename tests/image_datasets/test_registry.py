@@ -19,7 +19,7 @@ class Numbers(DatasetSource):
 
 
 def test_what_the_package_brings_is_registered():
-    assert list(dataset_factory.sources) == ["folder", "shapes"]
+    assert list(dataset_factory.sources) == ["folder", "shapes", "tfrecord"]
 
 
 @pytest.mark.usefixtures("registries_restored")

@@ -1,0 +1,330 @@
+"""Files of records of `tf.train.Example`, as TF-Slim's scripts and the Model Garden write them.
+
+What is read of a record: `image/encoded`, an image file or, where `image/format` is "raw", uint8
+pixels of `image/height` by `image/width` with 1, 3 or 4 channels; and `image/class/label`.
+"""
+
+from __future__ import annotations
+
+import bisect
+import functools
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from image_datasets.class_folders import say_once
+from image_datasets.file_names import printable
+from image_datasets.image_dataset import ImageDataset, fingerprint
+from image_datasets.label_names import (
+    LABELS_NAME,
+    has_imagenet_labels,
+    imagenet_classes,
+    numbers_as_names,
+    read_label_file,
+)
+from image_datasets.registry import DatasetSource, register_source
+from image_datasets.split_slices import SplitSlice, parse_split, slices_from
+from image_datasets.tfrecord_counts import CountedFile, count_records
+from image_datasets.tfrecord_files import RecordFiles, find_record_files, is_pattern
+from image_datasets.tfrecord_reading import (
+    ENCODED,
+    FORMAT,
+    HEIGHT,
+    LABEL,
+    WIDTH,
+    labelled_records,
+)
+
+_NAME = "tfrecord"
+
+# As TFDS reads its own: files by turns keep a network disk busy, and mix what is written by class.
+_FILES_READ_BY_TURNS = 16
+_RECORDS_AT_A_TURN = 16
+
+
+@register_source(_NAME)
+class TfrecordSource(DatasetSource):
+    """The records that `dataset_dir` tells: a folder, or the pattern of their files.
+
+    Args:
+      name: what the dataset is called.
+      accepts: a regular expression of the patterns that are looked for in a folder.
+      is_imagenet: whether labels without a `labels.txt` are ImageNet's.
+    """
+
+    is_named_by_folder = True
+    respects_exif = False  # as TF-Slim
+
+    def __init__(self, name: str = _NAME, accepts: str = ".*", is_imagenet: bool = False):
+        self._name = name
+        self._accepts = accepts
+        self._is_imagenet = is_imagenet
+
+    def load(self, split: str, dataset_dir: str | None) -> ImageDataset:
+        """Returns one split; `describe` gives the file and the number of a record in it.
+
+        Raises:
+          ValueError: if there are no such files, if one of the split cannot be read or is damaged,
+            if a record has no image or no label, or a label has no name.
+        """
+        files = self._find(dataset_dir)
+        splits = _Splits(files)
+        parts = parse_split(split, splits, f"the records {printable(files.pattern)}")
+        class_names = self._class_names(files, splits)
+        counted = [file for name in _names(parts) for file in splits.counted(name)]
+        _check_labels(counted, class_names, files.folder)
+
+        def pieces_of(parts: Sequence[SplitSlice], first_index: int) -> list[_Piece]:
+            return _pieces([(part, splits.counted(part.name)) for part in parts], first_index)
+
+        pieces = pieces_of(parts, 0)
+        starts = [piece.first_index for piece in pieces]
+
+        def describe(index: int) -> str:
+            piece = pieces[bisect.bisect_right(starts, index) - 1]
+            return f"record {piece.skipped + index - piece.first_index} of {piece.path}"
+
+        return ImageDataset(
+            name=self._name,
+            split=split,
+            num_examples=sum(piece.num_examples for piece in pieces),
+            class_names=class_names,
+            make_examples=lambda: _examples(pieces, _FILES_READ_BY_TURNS),
+            describe=describe,
+            make_stored_examples=lambda start: _examples(
+                pieces_of(slices_from(parts, start), start), files_read_by_turns=1
+            ),
+            fingerprint=fingerprint(_what_decides_the_examples(counted, parts)),
+            parts=tuple(parts),
+            find_damage=lambda: _find_damage(counted),
+        )
+
+    def class_names(self, dataset_dir: str | None) -> tuple[str, ...]:
+        """Returns the classes; records are counted if only their labels tell them."""
+        files = self._find(dataset_dir)
+        return self._class_names(files, _Splits(files))
+
+    def split_names(self, dataset_dir: str | None) -> list[str]:
+        """Returns the names of the splits, by the names of the files."""
+        return list(self._find(dataset_dir).splits)
+
+    def split_sizes(self, dataset_dir: str | None) -> dict[str, int]:
+        """Returns how many records each split has, which are counted."""
+        return {name: info.num_examples for name, info in _Splits(self._find(dataset_dir)).items()}
+
+    def short_name(self, name: str, dataset_dir: str | None) -> str:
+        """Returns the name of a dataset of TF-Slim, or else of the folder of the records."""
+        if name != _NAME or not dataset_dir:
+            return name
+        folder = os.path.dirname(dataset_dir) if is_pattern(dataset_dir) else dataset_dir
+        return super().short_name(name, folder)
+
+    def _find(self, dataset_dir: str | None) -> RecordFiles:
+        return find_record_files(str(dataset_dir), self._accepts)
+
+    def _class_names(self, files: RecordFiles, splits: _Splits) -> tuple[str, ...]:
+        """By the records' WordNet ids, else by labels.txt, else by the largest label."""
+        if has_imagenet_labels(next(iter(files.splits.values()))[0]):
+            return imagenet_classes()
+        if names := read_label_file(files.folder):
+            return names
+        if self._is_imagenet:
+            return imagenet_classes()
+        counted = [file for name in splits for file in splits.counted(name) if file.num_examples]
+        least = min((file.least_label for file in counted if file.largest_label >= 0), default=0)
+        largest = max((file.largest_label for file in counted), default=-1)
+        names = numbers_as_names(least, largest, files.folder)
+        background = ", of which 0 is taken for a background class" if least == 1 else ""
+        say_once(
+            f"There is no {LABELS_NAME} in {printable(files.folder)}: its {len(names):,} classes "
+            f"are called by their numbers{background}."
+        )
+        return names
+
+
+class _Splits(Mapping[str, tfds.core.SplitInfo]):
+    """The splits by their names; a split is counted when it is looked at."""
+
+    def __init__(self, files: RecordFiles):
+        self._files = files
+        self.counted = functools.cache(self._count)
+
+    def __getitem__(self, name: str) -> tfds.core.SplitInfo:
+        lengths = [file.num_examples for file in self.counted(name)]
+        return tfds.core.SplitInfo(name=name, shard_lengths=lengths, num_bytes=0)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._files.splits)
+
+    def __len__(self) -> int:
+        return len(self._files.splits)
+
+    def _count(self, name: str) -> tuple[CountedFile, ...]:
+        return count_records(self._files.splits[name], self._files.folder)
+
+
+class _Piece(NamedTuple):
+    """Records of one file that follow each other.
+
+    Attributes:
+      path: of the file.
+      compression: as tf.data calls it.
+      skipped: how many records of the file come before.
+      num_examples: how many records there are.
+      first_index: the position of the first of them in the split.
+    """
+
+    path: str
+    compression: str
+    skipped: int
+    num_examples: int
+    first_index: int
+
+
+def _pieces(
+    parts: Sequence[tuple[SplitSlice, Sequence[CountedFile]]], first_index: int
+) -> list[_Piece]:
+    """Returns where the examples of slices are, each slice with the files of its split."""
+    pieces = []
+    for part, files in parts:
+        file_start = 0
+        for file in files:
+            start = max(part.start, file_start)
+            stop = min(part.stop, file_start + file.num_examples)
+            if start < stop:
+                pieces.append(
+                    _Piece(
+                        file.path, file.compression, start - file_start, stop - start, first_index
+                    )
+                )
+                first_index += stop - start
+            file_start += file.num_examples
+    return pieces
+
+
+def _examples(pieces: Sequence[_Piece], files_read_by_turns: int) -> tf.data.Dataset:
+    """Returns the examples of pieces; see `ImageDataset.examples`."""
+    columns = (
+        tf.constant([piece.path for piece in pieces], tf.string),
+        tf.constant([piece.compression for piece in pieces], tf.string),
+        tf.constant([piece.skipped for piece in pieces], tf.int64),
+        tf.constant([piece.num_examples for piece in pieces], tf.int64),
+        tf.constant([piece.first_index for piece in pieces], tf.int64),
+    )
+
+    def read(
+        path: tf.Tensor,
+        compression: tf.Tensor,
+        skipped: tf.Tensor,
+        num_examples: tf.Tensor,
+        first_index: tf.Tensor,
+    ) -> tf.data.Dataset:
+        records = tf.data.TFRecordDataset(path, compression).skip(skipped).take(num_examples)
+        return records.enumerate(first_index)
+
+    return (
+        tf.data.Dataset.from_tensor_slices(columns)
+        .interleave(
+            _as_it_is(read),
+            cycle_length=files_read_by_turns,
+            block_length=_RECORDS_AT_A_TURN,
+            num_parallel_calls=tf.data.AUTOTUNE,
+            deterministic=True,
+        )
+        .map(_as_it_is(_parse), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
+        .apply(tf.data.experimental.assert_cardinality(sum(piece.num_examples for piece in pieces)))
+    )
+
+
+def _parse(index: tf.Tensor, record: tf.Tensor) -> dict[str, tf.Tensor]:
+    """Returns the example that a record, a scalar string, holds."""
+    example = tf.io.parse_single_example(
+        record,
+        {
+            ENCODED: tf.io.FixedLenFeature([], tf.string),
+            FORMAT: tf.io.FixedLenFeature([], tf.string, ""),
+            LABEL: tf.io.FixedLenFeature([], tf.int64),
+        },
+    )
+    encoded = example[ENCODED]
+    image = tf.cond(
+        tf.equal(tf.strings.lower(example[FORMAT]), "raw"),
+        lambda: _pixels_as_png(encoded, record),
+        lambda: encoded,
+    )
+    return {"image": image, "label": example[LABEL], "index": index}
+
+
+def _pixels_as_png(encoded: tf.Tensor, record: tf.Tensor) -> tf.Tensor:
+    """Returns pixels as an image file, so that they go the way of all others, grey ones as grey.
+
+    Pixels that are not as many as their sides say stay as they are: no image that can be decoded.
+    """
+    sides = {side: tf.io.FixedLenFeature([], tf.int64, 0) for side in (HEIGHT, WIDTH)}
+    parsed = tf.io.parse_single_example(record, sides)
+    height, width = parsed[HEIGHT], parsed[WIDTH]
+    pixels = tf.io.decode_raw(encoded, tf.uint8)
+    channels = tf.size(pixels, tf.int64) // tf.maximum(height * width, 1)
+    is_whole = (height > 0) & tf.equal(height * width * channels, tf.size(pixels, tf.int64))
+    return tf.cond(
+        is_whole & tf.reduce_any(tf.equal(channels, [1, 3, 4])),
+        # Compressing would take longer than all else.
+        lambda: tf.io.encode_png(tf.reshape(pixels, [height, width, channels]), compression=0),
+        lambda: encoded,
+    )
+
+
+def _check_labels(files: Sequence[CountedFile], class_names: Sequence[str], folder: str) -> None:
+    """Raises ValueError if a label has no name; it names the first record with such a one."""
+    for file in files:
+        if file.largest_label >= len(class_names):
+            labels = (record.label for record in labelled_records(file.path))
+            number, label = next(
+                (number, label) for number, label in enumerate(labels) if label >= len(class_names)
+            )
+            named = os.path.join(folder, LABELS_NAME)
+            named = printable(named) if os.path.exists(named) else "The dataset"
+            raise ValueError(
+                f"Record {number} of {printable(file.path)} has the label {label}. {named} has "
+                f"names for the {len(class_names):,} labels 0 to {len(class_names) - 1:,}."
+            )
+
+
+def _find_damage(files: Sequence[CountedFile]) -> str | None:
+    """Reads files with all their checksums, and says which is damaged, and where."""
+    for file in files:
+        number = 0
+        try:
+            for _ in tf.data.TFRecordDataset(file.path, file.compression):
+                number += 1
+        except tf.errors.OpError:
+            return (
+                f"{file.path} is damaged: record {number} cannot be read. Bring a whole copy of "
+                "that file."
+            )
+        if number != file.num_examples:
+            return (
+                f"{file.path} has {number:,} records, and had {file.num_examples:,} when it was "
+                "read first. The same command, given again, reads it anew."
+            )
+    return None
+
+
+def _what_decides_the_examples(
+    files: Sequence[CountedFile], parts: Sequence[SplitSlice]
+) -> Iterator[str]:
+    # Neither times nor folders: another host may have a copy.
+    for file in files:
+        yield f"{os.path.basename(file.path)} {file.num_bytes} {file.num_examples}"
+    yield from map(str, parts)
+
+
+def _names(parts: Sequence[SplitSlice]) -> list[str]:
+    return list(dict.fromkeys(part.name for part in parts))
+
+
+# AutoGraph rewrites code that needs no rewriting, and buries a user's mistake in its own report.
+_as_it_is = tf.autograph.experimental.do_not_convert
