@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import pathlib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from image_datasets.file_names import printable
 from image_datasets.tfrecord_reading import labelled_records
@@ -42,7 +42,8 @@ def has_imagenet_labels(path: str) -> bool:
 def read_label_file(folder: str) -> tuple[str, ...] | None:
     """Returns the names of the labels 0, 1, ... by the `labels.txt` of a folder; None without one.
 
-    A file whose labels begin with 1 has a background class before these.
+    A file whose labels begin with 1 has a background class before these. ImageNet's classes in
+    words, as TF-Slim writes them, are given as WordNet ids.
 
     Raises:
       ValueError: if the file cannot be read, a line is something else, or a label has no name, two
@@ -66,15 +67,9 @@ def read_label_file(folder: str) -> tuple[str, ...] | None:
                 f"Line {number} of {where} is {line[:60]!r}; a label and its name are expected, "
                 "such as 0:daisy."
             )
-        label, name = int(match[1]), match[2]
-        if label in names:
-            raise ValueError(f"{where} has two names for the label {label}.")
-        if name in names.values():
-            other = next(one for one, known in names.items() if known == name)
-            raise ValueError(
-                f"{where} calls both {other} and {label} {name!r}. Give them names of their own."
-            )
-        names[label] = name
+        if int(match[1]) in names:
+            raise ValueError(f"{where} has two names for the label {int(match[1])}.")
+        names[int(match[1])] = match[2]
     if 0 not in names and BACKGROUND not in names.values():
         names[0] = BACKGROUND
     missing = next((label for label in range(len(names)) if label not in names), None)
@@ -83,7 +78,28 @@ def read_label_file(folder: str) -> tuple[str, ...] | None:
             f"{where} has no name for the label {len(names) if missing is None else missing}. A "
             "line for each label is expected, such as 0:daisy."
         )
-    return tuple(names[label] for label in range(len(names)))
+    in_order = tuple(names[label] for label in range(len(names)))
+    if _are_imagenets(in_order):
+        return imagenet_classes()[-len(in_order) :]
+    _check_distinct(in_order, where)
+    return in_order
+
+
+def _are_imagenets(names: Sequence[str]) -> bool:
+    """Whether names are those of ImageNet's classes in words, of which two come twice."""
+    first_words = [name.partition(",")[0] for name in names]
+    known = [BACKGROUND, *imagenet_names().values()]
+    return first_words in (known, known[1:])
+
+
+def _check_distinct(names: Sequence[str], where: str) -> None:
+    label_of: dict[str, int] = {}
+    for label, name in enumerate(names):
+        if label_of.setdefault(name, label) != label:
+            raise ValueError(
+                f"{where} calls both {label_of[name]} and {label} {name!r}. Give them names of "
+                "their own."
+            )
 
 
 def numbers_as_names(least: int, largest: int, folder: str) -> tuple[str, ...]:

@@ -55,6 +55,14 @@ def is_pattern(where: str) -> bool:
     return (SPLIT_MARK in where or glob.has_magic(where)) and not os.path.isdir(where)
 
 
+def folder_of(where: str) -> str:
+    """Returns the folder that a pattern begins with, in absolute form; a folder is its own."""
+    where = os.path.abspath(os.path.expanduser(where))
+    if is_pattern(where):
+        return os.path.dirname(re.split(rf"{SPLIT_MARK}|[*?[]", where)[0])
+    return os.path.dirname(where) if os.path.isfile(where) else where
+
+
 def find_record_files(where: str, accepts: str = ".*") -> RecordFiles:
     """Finds files of records.
 
@@ -118,9 +126,7 @@ def _in_folder(folder: str, accepts: str) -> RecordFiles:
 
 
 def _matching(pattern: str) -> RecordFiles:
-    # What is before the first character that stands for others, up to a slash.
-    start = re.split(r"%s|[*?[]", pattern)[0]
-    folder = os.path.dirname(start)
+    folder = folder_of(pattern)
     if not os.path.isdir(folder):
         raise ValueError(f"The folder {printable(folder)} does not exist.")
     # A usual name of a split is taken first: in flowers_%s*, where any beginning would fit.

@@ -17,12 +17,17 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
+from image_datasets.file_names import listed, printable
+
 ENCODED = "image/encoded"
 FORMAT = "image/format"
 HEIGHT = "image/height"
 WIDTH = "image/width"
 LABEL = "image/class/label"
 SYNSET = "image/class/synset"
+
+REMEDY = "Replace that file by a whole copy, or remove it."
+"""What a user can do about a damaged file."""
 
 _HEADER = struct.Struct("<QI")
 _CHECKSUM_BYTES = 4
@@ -64,14 +69,11 @@ def labelled_records(
         is cut or damaged, or if a record has no image or no label. The message is for the user.
     """
     for number, contents in enumerate(_records(path, progress)):
-        where = f"record {number} of {path}"
+        where = f"Record {number} of {printable(path)}"
         try:
             features = tf.train.Example.FromString(contents).features.feature
         except Exception as error:  # protobuf's class for it depends on its implementation
-            raise ValueError(
-                f"{_capital(where)} is damaged, or no tf.train.Example. Bring a whole copy of that "
-                "file."
-            ) from error
+            raise ValueError(f"{where} is damaged, or no tf.train.Example. {REMEDY}") from error
         yield LabelledRecord(len(contents), _label(features, where), _synset(features))
 
 
@@ -95,9 +97,7 @@ def _records(path: str, progress: Callable[[int], object]) -> Iterator[bytes]:
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         if number == 0 and not isinstance(error, EOFError):
             raise ValueError(_not_a_record(path, number)) from error
-        raise ValueError(
-            f"{path} is cut off or damaged in record {number}. Bring a whole copy of that file."
-        ) from error
+        raise ValueError(f"{path} is cut off or damaged in record {number}. {REMEDY}") from error
     except OSError as error:
         raise ValueError(f"{path} cannot be read: {error.strerror or error}.") from error
 
@@ -108,7 +108,7 @@ def _decompressed(path: str, raw):  # type: ignore[no-untyped-def]  # of one of 
 
 def _not_a_record(path: str, number: int) -> str:
     if number:
-        return f"{path} is damaged behind record {number - 1}. Bring a whole copy of that file."
+        return f"{path} is damaged behind record {number - 1}. {REMEDY}"
     return (
         f"{path} is no TFRecord file, plain or compressed by gzip. If it is not meant, give a "
         "pattern of those that are as --dataset_dir."
@@ -122,13 +122,14 @@ def _label(features: Mapping[str, tf.train.Feature], where: str) -> int:
         if values is None or len(values) != 1:
             has = f"{len(values)} values of" if values else "no"
             raise ValueError(
-                f"{_capital(where)} has {has} {key}, of which one is needed ({kind}). What it has: "
-                f"{', '.join(sorted(features)) or 'nothing'}. What TF-Slim's scripts write is read."
+                f"{where} has {has} {key} of the kind {kind}, where one is expected. It has "
+                f"{listed(sorted(features), 20) or 'nothing'}. Records as TF-Slim's scripts write "
+                "them can be read."
             )
     label = int(features[LABEL].int64_list.value[0])
     if label < -1:
         raise ValueError(
-            f"{_capital(where)} has the label {label}; labels are counted from 0, and -1 is that "
+            f"{where} has the label {label}; labels are counted from 0, and -1 is that "
             "of an image whose class is not told."
         )
     return label
@@ -137,10 +138,6 @@ def _label(features: Mapping[str, tf.train.Feature], where: str) -> int:
 def _synset(features: Mapping[str, tf.train.Feature]) -> str:
     values = features[SYNSET].bytes_list.value if SYNSET in features else ()
     return values[0].decode("ascii", "replace") if values else ""
-
-
-def _capital(text: str) -> str:
-    return text[0].upper() + text[1:]
 
 
 def _is_header(header: bytes) -> bool:

@@ -28,12 +28,13 @@ from image_datasets.label_names import (
 from image_datasets.registry import DatasetSource, register_source
 from image_datasets.split_slices import SplitSlice, parse_split, slices_from
 from image_datasets.tfrecord_counts import CountedFile, count_records
-from image_datasets.tfrecord_files import RecordFiles, find_record_files, is_pattern
+from image_datasets.tfrecord_files import RecordFiles, find_record_files, folder_of
 from image_datasets.tfrecord_reading import (
     ENCODED,
     FORMAT,
     HEIGHT,
     LABEL,
+    REMEDY,
     WIDTH,
     labelled_records,
 )
@@ -119,8 +120,7 @@ class TfrecordSource(DatasetSource):
         """Returns the name of a dataset of TF-Slim, or else of the folder of the records."""
         if name != _NAME or not dataset_dir:
             return name
-        folder = os.path.dirname(dataset_dir) if is_pattern(dataset_dir) else dataset_dir
-        return super().short_name(name, folder)
+        return super().short_name(name, folder_of(dataset_dir))
 
     def _find(self, dataset_dir: str | None) -> RecordFiles:
         return find_record_files(str(dataset_dir), self._accepts)
@@ -301,10 +301,7 @@ def _find_damage(files: Sequence[CountedFile]) -> str | None:
             for _ in tf.data.TFRecordDataset(file.path, file.compression):
                 number += 1
         except tf.errors.OpError:
-            return (
-                f"{file.path} is damaged: record {number} cannot be read. Bring a whole copy of "
-                "that file."
-            )
+            return f"{printable(file.path)} is damaged: record {number} cannot be read. {REMEDY}"
         if number != file.num_examples:
             return (
                 f"{file.path} has {number:,} records, and had {file.num_examples:,} when it was "

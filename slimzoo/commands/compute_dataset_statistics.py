@@ -40,7 +40,8 @@ class StatisticsConfig(SourceConfig):
     )
 
     dataset_name: str = required_flag(
-        "The dataset: a TFDS name, or `folder` for a folder of images per class.",
+        "The dataset: a TFDS name, `folder` for a folder of images per class, or `tfrecord` for "
+        "records as TF-Slim's scripts write them.",
         theme=Theme.IMAGES,
     )
     dataset_split_name: str = flag(

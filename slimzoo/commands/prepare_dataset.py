@@ -43,8 +43,8 @@ class PreparationConfig(SourceConfig):
     )
 
     dataset_name: str = required_flag(
-        "The dataset to prepare: a TFDS name (imagenet2012, imagenette/320px-v2), or `folder` for "
-        "a folder of images per class.",
+        "The dataset to prepare: a TFDS name (imagenet2012, imagenette/320px-v2), `folder` for "
+        "a folder of images per class, or `tfrecord` for records as TF-Slim's scripts write them.",
         theme=Theme.IMAGES,
     )
     dataset_split_names: list[str] = flag(

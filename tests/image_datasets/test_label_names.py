@@ -8,6 +8,7 @@ from image_datasets.label_names import (
     numbers_as_names,
     read_label_file,
 )
+from image_datasets.wordnet_names import imagenet_names
 
 
 def write(folder, text, encoding="utf-8"):
@@ -29,6 +30,14 @@ def test_order_and_spaces_do_not_matter(tmp_path, text):
 def test_labels_that_begin_with_1_have_a_background_class_before_them(tmp_path):
     write_labels(tmp_path, ["cat", "dog"], first=1)
     assert read_label_file(str(tmp_path)) == ("background", "cat", "dog")
+
+
+@pytest.mark.parametrize("background", [[], ["background"]])
+def test_imagenets_classes_in_words_are_known_though_two_are_called_crane(tmp_path, background):
+    words = [f"{name}, and other words" for name in imagenet_names().values()]
+    write_labels(tmp_path, [*background, *words])
+    expected = (*background, *class_names("imagenet2012"))
+    assert read_label_file(str(tmp_path)) == expected
 
 
 @pytest.mark.parametrize(

@@ -120,7 +120,7 @@ def test_a_record_whose_contents_were_changed_is_named(on_records, tmp_path, flo
     contents[-1000] ^= 1  # of the last image
     path.write_bytes(contents)
     config = on_records(dataset_dir=str(folder), skip_corrupt_images=True)
-    with pytest.raises(ValueError, match=rf"{path} is damaged: record 9 cannot be read\. Bring"):
+    with pytest.raises(ValueError, match=rf"{path} is damaged: record 9 cannot be read\. Replace"):
         train(config)
 
 
