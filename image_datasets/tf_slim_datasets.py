@@ -14,7 +14,7 @@ from image_datasets.class_folders import say_once
 from image_datasets.file_names import printable
 from image_datasets.registry import DatasetSource
 from image_datasets.tfds_source import TfdsSource
-from image_datasets.tfrecord_files import is_pattern, patterns_in
+from image_datasets.tfrecord_files import SPLIT_MARK, is_pattern, patterns_in
 from image_datasets.tfrecord_source import TfrecordSource
 
 
@@ -73,7 +73,9 @@ def find_tf_slim_dataset(name: str, dataset_dir: str | None) -> DatasetSource | 
 
 
 def _has_records(where: str, accepts: str) -> bool:
-    return is_pattern(where) or (os.path.isdir(where) and bool(patterns_in(where, accepts)))
+    if is_pattern(where):  # or the name of a folder that TFDS is to make
+        return SPLIT_MARK in where or bool(glob.glob(where))
+    return os.path.isdir(where) and bool(patterns_in(where, accepts))
 
 
 def _is_prepared(name: str, data_dir: str) -> bool:

@@ -61,8 +61,7 @@ def count_records(paths: Sequence[str], folder: str) -> tuple[CountedFile, ...]:
     Raises:
       ValueError: as `labelled_records`.
     """
-    files = [(path, os.stat(path)) for path in paths]
-    stamps = [(path, stat.st_size, stat.st_mtime_ns) for path, stat in files]
+    stamps = list(map(_stamp, paths))
     keepers = _keepers(paths, folder)
     for keeper in keepers:
         if kept := _read(keeper, stamps):
@@ -107,6 +106,15 @@ def _count_all(
 
     with bar:
         return tuple(count(*stamp) for stamp in stamps)
+
+
+def _stamp(path: str) -> tuple[str, int, int]:
+    """What a file is known by: path, size, and when it was changed last."""
+    try:
+        stat = os.stat(path)
+    except OSError as error:
+        raise ValueError(f"{printable(path)} cannot be read: {error.strerror}.") from error
+    return path, stat.st_size, stat.st_mtime_ns
 
 
 def _keepers(paths: Sequence[str], folder: str) -> tuple[pathlib.Path, pathlib.Path]:

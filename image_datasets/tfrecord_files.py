@@ -52,7 +52,7 @@ class RecordFiles:
 
 def is_pattern(where: str) -> bool:
     """Whether a path is that of several files, rather than of a folder."""
-    return (SPLIT_MARK in where or glob.has_magic(where)) and not os.path.isdir(where)
+    return (SPLIT_MARK in where or glob.has_magic(where)) and not os.path.exists(where)
 
 
 def folder_of(where: str) -> str:
@@ -75,7 +75,9 @@ def find_record_files(where: str, accepts: str = ".*") -> RecordFiles:
         is not in UTF-8. The message says which files are there.
     """
     where = os.path.abspath(os.path.expanduser(where))
-    if is_pattern(where) or os.path.isfile(where):
+    if os.path.isfile(where):
+        found = RecordFiles(os.path.dirname(where), where, {_ONLY_SPLIT: (where,)})
+    elif is_pattern(where):
         found = _matching(where)
     else:
         if not os.path.isdir(where):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import functools
 import gzip
+import io
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -38,12 +39,10 @@ class LabelledRecord(NamedTuple):
     """What of a record is looked at before training.
 
     Attributes:
-      num_bytes: of the record.
       label: as it is stored.
       synset: the WordNet id of its class, such as "n01440764"; empty if the record has none.
     """
 
-    num_bytes: int
     label: int
     synset: str
 
@@ -74,7 +73,7 @@ def labelled_records(
             features = tf.train.Example.FromString(contents).features.feature
         except Exception as error:  # protobuf's class for it depends on its implementation
             raise ValueError(f"{where} is damaged, or no tf.train.Example. {REMEDY}") from error
-        yield LabelledRecord(len(contents), _label(features, where), _synset(features))
+        yield LabelledRecord(_label(features, where), _synset(features))
 
 
 def _records(path: str, progress: Callable[[int], object]) -> Iterator[bytes]:
@@ -97,21 +96,23 @@ def _records(path: str, progress: Callable[[int], object]) -> Iterator[bytes]:
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         if number == 0 and not isinstance(error, EOFError):
             raise ValueError(_not_a_record(path, number)) from error
-        raise ValueError(f"{path} is cut off or damaged in record {number}. {REMEDY}") from error
+        raise ValueError(
+            f"{printable(path)} is cut off or damaged in record {number}. {REMEDY}"
+        ) from error
     except OSError as error:
-        raise ValueError(f"{path} cannot be read: {error.strerror or error}.") from error
+        raise ValueError(f"{printable(path)} cannot be read: {error.strerror or error}.") from error
 
 
-def _decompressed(path: str, raw):  # type: ignore[no-untyped-def]  # of one of two kinds of files
+def _decompressed(path: str, raw: io.BufferedReader) -> gzip.GzipFile | io.BufferedReader:
     return gzip.GzipFile(fileobj=raw) if compression_of(path) else raw
 
 
 def _not_a_record(path: str, number: int) -> str:
     if number:
-        return f"{path} is damaged behind record {number - 1}. {REMEDY}"
+        return f"{printable(path)} is damaged behind record {number - 1}. {REMEDY}"
     return (
-        f"{path} is no TFRecord file, plain or compressed by gzip. If it is not meant, give a "
-        "pattern of those that are as --dataset_dir."
+        f"{printable(path)} is no TFRecord file, plain or compressed by gzip. If it is not meant, "
+        "give a pattern of those that are as --dataset_dir."
     )
 
 

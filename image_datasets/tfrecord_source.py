@@ -10,7 +10,6 @@ import bisect
 import functools
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from typing import NamedTuple
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
@@ -28,22 +27,16 @@ from image_datasets.label_names import (
 from image_datasets.registry import DatasetSource, register_source
 from image_datasets.split_slices import SplitSlice, parse_split, slices_from
 from image_datasets.tfrecord_counts import CountedFile, count_records
-from image_datasets.tfrecord_files import RecordFiles, find_record_files, folder_of
-from image_datasets.tfrecord_reading import (
-    ENCODED,
-    FORMAT,
-    HEIGHT,
-    LABEL,
-    REMEDY,
-    WIDTH,
-    labelled_records,
+from image_datasets.tfrecord_examples import (
+    FILES_READ_BY_TURNS,
+    Piece,
+    pieces_of,
+    read_examples,
 )
+from image_datasets.tfrecord_files import RecordFiles, find_record_files, folder_of
+from image_datasets.tfrecord_reading import REMEDY, labelled_records
 
 _NAME = "tfrecord"
-
-# As TFDS reads its own: files by turns keep a network disk busy, and mix what is written by class.
-_FILES_READ_BY_TURNS = 16
-_RECORDS_AT_A_TURN = 16
 
 
 @register_source(_NAME)
@@ -78,10 +71,11 @@ class TfrecordSource(DatasetSource):
         counted = [file for name in _names(parts) for file in splits.counted(name)]
         _check_labels(counted, class_names, files.folder)
 
-        def pieces_of(parts: Sequence[SplitSlice], first_index: int) -> list[_Piece]:
-            return _pieces([(part, splits.counted(part.name)) for part in parts], first_index)
+        def pieces_from(start: int) -> list[Piece]:
+            left = slices_from(parts, start)
+            return pieces_of([(part, splits.counted(part.name)) for part in left], start)
 
-        pieces = pieces_of(parts, 0)
+        pieces = pieces_from(0)
         starts = [piece.first_index for piece in pieces]
 
         def describe(index: int) -> str:
@@ -93,11 +87,9 @@ class TfrecordSource(DatasetSource):
             split=split,
             num_examples=sum(piece.num_examples for piece in pieces),
             class_names=class_names,
-            make_examples=lambda: _examples(pieces, _FILES_READ_BY_TURNS),
+            make_examples=lambda: read_examples(pieces, FILES_READ_BY_TURNS),
             describe=describe,
-            make_stored_examples=lambda start: _examples(
-                pieces_of(slices_from(parts, start), start), files_read_by_turns=1
-            ),
+            make_stored_examples=lambda start: read_examples(pieces_from(start), 1),
             fingerprint=fingerprint(_what_decides_the_examples(counted, parts)),
             parts=tuple(parts),
             find_damage=lambda: _find_damage(counted),
@@ -166,117 +158,6 @@ class _Splits(Mapping[str, tfds.core.SplitInfo]):
         return count_records(self._files.splits[name], self._files.folder)
 
 
-class _Piece(NamedTuple):
-    """Records of one file that follow each other.
-
-    Attributes:
-      path: of the file.
-      compression: as tf.data calls it.
-      skipped: how many records of the file come before.
-      num_examples: how many records there are.
-      first_index: the position of the first of them in the split.
-    """
-
-    path: str
-    compression: str
-    skipped: int
-    num_examples: int
-    first_index: int
-
-
-def _pieces(
-    parts: Sequence[tuple[SplitSlice, Sequence[CountedFile]]], first_index: int
-) -> list[_Piece]:
-    """Returns where the examples of slices are, each slice with the files of its split."""
-    pieces = []
-    for part, files in parts:
-        file_start = 0
-        for file in files:
-            start = max(part.start, file_start)
-            stop = min(part.stop, file_start + file.num_examples)
-            if start < stop:
-                pieces.append(
-                    _Piece(
-                        file.path, file.compression, start - file_start, stop - start, first_index
-                    )
-                )
-                first_index += stop - start
-            file_start += file.num_examples
-    return pieces
-
-
-def _examples(pieces: Sequence[_Piece], files_read_by_turns: int) -> tf.data.Dataset:
-    """Returns the examples of pieces; see `ImageDataset.examples`."""
-    columns = (
-        tf.constant([piece.path for piece in pieces], tf.string),
-        tf.constant([piece.compression for piece in pieces], tf.string),
-        tf.constant([piece.skipped for piece in pieces], tf.int64),
-        tf.constant([piece.num_examples for piece in pieces], tf.int64),
-        tf.constant([piece.first_index for piece in pieces], tf.int64),
-    )
-
-    def read(
-        path: tf.Tensor,
-        compression: tf.Tensor,
-        skipped: tf.Tensor,
-        num_examples: tf.Tensor,
-        first_index: tf.Tensor,
-    ) -> tf.data.Dataset:
-        records = tf.data.TFRecordDataset(path, compression).skip(skipped).take(num_examples)
-        return records.enumerate(first_index)
-
-    return (
-        tf.data.Dataset.from_tensor_slices(columns)
-        .interleave(
-            _as_it_is(read),
-            cycle_length=files_read_by_turns,
-            block_length=_RECORDS_AT_A_TURN,
-            num_parallel_calls=tf.data.AUTOTUNE,
-            deterministic=True,
-        )
-        .map(_as_it_is(_parse), num_parallel_calls=tf.data.AUTOTUNE, deterministic=True)
-        .apply(tf.data.experimental.assert_cardinality(sum(piece.num_examples for piece in pieces)))
-    )
-
-
-def _parse(index: tf.Tensor, record: tf.Tensor) -> dict[str, tf.Tensor]:
-    """Returns the example that a record, a scalar string, holds."""
-    example = tf.io.parse_single_example(
-        record,
-        {
-            ENCODED: tf.io.FixedLenFeature([], tf.string),
-            FORMAT: tf.io.FixedLenFeature([], tf.string, ""),
-            LABEL: tf.io.FixedLenFeature([], tf.int64),
-        },
-    )
-    encoded = example[ENCODED]
-    image = tf.cond(
-        tf.equal(tf.strings.lower(example[FORMAT]), "raw"),
-        lambda: _pixels_as_png(encoded, record),
-        lambda: encoded,
-    )
-    return {"image": image, "label": example[LABEL], "index": index}
-
-
-def _pixels_as_png(encoded: tf.Tensor, record: tf.Tensor) -> tf.Tensor:
-    """Returns pixels as an image file, so that they go the way of all others, grey ones as grey.
-
-    Pixels that are not as many as their sides say stay as they are: no image that can be decoded.
-    """
-    sides = {side: tf.io.FixedLenFeature([], tf.int64, 0) for side in (HEIGHT, WIDTH)}
-    parsed = tf.io.parse_single_example(record, sides)
-    height, width = parsed[HEIGHT], parsed[WIDTH]
-    pixels = tf.io.decode_raw(encoded, tf.uint8)
-    channels = tf.size(pixels, tf.int64) // tf.maximum(height * width, 1)
-    is_whole = (height > 0) & tf.equal(height * width * channels, tf.size(pixels, tf.int64))
-    return tf.cond(
-        is_whole & tf.reduce_any(tf.equal(channels, [1, 3, 4])),
-        # Compressing would take longer than all else.
-        lambda: tf.io.encode_png(tf.reshape(pixels, [height, width, channels]), compression=0),
-        lambda: encoded,
-    )
-
-
 def _check_labels(files: Sequence[CountedFile], class_names: Sequence[str], folder: str) -> None:
     """Raises ValueError if a label has no name; it names the first record with such a one."""
     for file in files:
@@ -321,7 +202,3 @@ def _what_decides_the_examples(
 
 def _names(parts: Sequence[SplitSlice]) -> list[str]:
     return list(dict.fromkeys(part.name for part in parts))
-
-
-# AutoGraph rewrites code that needs no rewriting, and buries a user's mistake in its own report.
-_as_it_is = tf.autograph.experimental.do_not_convert

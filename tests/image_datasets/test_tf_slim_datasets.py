@@ -47,6 +47,11 @@ def test_a_pattern_can_be_given_with_the_name(tmp_path):
     assert short_name("flowers", f"{folder}/flowers_%s_00001*") == "flowers"
 
 
+def test_a_folder_that_tfds_is_to_make_is_no_pattern_of_records(tmp_path):
+    assert not is_named_by_folder("cifar10", str(tmp_path / "data[1]"))
+    assert is_named_by_folder("cifar10", str(tmp_path / "%s.rec"))
+
+
 def test_imagenet_needs_no_label_file(tmp_path):
     write_records(tmp_path / "validation-00000-of-00001", [record(b"image", 1000)])
     dataset = get_dataset("imagenet", "validation", str(tmp_path))

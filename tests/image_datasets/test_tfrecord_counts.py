@@ -62,6 +62,12 @@ def test_a_file_that_has_changed_is_read_again(folder, num_read):
     assert num_read() == 6
 
 
+def test_a_file_that_is_gone_is_named(folder):
+    (folder / "b").unlink()
+    with pytest.raises(ValueError, match=r"records/b cannot be read: No such file"):
+        count(folder)
+
+
 def test_an_empty_file_has_no_labels(folder):
     write_records(folder / "b", [])
     assert count(folder) == [(3, 1, 3), (0, 0, -1)]

@@ -76,6 +76,7 @@ def test_the_pattern_is_worked_out_from_the_names(touched, names, pattern, split
         ("%s/[2-9].rec", {"day": ["day/2.rec"]}),
         ("day/*", {"train": ["day/1.rec", "day/2.rec"]}),
         ("day/1.rec", {"train": ["day/1.rec"]}),
+        ("[4].rec", {"train": ["[4].rec"]}),
         ("data_%s*", {"train": ["data_train_1.rec"], "test": ["data_test.rec"]}),
         ("%s/%s.rec", {"same": ["same/same.rec"]}),
     ],
@@ -83,7 +84,7 @@ def test_the_pattern_is_worked_out_from_the_names(touched, names, pattern, split
 def test_a_pattern_says_which_files_are_of_which_split(touched, pattern, splits):
     folder = touched(
         *("day/1.rec", "day/2.rec", "night/1.rec", "data_train_1.rec", "data_test.rec"),
-        *("same/same.rec", "same/other.rec"),
+        *("same/same.rec", "same/other.rec", "[4].rec"),
     )
     found = find_record_files(os.path.join(folder, pattern))
     below = {

@@ -37,7 +37,6 @@ def test_labels_and_ids_are_read_as_tensorflow_wrote_them(path, compression):
     found = list(labelled_records(path, told.append))
     assert [one.label for one in found] == [0, 1, 2]
     assert [one.synset for one in found] == ["", "n01440764", ""]
-    assert [one.num_bytes for one in found] == list(map(len, records))
     assert sum(told) == pathlib.Path(path).stat().st_size
 
 
@@ -122,7 +121,7 @@ def test_records_of_something_else_say_what_they_have(path):
     example = tf.train.Example()
     example.features.feature["image"].bytes_list.value.append(b"png")
     write_records(path, [example.SerializeToString()])
-    with pytest.raises(ValueError, match=r"no image/encoded, .*It has image\. Records as TF-Slim"):
+    with pytest.raises(ValueError, match=r"no image/encoded .*It has image\. Records as TF-Slim"):
         labels_in(path)
 
 
