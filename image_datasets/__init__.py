@@ -1,1 +1,1 @@
-"""Where labelled images come from: TFDS by name, a folder per class, the embedded dataset."""
+"""Where labelled images come from: TFDS by name, a folder per class, records, what is drawn."""

@@ -14,12 +14,13 @@ import os
 import re
 
 # The imports of sources are what registers them.
-from image_datasets import folder_source, shapes  # noqa: F401
+from image_datasets import folder_source, shapes, tfrecord_source  # noqa: F401
 from image_datasets.class_folders import holds_image, is_image
 from image_datasets.file_names import check_utf8
 from image_datasets.image_dataset import ImageDataset
 from image_datasets.registry import DatasetSource, register_source, sources
 from image_datasets.split_names import find_split
+from image_datasets.tf_slim_datasets import find_tf_slim_dataset
 from image_datasets.tfds_source import TfdsSource
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "get_dataset",
     "is_named_by_folder",
     "register_source",
+    "respects_exif",
     "short_name",
     "sources",
     "split_sizes",
@@ -44,11 +46,13 @@ def get_dataset(name: str, split: str, dataset_dir: str | None = None) -> ImageD
 
     Args:
       name: of a registered source: "shapes", which is drawn on first use and needs no network,
-        "folder", a folder of images per class, or one's own; otherwise any name of TFDS, such as
-        "cifar10" or "imagenette/320px-v2".
+        "folder", a folder of images per class, "tfrecord", records as TF-Slim's scripts write them,
+        or one's own; of a dataset of TF-Slim, such as "flowers", whose records are taken if they
+        are there; otherwise any name of TFDS, such as "cifar10" or "imagenette/320px-v2".
       split: in TFDS syntax for every source: "train", "train[:80%]", "train+validation".
-      dataset_dir: the folder of images for "folder"; for datasets of TFDS where prepared ones are
-        kept, None for TFDS's default, ~/tensorflow_datasets.
+      dataset_dir: the folder of images for "folder"; of records the folder, or a pattern of their
+        files, in which %s is the split; for datasets of TFDS where prepared ones are kept, None for
+        TFDS's default, ~/tensorflow_datasets.
 
     Returns:
       The dataset, with at least one example.
@@ -90,7 +94,8 @@ def default_validation_split(name: str, dataset_dir: str | None = None) -> str |
     Raises:
       ValueError: as in `get_dataset`.
     """
-    splits = split_sizes(name, dataset_dir)
+    source, dataset_dir = _find(name, dataset_dir)
+    splits = source.split_names(dataset_dir)
     found = (find_split(split, splits) for split in _VALIDATION_SPLITS)
     return next((split for split in found if split), None)
 
@@ -109,10 +114,15 @@ def split_sizes(name: str, dataset_dir: str | None = None) -> dict[str, int]:
     return source.split_sizes(dataset_dir)
 
 
-def is_named_by_folder(name: str) -> bool:
-    """Returns whether `dataset_dir`, rather than this name, says which dataset it is."""
-    name = name.strip()
-    return name in sources and sources[name].is_named_by_folder
+def is_named_by_folder(name: str, dataset_dir: str | None = None) -> bool:
+    """Returns whether `dataset_dir`, rather than the name, says which dataset it is."""
+    return _source(name.strip(), dataset_dir).is_named_by_folder
+
+
+def respects_exif(name: str, dataset_dir: str | None = None) -> bool:
+    """Returns whether photos are turned as their cameras noted, where a user does not say."""
+    source = _source(name.strip(), dataset_dir)
+    return source.is_named_by_folder if source.respects_exif is None else source.respects_exif
 
 
 def short_name(name: str, dataset_dir: str | None = None) -> str:
@@ -123,12 +133,11 @@ def short_name(name: str, dataset_dir: str | None = None) -> str:
       dataset_dir: as in `get_dataset`.
 
     Returns:
-      The name; where `is_named_by_folder`, that of the folder without those above it.
+      The name; for "folder" and sources like it that of the folder, without those above it.
     """
     name = name.strip()
-    if dataset_dir and is_named_by_folder(name):
-        return os.path.basename(os.path.abspath(os.path.expanduser(dataset_dir))) or name
-    return name
+    folder = dataset_dir and os.path.expanduser(dataset_dir)
+    return _source(name, dataset_dir).short_name(name, folder)
 
 
 def _find(name: str, dataset_dir: str | None) -> tuple[DatasetSource, str | None]:
@@ -139,8 +148,8 @@ def _find(name: str, dataset_dir: str | None) -> tuple[DatasetSource, str | None
             f"The name of the dataset is empty. Known: {', '.join(sources)}, any TFDS name."
         )
     folder = dataset_dir and os.path.expanduser(dataset_dir)
-    _check_not_meant_as_folder(name, folder)
-    source = sources[name] if name in sources else TfdsSource(name)
+    source = _source(name, dataset_dir)
+    _check_not_meant_as_folder(name, source, folder)
     if source.is_named_by_folder and not dataset_dir:
         raise ValueError(
             f"The dataset {name!r} needs --dataset_dir, the folder that holds the images."
@@ -149,7 +158,14 @@ def _find(name: str, dataset_dir: str | None) -> tuple[DatasetSource, str | None
     return source, folder
 
 
-def _check_not_meant_as_folder(name: str, folder: str | None) -> None:
+def _source(name: str, dataset_dir: str | None) -> DatasetSource:
+    folder = dataset_dir and os.path.expanduser(dataset_dir)
+    if name in sources:
+        return sources[name]
+    return find_tf_slim_dataset(name, folder) or TfdsSource(name)
+
+
+def _check_not_meant_as_folder(name: str, source: DatasetSource, folder: str | None) -> None:
     """Raises ValueError where a user has photos, and has not said that they are the dataset."""
     path = os.path.expanduser(name)
     if name not in sources and os.path.isdir(path) and (os.sep in path or holds_image(path)):
@@ -157,7 +173,7 @@ def _check_not_meant_as_folder(name: str, folder: str | None) -> None:
             f"The name of the dataset is {name}, which is a folder. For a folder of images give "
             f"--dataset_name=folder --dataset_dir={name}."
         )
-    is_of_tfds = name not in sources or isinstance(sources[name], TfdsSource)
+    is_of_tfds = isinstance(source, TfdsSource)
     is_there = folder and os.path.isdir(os.path.join(folder, re.split(r"\W", name)[0]))
     if folder and is_of_tfds and not is_there and _holds_folders_of_images(folder):
         raise ValueError(

@@ -38,6 +38,7 @@ from image_datasets.file_names import listed, printable
 from image_datasets.image_dataset import ImageDataset
 from image_datasets.registry import DatasetSource, register_source
 from image_datasets.split_names import split_meaning
+from image_datasets.tfrecord_files import patterns_in
 
 _NAME = "folder"
 
@@ -118,10 +119,11 @@ def scan_folder(root: str) -> ImageFolder:
         files = _divided(classes)
     class_names = tuple(sorted({name for classes in files.values() for name in classes}))
     if not class_names:
+        records = " It holds records: give --dataset_name=tfrecord." if patterns_in(root) else ""
         raise ValueError(
             f"There are no class folders with images in {root}. Expected {root}/<class>/<image> or "
             f"{root}/train/<class>/<image>, images ending in "
-            f"{', '.join(extension[1:] for extension in IMAGE_EXTENSIONS)}."
+            f"{', '.join(extension[1:] for extension in IMAGE_EXTENSIONS)}.{records}"
         )
     label_of_class = {name: label for label, name in enumerate(class_names)}
     return ImageFolder(

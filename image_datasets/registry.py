@@ -6,6 +6,7 @@ A name that is not registered here is one of TFDS.
 from __future__ import annotations
 
 import abc
+import os
 from collections.abc import Callable
 from typing import ClassVar, TypeVar
 
@@ -26,6 +27,10 @@ class DatasetSource(abc.ABC):
     # must then be given, and what is made of the dataset is called after it.
     is_named_by_folder: ClassVar[bool] = False
 
+    # Whether photos are turned as their cameras noted, where a user does not say; None is whether
+    # they are from a folder of the user's own.
+    respects_exif: ClassVar[bool | None] = None
+
     @abc.abstractmethod
     def load(self, split: str, dataset_dir: str | None) -> ImageDataset:
         """Returns one split, with at least one example.
@@ -45,6 +50,21 @@ class DatasetSource(abc.ABC):
     @abc.abstractmethod
     def split_sizes(self, dataset_dir: str | None) -> dict[str, int]:
         """Returns how many examples each split has."""
+
+    def split_names(self, dataset_dir: str | None) -> list[str]:
+        """Returns the names of the splits; overridden where sizes take long to find out."""
+        return list(self.split_sizes(dataset_dir))
+
+    def short_name(self, name: str, dataset_dir: str | None) -> str:
+        """Returns what files that are made of the dataset can be called after.
+
+        Args:
+          name: as the user typed it.
+          dataset_dir: see the class.
+        """
+        if dataset_dir and self.is_named_by_folder:
+            return os.path.basename(os.path.abspath(dataset_dir)) or name
+        return name
 
 
 sources: Registry[DatasetSource] = Registry("dataset")

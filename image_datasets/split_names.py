@@ -15,6 +15,8 @@ _MEANINGS = {
     "test": "test",
     "testing": "test",
 }
+SPLIT_NAMES = tuple(_MEANINGS)
+"""Every name that has a meaning, in small letters."""
 
 
 def split_meaning(name: str) -> str | None:

@@ -49,17 +49,21 @@ def parse_split(
             f"such as train, train[:80%], train[100:200] or train+validation. "
             f"Splits that exist: {', '.join(split_infos)}."
         ) from error
-    terms = []
+    terms: list[str] = []
+    used: set[str] = set()
     for term in re.split(r"\s*\+\s*", split):
         name, bracket, positions = term.partition("[")
         known_name = name if name == _ALL_SPLITS else find_split(name, split_infos)
         if known_name is None:
             raise ValueError(unknown_name_message(f"split of {dataset}", name, split_infos))
         terms.append(f"{known_name}{bracket}{positions}")
+        used.update(split_infos if known_name == _ALL_SPLITS else [known_name])
     instruction = tfds.core.ReadInstruction.from_spec("+".join(terms))
-    sizes = ", ".join(f"{name} {info.num_examples:,}" for name, info in split_infos.items())
+    # Of a split that is not asked for, the size may be costly to find out.
+    used_infos = {name: split_infos[name] for name in split_infos if name in used}
+    sizes = ", ".join(f"{name} {info.num_examples:,}" for name, info in used_infos.items())
     try:
-        absolute = instruction.to_absolute(dict(split_infos))
+        absolute = instruction.to_absolute(used_infos)
     except ValueError as error:
         raise ValueError(
             f"The split {split!r} reaches outside {dataset}, which has these examples: {sizes}."
@@ -68,7 +72,7 @@ def parse_split(
         SplitSlice(
             str(part.splitname),
             part.from_ or 0,
-            split_infos[part.splitname].num_examples if part.to is None else part.to,
+            used_infos[part.splitname].num_examples if part.to is None else part.to,
         )
         for part in absolute
     ]

@@ -105,7 +105,7 @@ def respect_exif_flag() -> Any:
     return flag(
         None,
         "Turn each photo as its camera noted (EXIF orientation of JPEG, PNG and WebP). Default: "
-        "for `folder` and other folders of your own photos yes, for datasets of TFDS no; a run or "
+        "for `folder` and other folders of your own photos yes, for TFDS and records no; a run or "
         "a preparation that goes on keeps what it began with.",
         theme=Theme.IMAGES,
     )
@@ -117,9 +117,10 @@ class SourceConfig(CommandConfig):
 
     dataset_dir: str | None = flag(
         None,
-        "Folder of images for `folder`, which has no default; for other datasets the data_dir"
-        " of TFDS, by default ~/tensorflow_datasets. In evaluation the default is the folder "
-        "that the run was trained from, if it is the same dataset.",
+        "Folder of images for `folder`; for `tfrecord` the folder of records, or the pattern of "
+        "their files with %s for the split (data/flowers_%s_*.tfrecord); for other datasets the "
+        "data_dir of TFDS, by default ~/tensorflow_datasets. In evaluation the default is what the "
+        "run was trained from, if it is the same dataset.",
         theme=Theme.IMAGES,
     )
     skip_corrupt_images: bool = flag(
@@ -211,8 +212,9 @@ class TrainingConfig(InputConfig, PreprocessingConfig, OptimizationFlags):
     dataset_name: str = flag(
         "shapes",
         "Dataset to train on: a TFDS name (cifar10, imagenette/320px-v2), `folder` for a "
-        "folder with one subfolder of images per class, or `shapes`, a small synthetic "
-        "dataset that is generated on first use, without a download.",
+        "folder with one subfolder of images per class, `tfrecord` for records as TF-Slim's "
+        "scripts write them, or `shapes`, a small synthetic dataset that is generated on first "
+        "use, without a download.",
         theme=Theme.IMAGES,
     )
     train_dir: str | None = flag(

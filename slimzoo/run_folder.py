@@ -105,7 +105,7 @@ def _respects_exif(config: TrainingConfig, pipeline: Pipeline) -> bool:
         prepared = respects_exif_there(absolute(config.dataset_dir), name)
         if prepared is not None:
             return prepared
-    return dataset_factory.is_named_by_folder(config.dataset_name)
+    return dataset_factory.respects_exif(config.dataset_name, config.dataset_dir)
 
 
 def describe(

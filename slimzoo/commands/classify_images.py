@@ -82,7 +82,9 @@ class ClassificationConfig(CommandConfig):
         theme=Theme.IMAGES,
     )
     dataset_dir: str | None = flag(
-        None, "The folder of images for `folder`; otherwise TFDS's data_dir.", theme=Theme.IMAGES
+        None,
+        "The folder of images for `folder`, of records for `tfrecord`; otherwise TFDS's data_dir.",
+        theme=Theme.IMAGES,
     )
     top_k: int = flag(
         5, "How many of the likeliest classes are named for each image.", theme=Theme.OUTPUT

@@ -40,7 +40,8 @@ class StatisticsConfig(SourceConfig):
     )
 
     dataset_name: str = required_flag(
-        "The dataset: a TFDS name, or `folder` for a folder of images per class.",
+        "The dataset: a TFDS name, `folder` for a folder of images per class, or `tfrecord` for "
+        "records as TF-Slim's scripts write them.",
         theme=Theme.IMAGES,
     )
     dataset_split_name: str = flag(
@@ -90,7 +91,7 @@ def compute(config: StatisticsConfig) -> DatasetStatistics:
     import_modules(config.import_modules)
     split = config.dataset_split_name
     dataset = dataset_factory.get_dataset(config.dataset_name, split, config.dataset_dir)
-    is_folder = dataset_factory.is_named_by_folder(dataset.name)
+    is_folder = dataset_factory.is_named_by_folder(dataset.name, config.dataset_dir)
     plan = {
         "dataset_name": dataset.name,
         "dataset_dir": absolute(config.dataset_dir) if is_folder and config.dataset_dir else None,
@@ -101,7 +102,11 @@ def compute(config: StatisticsConfig) -> DatasetStatistics:
     respect_exif = config.respect_exif
     if respect_exif is None:
         begun = plan_there(output_dir)
-        respect_exif = begun.get("respect_exif", False) if begun else is_folder
+        respect_exif = (
+            begun.get("respect_exif", False)
+            if begun
+            else dataset_factory.respects_exif(dataset.name, config.dataset_dir)
+        )
     plan["respect_exif"] = respect_exif
     check_nothing_else_is_there(output_dir, plan)
     if os.path.exists(os.path.join(output_dir, STATISTICS_NAME)):

@@ -83,7 +83,9 @@ class ConversionConfig(PreprocessingConfig):
         theme=Theme.IMAGES,
     )
     dataset_dir: str | None = flag(
-        None, "The folder of images for `folder`; otherwise TFDS's data_dir.", theme=Theme.IMAGES
+        None,
+        "The folder of images for `folder`, of records for `tfrecord`; otherwise TFDS's data_dir.",
+        theme=Theme.IMAGES,
     )
     checkpoint_exclude_scopes: list[str] = flag(
         [],

@@ -281,7 +281,8 @@ def _write_result(
     """Writes `evaluation.json`, prints what it says, and returns its path."""
     model_names = _names_of_networks(models)
     checkpoints = ",".join(model.report.checkpoint for model in models)
-    class_names = models[0].description.class_names
+    description = models[0].description
+    class_names = description.class_names
     known = set(map(same_spelling, class_names))
     absent = [name for name in dataset.absent_classes if same_spelling(name) in known]
     summary = {
@@ -290,12 +291,14 @@ def _write_result(
         "checkpoint_sha256": step_and_digest(checkpoints)[1] if len(models) == 1 else None,
         "model_name": model_names,
         "dataset_name": dataset.name,
-        "dataset_dir": _dataset_dir(config, dataset.name, models[0].description),
+        "dataset_dir": _dataset_dir(
+            config, config.dataset_name or description.dataset_name, description
+        ),
         "dataset_split_name": dataset.split,
         "num_classes": len(class_names),
         "num_classes_with_images": len(class_names) - len(absent),
         "eval_crops": config.eval_crops,
-        "image_size": config.eval_image_size or models[0].description.image_size,
+        "image_size": config.eval_image_size or description.image_size,
         "use_moving_average": config.use_moving_average,
         "mixed_precision": config.mixed_precision,
         **result.as_json(),
@@ -419,7 +422,7 @@ def _dataset(
         if not config.dataset_name and dataset_name not in dataset_factory.sources:
             # Under its name TFDS may have something else.
             description.check_modules(os.path.dirname(path), "dataset", dataset_name)
-        is_named_by_folder = dataset_factory.is_named_by_folder(dataset_name)
+        is_named_by_folder = dataset_factory.is_named_by_folder(dataset_name, dataset_dir)
         if (
             is_named_by_folder
             and not split

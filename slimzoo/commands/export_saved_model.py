@@ -97,7 +97,9 @@ class ExportConfig(CommandConfig):
         theme=Theme.IMAGES,
     )
     dataset_dir: str | None = flag(
-        None, "The folder of images for `folder`; otherwise TFDS's data_dir.", theme=Theme.IMAGES
+        None,
+        "The folder of images for `folder`, of records for `tfrecord`; otherwise TFDS's data_dir.",
+        theme=Theme.IMAGES,
     )
     dataset_split_name: str | None = flag(
         None,

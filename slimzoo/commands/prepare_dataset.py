@@ -43,8 +43,8 @@ class PreparationConfig(SourceConfig):
     )
 
     dataset_name: str = required_flag(
-        "The dataset to prepare: a TFDS name (imagenet2012, imagenette/320px-v2), or `folder` for "
-        "a folder of images per class.",
+        "The dataset to prepare: a TFDS name (imagenet2012, imagenette/320px-v2), `folder` for "
+        "a folder of images per class, or `tfrecord` for records as TF-Slim's scripts write them.",
         theme=Theme.IMAGES,
     )
     dataset_split_names: list[str] = flag(
@@ -196,7 +196,7 @@ def make_plan(
         split: dataset_factory.get_dataset(name, split, config.dataset_dir) for split in splits
     }
     _check_class_names(datasets[splits[0]].class_names)
-    is_folder = dataset_factory.is_named_by_folder(name)
+    is_folder = dataset_factory.is_named_by_folder(name, config.dataset_dir)
     plan = PreparationPlan(
         prepared_name=prepared_name,
         dataset_name=name,
@@ -207,7 +207,7 @@ def make_plan(
         encoding=config.encoding,
         jpeg_quality=config.jpeg_quality if config.encoding == "jpeg" else None,
         examples_per_shard=config.examples_per_shard,
-        respect_exif=_respects_exif(config, prepared_name, is_folder),
+        respect_exif=_respects_exif(config, prepared_name),
     )
     return plan, datasets
 
@@ -251,11 +251,13 @@ def default_name(config: PreparationConfig) -> str:
     return f"{name}_{config.image_size}{suffix}"
 
 
-def _respects_exif(config: PreparationConfig, prepared_name: str, is_folder: bool) -> bool:
+def _respects_exif(config: PreparationConfig, prepared_name: str) -> bool:
     if config.respect_exif is not None:
         return config.respect_exif
     there = respects_exif_there(absolute(config.output_dir), prepared_name)
-    return is_folder if there is None else there
+    if there is not None:
+        return there
+    return dataset_factory.respects_exif(config.dataset_name, config.dataset_dir)
 
 
 def _folder_path(config: PreparationConfig) -> str | None:

@@ -5,6 +5,7 @@ import struct
 import zlib
 
 import pytest
+from record_writers import write_flowers, write_labels, write_records
 
 from image_datasets import shapes, tfds_source
 
@@ -57,3 +58,22 @@ def no_network(monkeypatch):
     for name in ("http_proxy", "https_proxy", "all_proxy", "ftp_proxy"):
         monkeypatch.delenv(name, raising=False)
         monkeypatch.delenv(name.upper(), raising=False)
+
+
+@pytest.fixture
+def flowers(tmp_path):
+    """A folder of the records that TF-Slim's script for flowers writes, of three colors."""
+    return write_flowers(tmp_path / "flowers_records")
+
+
+@pytest.fixture
+def write_split(tmp_path):
+    """`write_split(*records)`: writes records of one split, and returns their folder."""
+
+    def write(*records, split="train", labels=("a", "b", "c"), compression=""):
+        write_records(tmp_path / f"a_{split}.tfrecord", records, compression)
+        if labels:
+            write_labels(tmp_path, labels)
+        return str(tmp_path)
+
+    return write

@@ -3,6 +3,7 @@ import subprocess
 import sys
 
 import pytest
+from record_writers import write_flowers
 
 from image_datasets.dataset_factory import (
     DatasetSource,
@@ -23,13 +24,17 @@ def test_getting_a_dataset_leaves_tensorflow_unstarted(tmp_path, write_images):
     # Virtual devices and multi-worker strategies can only be set up before its runtime starts,
     # and a driver may want to look at the dataset first.
     root = write_images("train/a/1.png", "train/b/1.png")
+    records = write_flowers(tmp_path / "records", num_train=3, num_validation=3, num_shards=1)
     program = f"""
 import tensorflow as tf
 from image_datasets import shapes
 from image_datasets.dataset_factory import class_names, get_dataset, split_sizes
 shapes.NUM_TRAIN_EXAMPLES = shapes.NUM_VALIDATION_EXAMPLES = 10
 cpu = tf.config.list_physical_devices("CPU")[0]
-for number, (name, folder) in enumerate([("folder", {str(root)!r}), ("shapes", {str(tmp_path)!r})]):
+datasets = [
+    ("folder", {str(root)!r}), ("shapes", {str(tmp_path)!r}), ("tfrecord", {records!r})
+]
+for number, (name, folder) in enumerate(datasets):
     get_dataset(name, "train", folder), class_names(name, folder), split_sizes(name, folder)
     # Refused once the runtime has started.
     tf.config.set_logical_device_configuration(
@@ -41,7 +46,8 @@ print(len(tf.config.list_logical_devices("CPU")))
     result = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=False
     )
-    assert result.stdout == "not started by folder\nnot started by shapes\n3\n", result.stderr
+    expected = [*(f"not started by {name}" for name in ("folder", "shapes", "tfrecord")), "4"]
+    assert result.stdout.splitlines() == expected, result.stderr
 
 
 @pytest.mark.parametrize(

@@ -347,3 +347,9 @@ def test_stored_examples_begin_anywhere(flat):
     assert [row["index"] for row in rows] == list(range(3, dataset.num_examples))
     for row in rows:
         assert f"/{dataset.class_names[row['label']]}/" in dataset.describe(row["index"])
+
+
+def test_a_folder_of_records_is_recognized(tmp_path):
+    (tmp_path / "flowers_train_00000-of-00001.tfrecord").touch()
+    with pytest.raises(ValueError, match=r"no class folders.* records: give --dataset_name=tfr"):
+        get_dataset("folder", "train", str(tmp_path))

@@ -19,7 +19,7 @@ class Numbers(DatasetSource):
 
 
 def test_what_the_package_brings_is_registered():
-    assert list(dataset_factory.sources) == ["folder", "shapes"]
+    assert list(dataset_factory.sources) == ["folder", "shapes", "tfrecord"]
 
 
 @pytest.mark.usefixtures("registries_restored")
@@ -57,6 +57,8 @@ def test_what_is_made_of_a_dataset_is_called_after_its_folder_or_its_name(tmp_pa
     assert dataset_factory.is_named_by_folder(" folder ")
     assert not dataset_factory.is_named_by_folder("shapes")
     assert not dataset_factory.is_named_by_folder("imagenette/320px-v2")
+    assert dataset_factory.respects_exif("folder")
+    assert not dataset_factory.respects_exif("shapes")
     assert dataset_factory.short_name("folder", "data/photos/") == "photos"
     assert dataset_factory.short_name("folder", ".") == tmp_path.name
     assert dataset_factory.short_name("folder", "/") == "folder"

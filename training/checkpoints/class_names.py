@@ -8,13 +8,11 @@ from collections.abc import Sequence
 import tensorflow as tf
 
 from image_datasets import dataset_factory
+from image_datasets.label_names import BACKGROUND
 from nets.registry import Network
 from nets.scopes import joined
 from training.checkpoints.files import readable_path
 from training.checkpoints.finding import is_tensorflow_v1
-
-BACKGROUND = "background"
-"""What TF-Slim's label 0 means where a network has 1,001 classes for ImageNet's 1,000."""
 
 _IMAGENET = "imagenet2012"
 _NUM_IMAGENET = 1000
@@ -41,6 +39,11 @@ def names_of_outputs(
         return [BACKGROUND, *names], (
             f"{prefix} has {outputs:,} outputs, one more than there are classes: the first is "
             "taken for TF-Slim's background class."
+        )
+    if outputs == len(names) - 1 and names[0] == BACKGROUND:
+        return names[1:], (
+            f"{prefix} has {outputs:,} outputs, one fewer than there are classes: the first, "
+            "TF-Slim's background class, has none."
         )
     if outputs in (_NUM_IMAGENET, _NUM_IMAGENET + 1):
         background = [BACKGROUND] * (outputs - _NUM_IMAGENET)

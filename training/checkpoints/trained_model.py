@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from image_datasets import dataset_factory
 from image_datasets.file_names import listed, printable, same_spelling
 from image_datasets.image_dataset import ImageDataset
+from image_datasets.label_names import BACKGROUND
 from nets import nets_factory
 from nets.nets_factory import NetworkFn
 from preprocessing.base import Preprocessing
@@ -167,7 +168,7 @@ def with_labels_of_network(
       class_names: of the network's outputs.
       dataset: to evaluate on. Its classes are matched by name, unless all are the network's.
       labels_offset: that the network was trained with. Classes below it are left out, but for
-        those that the network knows by name.
+        those that the network knows by name; and so is TF-Slim's background class, label 0.
 
     Returns:
       The dataset, and what is to be subtracted from its labels.
@@ -180,7 +181,9 @@ def with_labels_of_network(
         return dataset, labels_offset
     names = set(known)
     unknown = [
-        name for label, name in enumerate(there) if name not in names and label >= labels_offset
+        name
+        for label, name in enumerate(there)
+        if name not in names and label >= labels_offset and (label, name) != (0, BACKGROUND)
     ]
     if unknown or names.isdisjoint(there):
         raise ValueError(

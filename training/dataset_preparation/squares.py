@@ -122,7 +122,7 @@ def left_out_message(
 def describe(dataset: ImageDataset, position: int, dataset_dir: str | None) -> str:
     """Tells a user where to find the image at a position of a split."""
     # Without looking again into a folder, as files may have gone since.
-    if not dataset.parts or dataset_factory.is_named_by_folder(dataset.name):
+    if not dataset.parts or dataset_factory.is_named_by_folder(dataset.name, dataset_dir):
         return dataset.describe(position)
     part = slices_from(list(dataset.parts), position)[0]
     split = f"{part.name}[{part.start}:{part.start + 1}]"

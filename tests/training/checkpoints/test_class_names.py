@@ -27,6 +27,7 @@ def checkpoint(tmp_path):
     [
         (3, ["a", "b", "c"], ["a", "b", "c"], ""),
         (4, ["a", "b", "c"], ["background", "a", "b", "c"], "one more than there are classes"),
+        (3, ["background", "a", "b", "c"], ["a", "b", "c"], "one fewer than there are classes"),
         (7, ["a", "b", "c"], ["a", "b", "c"], ""),  # which does not fit, and is refused elsewhere
         (1000, ["a", "b"], list(class_names("imagenet2012")), "taken for ImageNet's classes."),
         (

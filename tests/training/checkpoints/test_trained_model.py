@@ -154,6 +154,8 @@ def files_of(*class_names):
         (["aaa", "ant", "bee", "cat"], 1, [None, "ant", "bee", "cat"]),
         (["aaa", "cat"], 1, [None, "cat"]),
         (["cat"], 1, ["cat"]),
+        # TF-Slim's background class, which only some of its networks have an output for.
+        (["background", "ant", "bee", "cat"], 0, [None, "ant", "bee", "cat"]),
         (["bee", "cat"], 1, ["bee", "cat"]),
     ],
 )
@@ -174,6 +176,8 @@ def test_classes_to_evaluate_on_are_matched_by_name(tmp_path, monkeypatch, there
         (["aaa", "bee", "wasp"], 1, "has others: wasp"),
         (["wasp"], 1, "has others: wasp"),  # nothing would be left
         (["aaa", "bee"], 0, "has others: aaa"),
+        (["bee", "background"], 0, "has others: background"),
+        (["background"], 0, "has others: background"),
     ],
 )
 def test_classes_that_the_network_does_not_know_are_named(there, offset, message):

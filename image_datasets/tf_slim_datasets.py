@@ -1,0 +1,86 @@
+"""The datasets of TF-Slim by its names for them: records of its scripts, or else what TFDS has.
+
+`flowers` is a name that TFDS does not know, and `cifar10` one that it does. Whether records are
+meant, the folder tells.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+from typing import NamedTuple
+
+from image_datasets.class_folders import say_once
+from image_datasets.file_names import printable
+from image_datasets.registry import DatasetSource
+from image_datasets.tfds_source import TfdsSource
+from image_datasets.tfrecord_files import SPLIT_MARK, is_pattern, patterns_in
+from image_datasets.tfrecord_source import TfrecordSource
+
+
+class _Dataset(NamedTuple):
+    """A dataset of TF-Slim's factory.
+
+    Attributes:
+      accepts: a regular expression of how its script names the files, `%s` being the split.
+      tfds_name: of the same images in TFDS; None if it has not got them.
+    """
+
+    accepts: str
+    tfds_name: str | None
+
+
+# Of research/slim/datasets: what the scripts download_and_convert_* and build_* write.
+_DATASETS = {
+    "cifar10": _Dataset(r"cifar10_%s\.tfrecord", "cifar10"),
+    "flowers": _Dataset(r"flowers_%s[_-].*\.tfrecord", "tf_flowers"),
+    "imagenet": _Dataset(r"%s-\*", "imagenet2012"),
+    "mnist": _Dataset(r"mnist_%s\.tfrecord", "mnist"),
+    "visualwakewords": _Dataset(r"%s\.record-\*", None),
+}
+
+
+def find_tf_slim_dataset(name: str, dataset_dir: str | None) -> DatasetSource | None:
+    """Returns the source of a dataset of TF-Slim, and prints a line on what it is.
+
+    Args:
+      name: as a user typed it.
+      dataset_dir: where the records may be, or their pattern.
+
+    Returns:
+      The records, or the dataset of TFDS that has the same images; None if TF-Slim has no dataset
+      of this name, or `dataset_dir` holds one that was prepared under it.
+
+    Raises:
+      ValueError: if there are no records, and TFDS has no such dataset.
+    """
+    if name not in _DATASETS or (dataset_dir and _is_prepared(name, dataset_dir)):
+        return None
+    dataset = _DATASETS[name]
+    where = f" in {printable(dataset_dir)}" if dataset_dir else ""
+    if dataset_dir and _has_records(dataset_dir, dataset.accepts):
+        say_once(f"{name}: the records{where}, as TF-Slim's scripts write them.")
+        return TfrecordSource(name, dataset.accepts, is_imagenet=name == "imagenet")
+    if dataset.tfds_name is None:
+        raise ValueError(
+            f"There are no records of {name}{where}. Give the folder that TF-Slim's "
+            f"download_and_convert_data.py wrote them to as --dataset_dir."
+        )
+    if dataset.tfds_name != name:
+        missing = f"there are no records of TF-Slim's{where}" if where else "no --dataset_dir"
+        say_once(f"{name}: {missing}; TFDS's {dataset.tfds_name} is taken.")
+    return TfdsSource(dataset.tfds_name)
+
+
+def _has_records(where: str, accepts: str) -> bool:
+    if is_pattern(where):  # or the name of a folder that TFDS is to make
+        return SPLIT_MARK in where or bool(glob.glob(where))
+    return os.path.isdir(where) and bool(patterns_in(where, accepts))
+
+
+def _is_prepared(name: str, data_dir: str) -> bool:
+    """Whether prepare_dataset wrote a dataset of that name to a folder, or that folder is it."""
+    if os.path.exists(os.path.join(data_dir, "features.json")):
+        return os.path.basename(os.path.dirname(os.path.abspath(data_dir))) == name
+    versions = os.path.join(glob.escape(os.path.join(data_dir, name)), "*", "features.json")
+    return bool(glob.glob(versions))
