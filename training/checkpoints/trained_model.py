@@ -11,6 +11,7 @@ from image_datasets.file_names import listed, printable, same_spelling
 from image_datasets.image_dataset import ImageDataset
 from nets import nets_factory
 from nets.nets_factory import NetworkFn
+from preprocessing import preprocessing_factory
 from preprocessing.base import Preprocessing
 from training.checkpoints.class_names import names_of_outputs
 from training.checkpoints.description import ModelDescription
@@ -36,6 +37,7 @@ def load_trained_model(
     dtype_policy: str = "float32",
     model_name: str | None = None,
     class_names: Sequence[str] | None = None,
+    preprocessing_name: str | None = None,
 ) -> TrainedModel:
     """Rebuilds the network of a run and restores its weights, or takes a file of weights.
 
@@ -45,20 +47,28 @@ def load_trained_model(
       dtype_policy: of Keras; `bfloat16` casts the weights once, `mixed_bfloat16` at each call.
       model_name: network of the weights, if there is no model.json.
       class_names: of its outputs, in that case.
+      preprocessing_name: of what feeds it, in that case; None is the network's own.
 
     Raises:
       ValueError: if there is no such checkpoint or it does not fit its model.json, or the network
         is not known. It is not if a module of the user's own registers it and is not imported.
     """
+    if preprocessing_name is not None:
+        preprocessing_name = preprocessing_factory.pipeline_name(preprocessing_name)
     prefix = find_checkpoint(checkpoint_path)
     description = ModelDescription.of_checkpoint(prefix)
     if description is not None:
         description.check_names(os.path.dirname(prefix))
     if description is None:
-        description = describe_weights(prefix, model_name, class_names)
+        description = describe_weights(prefix, model_name, class_names, preprocessing_name)
     elif model_name and model_name != description.model_name:
         raise ValueError(
             f"--model_name is {model_name}, but {prefix} holds a run of {description.model_name}."
+        )
+    elif preprocessing_name not in (None, description.preprocessing_name):
+        raise ValueError(
+            f"--preprocessing_name is {preprocessing_name}, but {prefix} was trained with "
+            f"{description.preprocessing_name}: leave the flag out."
         )
     try:
         network_fn = description.build(dtype_policy=dtype_policy)
@@ -72,12 +82,15 @@ def load_trained_model(
 
 
 def describe_weights(
-    path: str, model_name: str | None, class_names: Sequence[str] | None
+    path: str,
+    model_name: str | None,
+    class_names: Sequence[str] | None,
+    preprocessing_name: str | None = None,
 ) -> ModelDescription:
     """Describes weights that come without a model.json, by the network's own defaults.
 
     Raises:
-      ValueError: if the network or its classes are not given.
+      ValueError: if the network or its classes are not given, or the pipeline is not known.
     """
     if not model_name and is_weight_file(path):
         raise ValueError(
@@ -101,7 +114,7 @@ def describe_weights(
         model_name=model_name,
         network_options={},
         class_names=names,
-        preprocessing_name=network.preprocessing_name,
+        preprocessing_name=preprocessing_name or network.preprocessing_name,
         preprocessing_options={},
         image_size=network.default_image_size,
         labels_offset=0,

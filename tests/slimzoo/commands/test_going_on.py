@@ -134,6 +134,7 @@ def test_fewer_steps_than_a_run_has_taken_are_nothing_to_do(run, capsys):
 def test_flags_that_an_earlier_version_did_not_have_are_not_called_changed(run, capsys):
     flags = pathlib.Path(run.train_dir, "flags.txt")
     lines = [line for line in flags.read_text().splitlines() if "max_image_pixels" not in line]
+    lines.append("--num_epochs_per_decay=2.0")  # a default once
     flags.write_text("\n".join(lines) + "\n")
     train(run)
     assert "The flags are not" not in capsys.readouterr().out
