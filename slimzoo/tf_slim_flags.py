@@ -2,8 +2,9 @@
 
 All others of train_image_classifier.py, eval_image_classifier.py and export_inference_graph.py (as
 of 2020, in tensorflow/models) are taken. Each table below is in the order of its driver. A flag
-with TF-Slim's default passes, as it asks for what is done anyway; so does one whose value could
-change nothing of the result. Every other one ends the command before it reads or writes anything.
+with TF-Slim's default passes, with a line that says so: it changed nothing there either. So does
+one whose value could change nothing of the result. Every other one ends the command before it reads
+or writes anything.
 """
 
 from __future__ import annotations
@@ -272,9 +273,9 @@ def answer_tf_slim_flags(
 def _answer(one: TFSlimFlag, values: Mapping[str, Any]) -> str:
     value = values[one.name]
     shown = f"--{'' if value else 'no'}{one.name}" if one.kind is bool else f"--{one.name}={value}"
-    if value == one.default:
-        return f"{shown} of TF-Slim asks for what is done anyway."
     if one.passes:
         return f"{shown} of TF-Slim is not needed. {one.instead}"
+    if value == one.default:
+        return f"{shown} is TF-Slim's default, and changes nothing."
     computed = f" Here: {one.computed(values)}" if one.computed else ""
     return f"{shown} is a flag of TF-Slim. {one.instead}{computed}"

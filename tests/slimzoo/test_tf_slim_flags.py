@@ -90,13 +90,19 @@ def test_another_value_is_answered_with_what_takes_its_place(driver, one):
 
 
 @every_flag
-def test_the_default_asks_for_what_is_done_anyway(driver, one):
+def test_the_default_passes_with_a_line(driver, one):
     if one.default is None:
         return  # which cannot be given
     given = f"--no{one.name}" if one.kind is bool else f"--{one.name}={one.default}"
-    said = f"NOTE: {given} of TF-Slim asks for what is done anyway."
-    assert answered(driver, given) == said
-    assert answered(driver, "--batch_size=1" if driver.startswith("train") else "") == ""
+    said = f"{given} is TF-Slim's default, and changes nothing."
+    if one.passes:
+        said = f"{given} of TF-Slim is not needed. {one.instead}"
+    assert answered(driver, given) == f"NOTE: {said}"
+
+
+@every_driver
+def test_without_any_nothing_is_said(driver):
+    assert answered(driver, "--model_name=inception_v3", "--dataset_dir=x") == ""
 
 
 @pytest.mark.parametrize(

@@ -179,6 +179,26 @@ def test_the_optimizer_in_contributing_works_as_written(registries_restored):
     assert (bias.numpy() < BIASES).all()
 
 
+@pytest.mark.parametrize("name", optimizers)
+def test_what_an_optimizer_gathered_takes_another_to_the_same_weights(name):
+    def steps(optimizer, seeds):
+        for seed in seeds:
+            gradient = np.random.default_rng(seed).normal(size=WEIGHTS.shape)
+            optimizer.apply([tf.constant(gradient, tf.float32), tf.ones_like(BIASES)])
+
+    options = {"optimizer": name, "weight_decay": 0.1, "ftrl_l1": 0.01}
+    first, weights = make(**options)
+    steps(first, range(2))
+    second, resumed = make(**options)
+    for one, other in zip([*second.variables, *resumed], [*first.variables, *weights], strict=True):
+        one.assign(other)
+    steps(first, range(2, 4))
+    steps(second, range(2, 4))
+    for one, other in zip(resumed, weights, strict=True):
+        np.testing.assert_array_equal(one.numpy(), other.numpy())
+    assert int(second.iterations) == 4
+
+
 v1 = tf.compat.v1.train
 # As TF-Slim's train_image_classifier makes them.
 TENSORFLOW_1S = {
