@@ -11,9 +11,9 @@ from __future__ import annotations
 import contextlib
 import enum
 import fnmatch
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from numbers import Integral
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -125,6 +125,7 @@ class NetworkFn:
         is_training: bool | None = None,
         seed: tf.Tensor | None = None,
         step: tf.Tensor | None = None,
+        **options: Any,
     ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         """Runs the network.
 
@@ -136,19 +137,38 @@ class NetworkFn:
             anew at each call.
           step: an integer scalar, how many steps of training there were: paths are dropped the
             more often the later it is (`drop_path.DropPath`). None drops none.
+          **options: none are taken; the error says where they go.
 
         Returns:
           Logits in float32, [batch, num_classes] or as the network's options say (features
           if `num_classes` is None), and the ordered end points, by TF-Slim's names.
 
         Raises:
+          TypeError: if there are options, which TF-Slim's functions took at each call, and which
+            these have from `get_network_fn`.
           ValueError: if rank, channels, dtype or size of `images` do not fit.
         """
+        if options:
+            raise TypeError(self._where_options_go(options))
         images = self._checked(images)
         training = self._is_training if is_training is None else is_training
         with layers.dropout_seed(seed), drop_path.training_step(step):
             outputs, *values = self._model_with_end_points(images, training=training)
         return tf.cast(outputs, tf.float32), dict(zip(self._end_point_names, values, strict=True))
+
+    def _where_options_go(self, options: Mapping[str, Any]) -> str:
+        """What to answer to a call with options, which TF-Slim's functions took."""
+        if "reuse" in options:
+            return "Every call of a network uses the same variables: leave out reuse."
+        known = networks[self.name].options
+        for name in options:
+            if name not in known:
+                return unknown_name_message(f"option of {self.name}", name, known)
+        given = ", ".join(f"{name}={value!r}" for name, value in options.items())
+        return (
+            f"A network takes its options where it is built: get_network_fn({self.name!r}, ..., "
+            f"{given}), and not where it is called."
+        )
 
     @property
     def layers(self) -> list[keras.layers.Layer]:
@@ -318,6 +338,23 @@ def _keras_settings(dtype_policy: str | None) -> Iterator[None]:
     finally:
         keras.config.set_dtype_policy(outer_policy)
         keras.config.set_image_data_format(outer_format)
+
+
+_IN_PLACE_OF_TF_SLIM = {
+    "networks_map": "`nets_factory.networks` has the names, and get_network_fn(name, num_classes) "
+    "makes the function",
+    "arg_scopes_map": "there are no argument scopes; get_network_fn(name, num_classes, "
+    "weight_decay) builds a network with its family's normalisation, initial values and decay",
+}
+
+
+if not TYPE_CHECKING:  # which would take every name for one that exists
+
+    def __getattr__(name: str) -> Any:
+        """Raises AttributeError; for what TF-Slim's module had, with what takes its place."""
+        instead = _IN_PLACE_OF_TF_SLIM.get(name)
+        because = f" of TF-Slim: {instead}" if instead else ""
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{because}.")
 
 
 def parameter_counts(network_fn: NetworkFn) -> dict[str, int]:

@@ -49,8 +49,26 @@ __all__ = [
     "get_options",
     "get_preprocessing",
     "merge_options",
+    "pipeline_name",
     "register_preprocessing",
 ]
+
+
+# TF-Slim's networks have the pipelines of their families, and its users name either.
+_PIPELINES_OF_FAMILIES = {
+    **dict.fromkeys(("inception", "mobilenet", "nasnet", "pnasnet"), "inception"),
+    **dict.fromkeys(("resnet", "vgg"), "vgg"),
+}
+
+
+def pipeline_name(name: str) -> str:
+    """Returns the pipeline that TF-Slim knew under the name of a network.
+
+    Args:
+      name: for example "resnet_v1_50", which is "vgg"; all others are returned as they are.
+    """
+    family = name.partition("_")[0]
+    return name if name in PREPROCESSINGS else _PIPELINES_OF_FAMILIES.get(family, name)
 
 
 def get_options(name: str) -> dict[str, Any]:
@@ -63,7 +81,7 @@ def get_preprocessing(name: str, is_training: bool = False, **options: Any) -> P
     """Returns the pipeline registered under `name`.
 
     Args:
-      name: for example "alexnet".
+      name: for example "alexnet", or a network of TF-Slim such as "resnet_v1_50".
       is_training: whether it augments.
       **options: fields of the pipeline's class, for example resize_side=256; one that was renamed
         may have its old name.
@@ -71,7 +89,7 @@ def get_preprocessing(name: str, is_training: bool = False, **options: Any) -> P
     Raises:
       ValueError: if there is no such pipeline or option, naming those that exist and the nearest.
     """
-    cls = PREPROCESSINGS[name]
+    cls = PREPROCESSINGS[pipeline_name(name)]
     return cls(is_training=is_training, **current_options(cls, options))
 
 

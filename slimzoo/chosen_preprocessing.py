@@ -77,7 +77,9 @@ def choose_pipeline(
     Raises:
       ValueError: if the pipeline or an option does not exist, or the statistics do not fit it.
     """
-    name = config.preprocessing_name or (inherited.name if inherited else default_name)
+    name = preprocessing_factory.pipeline_name(
+        config.preprocessing_name or (inherited.name if inherited else default_name)
+    )
     given = parse_options(
         "preprocessing_options",
         config.preprocessing_options,

@@ -23,6 +23,7 @@ from slimzoo.flags import (
     settings,
 )
 from slimzoo.optimization_flags import OptimizationFlags
+from slimzoo.tf_slim_flags import TRAIN_FLAGS, TFSlimFlag
 from slimzoo_registry import unknown_name_message
 from training.checkpoints.saving import ON_DAMAGE
 from training.devices import STRATEGIES
@@ -40,9 +41,11 @@ class CommandConfig:
 
     Attributes:
       first_flags: names of the flags that `--help` lists first, as most people need them.
+      tf_slim_flags: flags of TF-Slim's command that are none here, and what takes their place.
     """
 
     first_flags: ClassVar[tuple[str, ...]] = ()
+    tf_slim_flags: ClassVar[tuple[TFSlimFlag, ...]] = ()
 
     import_modules: list[str] = flag(
         [],
@@ -85,6 +88,17 @@ class PreprocessingConfig(CommandConfig):
         "preprocessing takes what it has options for (mean, mean image, deviations, color "
         "noise). Default: as in the run started from, else the pipeline's own (ImageNet or "
         "CIFAR-10).",
+        theme=Theme.IMAGES,
+    )
+
+
+def preprocessing_name_flag() -> Any:
+    """The field of commands that take weights of which no run says what feeds them."""
+    return flag(
+        None,
+        f"Name of the preprocessing pipeline of weights that come without a model.json: "
+        f"{', '.join(PREPROCESSINGS)}. Default: the network's own. A run has the one that it was "
+        "trained with.",
         theme=Theme.IMAGES,
     )
 
@@ -208,6 +222,7 @@ class TrainingConfig(InputConfig, PreprocessingConfig, OptimizationFlags):
         "learning_rate",
         "mixed_precision",
     )
+    tf_slim_flags = TRAIN_FLAGS
 
     dataset_name: str = flag(
         "shapes",
@@ -396,6 +411,7 @@ class TrainingConfig(InputConfig, PreprocessingConfig, OptimizationFlags):
             log_every_n_steps=self.log_every_n_steps,
             shuffle_buffer_size=self.shuffle_buffer_size,
             opt_epsilon=self.opt_epsilon,
+            adagrad_initial_accumulator_value=self.adagrad_initial_accumulator_value,
             moving_average_decay=self.moving_average_decay,
         )
         check_not_negative(
@@ -406,7 +422,15 @@ class TrainingConfig(InputConfig, PreprocessingConfig, OptimizationFlags):
             plateau_max_decays=self.plateau_max_decays,
             save_interval_secs=self.save_interval_secs,
             max_nan_restarts=self.max_nan_restarts,
+            ftrl_initial_accumulator_value=self.ftrl_initial_accumulator_value,
+            ftrl_l1=self.ftrl_l1,
+            ftrl_l2=self.ftrl_l2,
         )
+        if not self.ftrl_learning_rate_power <= 0:  # nor NaN
+            raise ValueError(
+                f"--ftrl_learning_rate_power is {self.ftrl_learning_rate_power}; it must be 0 or "
+                "less."
+            )
         check_fraction(
             momentum=self.momentum,
             rmsprop_momentum=self.rmsprop_momentum,

@@ -71,9 +71,10 @@ def help_text(config_class: type[Any], about: str) -> str:
             for name in names:
                 lines += _filled(_entry(fields[name], annotations[name]), 2)
             lines.append("")
+    known = "Flags of TF-Slim are known too. " if config_class.tf_slim_flags else ""
     end = (
         "--flagfile=FILE reads flags from a file, one a line, as in recipes/. --verbosity=1 shows "
-        "where an error was raised. --helpfull lists the flags of libraries too."
+        f"where an error was raised. {known}--helpfull lists the flags of libraries too."
     )
     return "\n".join(lines + _filled(end, 0))
 

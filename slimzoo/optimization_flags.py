@@ -55,6 +55,33 @@ class OptimizationFlags:
         "each step.",
         theme=Theme.OPTIMIZER,
     )
+    adagrad_initial_accumulator_value: float = flag(
+        OptimizerSettings.adagrad_initial_accumulator_value,
+        "Adagrad's sums of squared gradients start from this, which must be above 0.",
+        theme=Theme.OPTIMIZER,
+    )
+    ftrl_learning_rate_power: float = flag(
+        OptimizerSettings.ftrl_learning_rate_power,
+        "FTRL divides the learning rate by its sums of squared gradients to the power of minus "
+        "this, which must be 0 or less.",
+        theme=Theme.OPTIMIZER,
+    )
+    ftrl_initial_accumulator_value: float = flag(
+        OptimizerSettings.ftrl_initial_accumulator_value,
+        "FTRL's sums of squared gradients start from this, which must not be negative.",
+        theme=Theme.OPTIMIZER,
+    )
+    ftrl_l1: float = flag(
+        OptimizerSettings.ftrl_l1,
+        "FTRL's L1 regularization, not negative.",
+        theme=Theme.OPTIMIZER,
+    )
+    ftrl_l2: float = flag(
+        OptimizerSettings.ftrl_l2,
+        "FTRL's L2 regularization, not negative. --weight_decay is added to gradients, and this "
+        "is not.",
+        theme=Theme.OPTIMIZER,
+    )
     opt_epsilon: float | None = flag(
         None,
         "Small positive constant against division by zero. `adam` adds it to the square root "
@@ -110,9 +137,10 @@ class OptimizationFlags:
         "not use it.",
         theme=Theme.LEARNING_RATE,
     )
-    num_epochs_per_decay: float = flag(
-        LearningRateSettings.num_epochs_per_decay,
-        "Epochs between decays of `exponential`.",
+    num_epochs_per_decay: float | None = flag(
+        None,
+        "Epochs between decays of `exponential`, 2 by default. `polynomial` falls over so many, "
+        "by default over the whole run.",
         theme=Theme.LEARNING_RATE,
     )
     learning_rate_boundaries: list[str] = flag(

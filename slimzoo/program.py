@@ -16,6 +16,7 @@ from preprocessing.decoding import plain_message
 from slimzoo import interruption
 from slimzoo.flags import define_flags, read_flags
 from slimzoo.help_text import define_help_flags
+from slimzoo.tf_slim_flags import answer_tf_slim_flags, define_tf_slim_flags
 
 C = TypeVar("C")
 
@@ -28,6 +29,8 @@ def run(config_class: type[C], command: Callable[[C], Any]) -> None:
     """
     define_flags(config_class)
     define_help_flags(config_class)
+    of_tf_slim = getattr(config_class, "tf_slim_flags", ())
+    define_tf_slim_flags(of_tf_slim)
     for stream in (sys.stdout, sys.stderr):
         # A class can be called what the terminal's encoding has no letters for. A file that became
         # a pipe (descriptors can be exchanged) refuses, and is written as before.
@@ -41,6 +44,8 @@ def run(config_class: type[C], command: Callable[[C], Any]) -> None:
             logging.set_verbosity(logging.ERROR)
         interruption.spare_libraries()
         try:
+            if said := answer_tf_slim_flags(of_tf_slim):
+                print(said, flush=True)
             config = read_flags(config_class, arguments=arguments[1:])
             command(config)
         except KeyboardInterrupt as error:

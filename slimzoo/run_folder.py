@@ -36,6 +36,9 @@ _OF_NO_CONSEQUENCE = (
     *("--worker_hosts", "--task_index", "--cluster_timeout_secs"),
 )
 
+# Defaults that are none now, and say what those of today say of a run that goes on.
+_EARLIER_DEFAULTS = ("--num_epochs_per_decay=2.0",)
+
 # What users call now what old files, and the description of the model, call as it was called once.
 _CURRENT_NAMES = current_names(TrainingConfig)
 
@@ -222,7 +225,7 @@ def changed_flags(config: TrainingConfig, train_dir: str) -> str:
     known = set(map(_name, before))
     new = [line for line in flag_lines(TrainingConfig()).splitlines() if _name(line) not in known]
     added = [line for line in now if line not in before and line not in new]
-    removed = [line for line in before if line not in now]
+    removed = [line for line in before if line not in (*now, *_EARLIER_DEFAULTS)]
     if not added and not removed:
         return ""
     return (

@@ -5,6 +5,7 @@ import pathlib
 
 import keras
 import pytest
+import tf_slim_drivers
 from absl import flags
 
 from nets.nets_factory import get_network_fn, networks
@@ -81,3 +82,17 @@ def test_rates_are_those_of_the_source(recipe, variable, rates):
     for epoch, expected in rates.items():
         effective = float(rate(10 * epoch + 1)) * factors.at(epoch)[0]
         assert effective == pytest.approx(expected, rel=1e-3)
+
+
+def test_tf_slims_defaults_are_those_of_the_original_and_only_where_ours_differ():
+    recipe = next(path for path in RECIPES if path.stem == "tf_slim_defaults")
+    config, ours = read(recipe), TrainingConfig()
+    # In /tmp there, and of ImageNet's records; never validated, and trained until stopped.
+    other_names = {"train_dir": None, "dataset_name": "imagenet2012"}
+    for name, default in {**tf_slim_drivers.TRAIN, **other_names}.items():
+        if hasattr(ours, name):
+            assert (getattr(config, name) or None) == (default or None), name
+    given = [line for line in recipe.read_text().splitlines() if line.startswith("--")]
+    for line in given:
+        name, _, _ = line.removeprefix("--").partition("=")
+        assert getattr(config, name) != getattr(ours, name), line

@@ -31,7 +31,8 @@ class LearningRateSettings:
       learning_rate_decay_type: in `decay_types`.
       end_learning_rate: where `polynomial` and `cosine` end.
       learning_rate_decay_factor: by which a decay multiplies the rate; None is the type's own.
-      num_epochs_per_decay: between the decays of `exponential`.
+      num_epochs_per_decay: between the decays of `exponential`, None is 2; over which `polynomial`
+        falls, None is the whole run.
       learning_rate_boundaries: epochs at which `piecewise` decays, rising.
       plateau_patience: validations without a lower error after which `plateau` decays.
       plateau_max_decays: how often `plateau` decays at most.
@@ -42,7 +43,7 @@ class LearningRateSettings:
     learning_rate_decay_type: str = "cosine"
     end_learning_rate: float = 0.0
     learning_rate_decay_factor: float | None = None
-    num_epochs_per_decay: float = 2.0
+    num_epochs_per_decay: float | None = None
     learning_rate_boundaries: Sequence[float | str] = ()
     plateau_patience: int = 5
     plateau_max_decays: int = 3
@@ -155,7 +156,7 @@ def _exponential(settings: LearningRateSettings, steps_per_epoch: float, num_ste
     return _from_keras(
         schedules.ExponentialDecay(
             settings.learning_rate,
-            decay_steps=max(1, round(settings.num_epochs_per_decay * steps_per_epoch)),
+            decay_steps=_steps_per_decay(settings.num_epochs_per_decay or 2.0, steps_per_epoch),
             decay_rate=settings.learning_rate_decay_factor or 0.94,
             staircase=True,
         )
@@ -166,6 +167,8 @@ def _exponential(settings: LearningRateSettings, steps_per_epoch: float, num_ste
 def _polynomial(settings: LearningRateSettings, steps_per_epoch: float, num_steps: float) -> Curve:
     """Falls along a line to --end_learning_rate."""
     _check_end(settings)
+    if settings.num_epochs_per_decay is not None:
+        num_steps = _steps_per_decay(settings.num_epochs_per_decay, steps_per_epoch)
     return _from_keras(
         schedules.PolynomialDecay(settings.learning_rate, num_steps, settings.end_learning_rate)
     )
@@ -206,6 +209,11 @@ def _piecewise(settings: LearningRateSettings, steps_per_epoch: float, num_steps
             [settings.learning_rate * factor**i for i in range(len(epochs) + 1)],
         )
     )
+
+
+def _steps_per_decay(num_epochs: float, steps_per_epoch: float) -> int:
+    """Whole steps; a part of one is left out, as in TF-Slim, but not for a rounding error."""
+    return max(1, int(num_epochs * steps_per_epoch + 1e-6))
 
 
 def _check_end(settings: LearningRateSettings) -> None:

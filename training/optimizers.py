@@ -35,6 +35,11 @@ class OptimizerSettings:
       adam_beta1: decay of the gradients of `adam`, in [0, 1).
       adam_beta2: decay of the squared gradients of `adam`, in [0, 1).
       adadelta_rho: decay of the squared gradients of `adadelta`, in [0, 1).
+      adagrad_initial_accumulator_value: of the sums of squared gradients of `adagrad`, above 0.
+      ftrl_learning_rate_power: of the sums of squared gradients of `ftrl`, 0 or less.
+      ftrl_initial_accumulator_value: of these sums, not negative.
+      ftrl_l1: L1 regularization of `ftrl`, not negative.
+      ftrl_l2: L2 regularization of `ftrl`, not negative.
       opt_epsilon: added to denominators; None is the optimizer's own.
     """
 
@@ -49,6 +54,11 @@ class OptimizerSettings:
     adam_beta1: float = 0.9
     adam_beta2: float = 0.999
     adadelta_rho: float = 0.95
+    adagrad_initial_accumulator_value: float = 0.1
+    ftrl_learning_rate_power: float = -0.5
+    ftrl_initial_accumulator_value: float = 0.1
+    ftrl_l1: float = 0.0
+    ftrl_l2: float = 0.0
     opt_epsilon: float | None = None
 
 
@@ -213,7 +223,22 @@ class SGD(PerVariable, keras.optimizers.SGD):
 
 
 class RMSprop(PerVariable, keras.optimizers.RMSprop):
-    """Keras' RMSprop, with weight decay in the gradient."""
+    """TensorFlow 1's RMSProp, with weight decay in the gradient.
+
+        s <- rho * s + (1 - rho) * gradient ^ 2
+        m <- momentum * m + learning_rate * gradient / sqrt(s + epsilon);  w <- w - m
+
+    The mean square s begins at 1. From 0, as Keras has it, the first steps are longer: with an
+    epsilon of 1, up to 1.41 times.
+    """
+
+    def add_optimizer_variables(
+        self, trainable_variables: Any, name: Any, initializer: Any = "zeros"
+    ) -> Any:
+        """Makes the means, those of squares, which Keras calls velocities, with ones in them."""
+        if name == "velocity":
+            initializer = "ones"
+        return super().add_optimizer_variables(trainable_variables, name, initializer)
 
 
 class Adagrad(PerVariable, keras.optimizers.Adagrad):
@@ -362,7 +387,7 @@ def _adam(settings: OptimizerSettings, **options: Any) -> keras.optimizers.Optim
 
 @optimizers.register("adagrad")
 def _adagrad(settings: OptimizerSettings, **options: Any) -> keras.optimizers.Optimizer:
-    return Adagrad(**options)
+    return Adagrad(initial_accumulator_value=settings.adagrad_initial_accumulator_value, **options)
 
 
 @optimizers.register("adadelta")
@@ -372,4 +397,10 @@ def _adadelta(settings: OptimizerSettings, **options: Any) -> keras.optimizers.O
 
 @optimizers.register("ftrl")
 def _ftrl(settings: OptimizerSettings, **options: Any) -> keras.optimizers.Optimizer:
-    return Ftrl(**options)
+    return Ftrl(
+        learning_rate_power=settings.ftrl_learning_rate_power,
+        initial_accumulator_value=settings.ftrl_initial_accumulator_value,
+        l1_regularization_strength=settings.ftrl_l1,
+        l2_regularization_strength=settings.ftrl_l2,
+        **options,
+    )

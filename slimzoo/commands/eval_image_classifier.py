@@ -20,9 +20,10 @@ from image_datasets.image_dataset import ImageDataset
 from image_datasets.split_names import find_split
 from nets.nets_factory import networks
 from slimzoo import __version__, program
-from slimzoo.configuration import PRECISIONS, InputConfig
+from slimzoo.configuration import PRECISIONS, InputConfig, preprocessing_name_flag
 from slimzoo.flags import Theme, check_positive, flag, flag_lines, required_flag, settings
 from slimzoo.output_folders import absolute, made_folder, results_folder
+from slimzoo.tf_slim_flags import EVAL_FLAGS
 from slimzoo_registry import import_modules
 from training import devices
 from training.checkpoints.description import ModelDescription
@@ -69,6 +70,7 @@ class EvaluationConfig(InputConfig):
         "eval_crops",
         "batch_size",
     )
+    tf_slim_flags = EVAL_FLAGS
 
     checkpoint_path: str = required_flag(
         "The checkpoint, or the train_dir that holds it (its last), to evaluate, or a file of "
@@ -91,6 +93,7 @@ class EvaluationConfig(InputConfig):
         "on.",
         theme=Theme.IMAGES,
     )
+    preprocessing_name: str | None = preprocessing_name_flag()
     eval_dir: str | None = flag(
         None,
         "Where evaluation.json, predictions.csv and the report go. Default: the folder "
@@ -213,6 +216,7 @@ def _load_models(
             dtype_policy=config.mixed_precision,
             model_name=name,
             class_names=dataset.class_names,
+            preprocessing_name=config.preprocessing_name,
         )
         for path, name in zip(paths, names, strict=True)
     ]

@@ -17,10 +17,15 @@ from nets import nets_factory
 from preprocessing import preprocessing_factory
 from preprocessing.preparation import Preparation, preparation
 from slimzoo import __version__, program
-from slimzoo.configuration import CommandConfig, max_image_pixels_flag
+from slimzoo.configuration import (
+    CommandConfig,
+    max_image_pixels_flag,
+    preprocessing_name_flag,
+)
 from slimzoo.flags import Theme, check_not_negative, check_positive, flag, required_flag
 from slimzoo.output_folders import folder_to_write, new_folder, results_folder
 from slimzoo.steady_output import standard_error_kept_silent
+from slimzoo.tf_slim_flags import EXPORT_FLAGS
 from slimzoo_registry import import_modules
 from training import input_pipeline
 from training.checkpoints.trained_model import (
@@ -56,6 +61,7 @@ class ExportConfig(CommandConfig):
         "model_name",
         "top_k",
     )
+    tf_slim_flags = EXPORT_FLAGS
 
     checkpoint_path: str = required_flag(
         "The checkpoint, or the train_dir that holds it (its last), to export, or a file of "
@@ -68,6 +74,7 @@ class ExportConfig(CommandConfig):
         f"{', '.join(nets_factory.networks)}.",
         theme=Theme.NETWORK,
     )
+    preprocessing_name: str | None = preprocessing_name_flag()
     format: str = flag(
         "saved_model",
         "`saved_model` takes image files; `tflite` and `onnx` take images of the network's size, "
@@ -123,6 +130,7 @@ class ExportConfig(CommandConfig):
     export_image_size: int | None = flag(
         None,
         "Height and width given to the network, in pixels. Default: as trained.",
+        old_name="image_size",  # TF-Slim's
         theme=Theme.NETWORK,
     )
     top_k: int = flag(
@@ -172,6 +180,7 @@ def export(config: ExportConfig) -> str:
         class_names=imagenet_classes_or(config.dataset_name, config.dataset_dir)
         if config.model_name
         else None,
+        preprocessing_name=config.preprocessing_name,
     )
     folder = results_folder(model.report.checkpoint)
     name = config.format if config.precision == "float32" else f"{config.format}_{config.precision}"

@@ -333,7 +333,8 @@ def check_names(config: TrainingConfig) -> None:
       ValueError: naming what exists.
     """
     network = nets_factory.networks[config.model_name]
-    preprocessing_factory.PREPROCESSINGS[config.preprocessing_name or network.preprocessing_name]
+    name = config.preprocessing_name or network.preprocessing_name
+    preprocessing_factory.PREPROCESSINGS[preprocessing_factory.pipeline_name(name)]
     optimizers[config.optimizer]
     decay_types[config.learning_rate_decay_type]
     run_folder.published_weights(config)

@@ -76,6 +76,31 @@ def test_calling_again_uses_the_same_variables(name, narrow, noise):
     assert [id(weight) for weight in network_fn.model.weights] == before
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"spatial_squeeze": False}, r"get_network_fn\('alexnet_v2', ..., spatial_squeeze=False\)"),
+        ({"reuse": True}, "Every call of a network uses the same variables: leave out reuse."),
+        (
+            {"spatial_sqeeze": False},
+            "'spatial_sqeeze'. Did you mean 'spatial_squeeze'",
+        ),
+    ],
+)
+def test_a_call_with_options_as_in_tf_slim_is_told_where_they_go(options, message, outlined, noise):
+    with pytest.raises(TypeError, match=message):
+        outlined("alexnet_v2")(noise(1, 224), **options)
+
+
+@pytest.mark.parametrize("name", ["networks_map", "arg_scopes_map"])
+def test_what_tf_slims_module_had_is_told_what_takes_its_place(name):
+    with pytest.raises(AttributeError, match=rf"'{name}' of TF-Slim: .*get_network_fn\(name, num_"):
+        getattr(nets_factory, name)
+    assert not hasattr(nets_factory, name)
+    with pytest.raises(AttributeError, match=r"has no attribute 'network_map'\.$"):
+        nets_factory.network_map  # noqa: B018
+
+
 @every_network_of_any_size
 def test_unknown_spatial_dimensions_give_what_known_ones_give(name, narrow, noise):
     network_fn = narrow(name, None, global_pool=True)

@@ -3,6 +3,7 @@ import dataclasses
 import numpy as np
 import pytest
 
+from nets.registry import networks
 from preprocessing import preprocessing_factory
 from preprocessing.base import PREPROCESSINGS, Preprocessing
 
@@ -145,3 +146,23 @@ def test_names_that_were_not_renamed_stay_as_they_are():
     )
     with pytest.raises(ValueError, match="option of CaffePreprocessing 'colour_noise_scale'"):
         preprocessing_factory.get_preprocessing("caffe", colour_noise_scale=0)
+
+
+TF_SLIMS = [
+    name
+    for name in networks
+    if name.startswith(("inception", "mobilenet", "nasnet", "pnasnet", "resnet", "vgg"))
+]
+
+
+@pytest.mark.parametrize("network", TF_SLIMS)
+def test_a_network_of_tf_slim_names_its_pipeline(network):
+    name = networks[network].preprocessing_name
+    assert preprocessing_factory.pipeline_name(network) == name
+    assert type(preprocessing_factory.get_preprocessing(network)) is PREPROCESSINGS[name]
+    assert preprocessing_factory.pipeline_name(name) == name
+
+
+def test_a_name_that_is_none_is_left_for_the_registry_to_refuse():
+    assert len(TF_SLIMS) > 30
+    assert preprocessing_factory.pipeline_name("resnext_50") == "resnext_50"

@@ -53,6 +53,11 @@ def test_every_flag_has_a_help_text_of_its_own(config_class):
         assert field.metadata["help"].endswith("."), field.name
 
 
+def test_the_export_takes_the_image_size_under_tf_slims_name():
+    config = parse(ExportConfig, "--checkpoint_path=x", "--image_size=299")
+    assert config.export_image_size == 299
+
+
 def test_a_flag_goes_on_working_under_its_old_name():
     assert parse(TrainingConfig, "--network_module=a.b,c").import_modules == ["a.b", "c"]
 
@@ -82,6 +87,10 @@ def test_help_names_every_optimizer_and_decay_type():
         {"num_epochs": float("inf")},
         {"validation_interval_epochs": float("inf")},
         {"opt_epsilon": 0.0},
+        {"adagrad_initial_accumulator_value": 0.0},
+        {"ftrl_learning_rate_power": 0.5},
+        {"ftrl_learning_rate_power": float("nan")},
+        {"ftrl_l1": -1.0},
         {"batch_size": 0},
         {"batch_size": -8},
         {"train_image_size": -1},

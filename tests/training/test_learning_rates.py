@@ -24,6 +24,21 @@ def test_each_type_follows_its_formula():
     ) == pytest.approx([0.1, 0.02 + 0.08 * (1 + math.cos(math.pi / 4)) / 2, 0.02])
 
 
+def test_polynomial_falls_over_the_epochs_that_are_given_and_stays():
+    options = {"learning_rate_decay_type": "polynomial", "end_learning_rate": 0.02}
+    over_two = rates([0, 10, 20, 99], num_epochs_per_decay=2.0, **options)
+    assert over_two == pytest.approx([0.1, 0.06, 0.02, 0.02])
+
+
+def test_exponential_leaves_out_a_part_of_a_step_as_tf_slim():
+    """3,320 images in batches of 32 are 207.5 batches in two epochs."""
+    options = {"steps_per_epoch": 3320 / 32, "learning_rate_decay_type": "exponential"}
+    assert rates([206, 207], **options) == pytest.approx([0.1, 0.1 * 0.94])
+    # 1.1 * 30 is 33.000000000000004, and 2.3 * 10 is 22.999999999999996.
+    options["steps_per_epoch"] = 10
+    assert rates([22, 23], num_epochs_per_decay=2.3, **options) == pytest.approx([0.1, 0.094])
+
+
 def test_piecewise_changes_at_the_first_step_of_its_epochs():
     options = {"learning_rate_decay_type": "piecewise", "learning_rate_boundaries": ["3", "6"]}
     assert rates([29, 30, 59, 60], **options) == pytest.approx([0.1, 0.01, 0.01, 0.001])

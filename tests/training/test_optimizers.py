@@ -177,3 +177,90 @@ def test_the_optimizer_in_contributing_works_as_written(registries_restored):
     optimizer.apply([tf.zeros_like(WEIGHTS), tf.ones_like(BIASES)])
     assert (np.abs(kernel.numpy()) < np.abs(WEIGHTS)).all()  # by the decay alone
     assert (bias.numpy() < BIASES).all()
+
+
+@pytest.mark.parametrize("name", optimizers)
+def test_what_an_optimizer_gathered_takes_another_to_the_same_weights(name):
+    def steps(optimizer, seeds):
+        for seed in seeds:
+            gradient = np.random.default_rng(seed).normal(size=WEIGHTS.shape)
+            optimizer.apply([tf.constant(gradient, tf.float32), tf.ones_like(BIASES)])
+
+    options = {"optimizer": name, "weight_decay": 0.1, "ftrl_l1": 0.01}
+    first, weights = make(**options)
+    steps(first, range(2))
+    second, resumed = make(**options)
+    for one, other in zip([*second.variables, *resumed], [*first.variables, *weights], strict=True):
+        one.assign(other)
+    steps(first, range(2, 4))
+    steps(second, range(2, 4))
+    for one, other in zip(resumed, weights, strict=True):
+        np.testing.assert_array_equal(one.numpy(), other.numpy())
+    assert int(second.iterations) == 4
+
+
+v1 = tf.compat.v1.train
+# As TF-Slim's train_image_classifier makes them.
+TENSORFLOW_1S = {
+    "adadelta": lambda rate, epsilon: v1.AdadeltaOptimizer(rate, rho=0.95, epsilon=epsilon),
+    "adagrad": lambda rate, epsilon: v1.AdagradOptimizer(rate, initial_accumulator_value=0.2),
+    "adam": lambda rate, epsilon: v1.AdamOptimizer(rate, 0.9, 0.999, epsilon=epsilon),
+    "ftrl": lambda rate, epsilon: v1.FtrlOptimizer(rate, -0.4, 0.2, 0.1, 0.3),
+    "momentum": lambda rate, epsilon: v1.MomentumOptimizer(rate, 0.9),
+    "rmsprop": lambda rate, epsilon: v1.RMSPropOptimizer(rate, 0.9, 0.9, epsilon=epsilon),
+    "sgd": lambda rate, epsilon: v1.GradientDescentOptimizer(rate),
+}
+
+
+def steps_of_tensorflow_1(make_theirs, rates):
+    """The weights after each step."""
+    generator, steps = np.random.default_rng(0), []
+    with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+        rate = tf.compat.v1.placeholder(tf.float32, [])
+        gradient = tf.compat.v1.placeholder(tf.float32, WEIGHTS.shape)
+        variable = tf.compat.v1.get_variable("weights", initializer=WEIGHTS)
+        update = make_theirs(rate).apply_gradients([(gradient, variable)])
+        session.run(tf.compat.v1.global_variables_initializer())
+        for now in rates:
+            session.run(update, {rate: now, gradient: generator.normal(size=WEIGHTS.shape)})
+            steps.append(session.run(variable))
+    return steps
+
+
+def our_steps(rates, **options):
+    generator = np.random.default_rng(0)
+    optimizer, (kernel, _) = make(weight_decay=0.0, **options)
+    for now in rates:
+        optimizer.learning_rate.assign(now)
+        gradient = tf.constant(generator.normal(size=WEIGHTS.shape), tf.float32)
+        optimizer.apply([gradient, tf.zeros_like(BIASES)])
+        yield kernel.numpy()
+
+
+@pytest.mark.parametrize("epsilon", [1.0, 1e-3])
+@pytest.mark.parametrize("name", TENSORFLOW_1S)
+def test_steps_are_those_of_tensorflow_1(name, epsilon):
+    # Of momentum only where the rate stays: see the next test.
+    rates = [0.1, 0.1, 0.1, 0.1] if name == "momentum" else [0.1, 0.1, 0.05, 0.02]
+    ours = our_steps(
+        rates,
+        optimizer=name,
+        opt_epsilon=epsilon,
+        adagrad_initial_accumulator_value=0.2,
+        ftrl_learning_rate_power=-0.4,
+        ftrl_initial_accumulator_value=0.2,
+        ftrl_l1=0.1,
+        ftrl_l2=0.3,
+    )
+    theirs = steps_of_tensorflow_1(lambda rate: TENSORFLOW_1S[name](rate, epsilon), rates)
+    for one, other in zip(ours, theirs, strict=True):
+        np.testing.assert_allclose(one, other, rtol=0, atol=1e-6)
+
+
+def test_where_the_rate_falls_momentum_keeps_what_it_gathered_and_tensorflow_1_scales_it():
+    """The 2012 paper has the rate inside the velocity, TensorFlow 1 outside."""
+    rates = [0.1, 0.094]
+    first, second = our_steps(rates, optimizer="momentum")
+    _, theirs = steps_of_tensorflow_1(lambda rate: TENSORFLOW_1S["momentum"](rate, None), rates)
+    gathered = 0.9 * (first - WEIGHTS)
+    np.testing.assert_allclose(second - theirs, (1 - 0.94) * gathered, rtol=0, atol=1e-6)

@@ -14,7 +14,8 @@ def select_scopes(flag: str, variables: Mapping[str, Any], scopes: Iterable[str]
     Args:
       flag: what error messages call the list of scopes.
       variables: by their TF-Slim names.
-      scopes: names of variables, or what their names begin with up to a slash.
+      scopes: names of variables, or what their names begin with up to a slash. What is none of
+        these may be any other beginning, as in TF-Slim: `InceptionV3/Mixed_7` is three scopes.
 
     Raises:
       ValueError: if a scope holds no variable.
@@ -22,6 +23,7 @@ def select_scopes(flag: str, variables: Mapping[str, Any], scopes: Iterable[str]
     selected: list[str] = []
     for scope in scopes:
         inside = [name for name in variables if f"{name}/".startswith(scope.rstrip("/") + "/")]
+        inside = inside or [name for name in variables if scope and name.startswith(scope)]
         if not inside:
             known = dict.fromkeys(name.rpartition("/")[0] for name in variables)
             raise ValueError(f"--{flag}: " + unknown_name_message("scope", scope, known))

@@ -12,6 +12,7 @@ from image_datasets.image_dataset import ImageDataset
 from image_datasets.label_names import BACKGROUND
 from nets import nets_factory
 from nets.nets_factory import NetworkFn
+from preprocessing import preprocessing_factory
 from preprocessing.base import Preprocessing
 from training.checkpoints.class_names import names_of_outputs
 from training.checkpoints.description import ModelDescription
@@ -38,6 +39,7 @@ def load_trained_model(
     dtype_policy: str = "float32",
     model_name: str | None = None,
     class_names: Sequence[str] | None = None,
+    preprocessing_name: str | None = None,
 ) -> TrainedModel:
     """Rebuilds the network of a run and restores its weights, or takes a file of weights.
 
@@ -48,11 +50,15 @@ def load_trained_model(
       dtype_policy: of Keras; `bfloat16` casts the weights once, `mixed_bfloat16` at each call.
       model_name: network of the weights, if there is no model.json. Published ones need none.
       class_names: of its outputs, likewise.
+      preprocessing_name: of what feeds it, in that case; None is the network's own, or what it was
+        published with.
 
     Raises:
       ValueError: if there is no such checkpoint or it does not fit its model.json, or the network
         is not known. It is not if a module of the user's own registers it and is not imported.
     """
+    if preprocessing_name is not None:
+        preprocessing_name = preprocessing_factory.pipeline_name(preprocessing_name)
     prefix = find_checkpoint(checkpoint_path)
     description = ModelDescription.of_checkpoint(prefix)
     if description is not None:
@@ -61,10 +67,15 @@ def load_trained_model(
         published = kept_checkpoint(prefix)
         if published and model_name:
             published.check_network(model_name)
-        description = describe_weights(prefix, model_name, class_names)
+        description = describe_weights(prefix, model_name, class_names, preprocessing_name)
     elif model_name and model_name != description.model_name:
         raise ValueError(
             f"--model_name is {model_name}, but {prefix} holds a run of {description.model_name}."
+        )
+    elif preprocessing_name not in (None, description.preprocessing_name):
+        raise ValueError(
+            f"--preprocessing_name is {preprocessing_name}, but {prefix} was trained with "
+            f"{description.preprocessing_name}: leave the flag out."
         )
     try:
         network_fn = description.build(dtype_policy=dtype_policy)
@@ -78,7 +89,10 @@ def load_trained_model(
 
 
 def describe_weights(
-    path: str, model_name: str | None, class_names: Sequence[str] | None
+    path: str,
+    model_name: str | None,
+    class_names: Sequence[str] | None,
+    preprocessing_name: str | None = None,
 ) -> ModelDescription:
     """Describes weights without a model.json: as published, or by the network's own defaults.
 
@@ -86,9 +100,10 @@ def describe_weights(
       path: as `find_checkpoint` gives it.
       model_name: the network that they are loaded into; None is that which they are published for.
       class_names: that they were trained on, unless they are published.
+      preprocessing_name: of what feeds it; None is as published, or the network's own.
 
     Raises:
-      ValueError: if the network or its classes are not given.
+      ValueError: if the network or its classes are not given, or the pipeline is not known.
     """
     published = kept_checkpoint(path)
     if published:
@@ -117,7 +132,8 @@ def describe_weights(
         model_name=model_name,
         network_options=dict(as_published.network_options) if as_published else {},
         class_names=names,
-        preprocessing_name=(as_published and as_published.preprocessing)
+        preprocessing_name=preprocessing_name
+        or (as_published and as_published.preprocessing)
         or network.preprocessing_name,
         preprocessing_options={},
         image_size=as_published.image_size if as_published else network.default_image_size,

@@ -297,6 +297,31 @@ def test_bare_weights_are_evaluated_as_the_network_that_is_named(evaluation, bar
         evaluate(dataclasses.replace(config, dataset_name=None))
 
 
+def test_bare_weights_are_fed_by_the_pipeline_that_is_named_and_a_run_by_its_own(
+    evaluation, bare, photos
+):
+    config = dataclasses.replace(
+        evaluation,
+        checkpoint_path=bare[0],
+        model_name=["tiny"],
+        dataset_name="folder",
+        dataset_dir=photos,
+        eval_image_size=32,
+    )
+    own = evaluate(config).loss
+    named, as_the_network = (
+        evaluate(dataclasses.replace(config, preprocessing_name=name)).loss
+        for name in ("inception", "inception_v3")
+    )
+    assert named == as_the_network != own
+    with pytest.raises(ValueError, match=r"Unknown preprocessing 'incepton'. Did you mean 'inc"):
+        evaluate(dataclasses.replace(config, preprocessing_name="incepton"))
+    described = dataclasses.replace(evaluation, preprocessing_name="inception_v3")
+    message = "--preprocessing_name is inception, but .* was trained with cifarnet: leave"
+    with pytest.raises(ValueError, match=message):
+        evaluate(described)
+
+
 def test_a_comma_in_the_path_of_a_checkpoint_is_no_separator(trained, tmp_path):
     folder = shutil.copytree(trained, tmp_path / "lr,0.1")
     prefix = f"{folder}/model.ckpt-6"

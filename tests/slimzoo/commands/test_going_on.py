@@ -8,7 +8,7 @@ import shutil
 
 import pytest
 import tensorflow as tf
-from tiny_network import metrics, saved_values
+from tiny_network import assert_equal_values, metrics, saved_values
 
 from slimzoo.commands import train_image_classifier
 from slimzoo.commands.eval_image_classifier import EvaluationConfig, evaluate
@@ -134,6 +134,7 @@ def test_fewer_steps_than_a_run_has_taken_are_nothing_to_do(run, capsys):
 def test_flags_that_an_earlier_version_did_not_have_are_not_called_changed(run, capsys):
     flags = pathlib.Path(run.train_dir, "flags.txt")
     lines = [line for line in flags.read_text().splitlines() if "max_image_pixels" not in line]
+    lines.append("--num_epochs_per_decay=2.0")  # a default once
     flags.write_text("\n".join(lines) + "\n")
     train(run)
     assert "The flags are not" not in capsys.readouterr().out
@@ -194,3 +195,15 @@ def test_a_newest_checkpoint_that_is_damaged_does_not_end_a_run_that_is_restarte
     train(replaced(max_number_of_steps=9, on_damaged_checkpoint="previous"))
     assert "WARNING: The checkpoint" in capsys.readouterr().out
     assert [line["step"] for line in metrics(run.train_dir)] == list(range(1, 10))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", ["rmsprop", "adagrad", "ftrl"])
+def test_what_an_optimizer_gathered_goes_on_to_the_same_weights(replaced, tmp_path, optimizer):
+    options = {"optimizer": optimizer, "learning_rate_decay_type": "fixed", "ftrl_l1": 0.01}
+    whole = replaced(**options, max_number_of_steps=4, train_dir=str(tmp_path / "whole"))
+    train(whole)
+    train(replaced(**options, max_number_of_steps=2))
+    resumed = replaced(**options, max_number_of_steps=4)
+    train(resumed)
+    assert_equal_values(saved_values(whole.train_dir), saved_values(resumed.train_dir))

@@ -19,6 +19,17 @@ def test_a_variable_and_a_network_are_scopes_too():
     assert select_scopes("x", VARIABLES, []) == []
 
 
+def test_the_beginning_of_a_name_is_taken_where_no_scope_is_called_so():
+    """As in TF-Slim, whose `net/fc1` would be fc1 and fc10 too."""
+    assert select_scopes("x", VARIABLES, ["net/f"]) == list(VARIABLES)
+    selected = select_scopes(
+        "x", {f"cells/mixed_{c}/weights": 1 for c in ["5a", "5b", "6a"]}, ["cells/mixed_5"]
+    )
+    assert selected == ["cells/mixed_5a/weights", "cells/mixed_5b/weights"]
+    with pytest.raises(ValueError, match="Unknown scope ''"):
+        select_scopes("x", VARIABLES, [""])
+
+
 def test_a_scope_without_a_variable_is_named_with_the_nearest():
     with pytest.raises(ValueError, match=r"--x: Unknown scope 'net/fc3'. Did you mean 'net/fc"):
         select_scopes("x", VARIABLES, ["net/fc2", "net/fc3"])
