@@ -87,8 +87,8 @@ def test_rates_are_those_of_the_source(recipe, variable, rates):
 def test_tf_slims_defaults_are_those_of_the_original_and_only_where_ours_differ():
     recipe = next(path for path in RECIPES if path.stem == "tf_slim_defaults")
     config, ours = read(recipe), TrainingConfig()
-    # In /tmp there, and of ImageNet's records; never validated, and trained until stopped.
-    other_names = {"train_dir": None, "dataset_name": "imagenet2012"}
+    # In /tmp there; never validated, and trained until stopped.
+    other_names = {"train_dir": None}
     for name, default in {**tf_slim_drivers.TRAIN, **other_names}.items():
         if hasattr(ours, name):
             assert (getattr(config, name) or None) == (default or None), name
