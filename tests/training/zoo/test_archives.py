@@ -73,6 +73,7 @@ def test_links_are_not_followed(unpacked, tmp_path):
         (b"<!doctype html><title>Sign in", r"it is no whole archive.*it begins with '<!doctype"),
         (b"", "it is no whole archive"),
     ],
+    ids=["no checkpoint", "others", "torn", "a page", "empty"],
 )
 def test_what_is_wrong_is_said(unpacked, content, message):
     with pytest.raises(ValueError, match=message):
