@@ -97,7 +97,7 @@ def count_costs(network_fn: NetworkFn) -> NetworkCosts:
     shapes = [
         tensor.shape
         for tensor in tf.function(lambda images: watched(images, training=False))
-        .get_concrete_function(tf.TensorSpec([1, size, size, 3]))
+        .get_concrete_function(tf.TensorSpec([1, size, size, network_fn.channels]))
         .structured_outputs
     ]
     return NetworkCosts(

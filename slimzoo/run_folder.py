@@ -50,8 +50,7 @@ def choose_run_pipeline(config: TrainingConfig) -> Pipeline:
         source.check_names(os.path.dirname(path))
         options = source.resolved_options(os.path.dirname(path))
         inherited = Pipeline(source.preprocessing_name, options)
-    own = nets_factory.networks[config.model_name].preprocessing_name
-    pipeline = choose_pipeline(config, own, inherited)
+    pipeline = choose_pipeline(config, nets_factory.networks[config.model_name], inherited)
     options = {name: value for name, value in pipeline.options.items() if name != RESPECT_EXIF}
     if _respects_exif(config, pipeline):
         options[RESPECT_EXIF] = True  # its absence is what runs had before there was a choice

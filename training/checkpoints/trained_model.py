@@ -11,6 +11,7 @@ from image_datasets.file_names import listed, printable, same_spelling
 from image_datasets.image_dataset import ImageDataset
 from nets import nets_factory
 from nets.nets_factory import NetworkFn
+from preprocessing import preprocessing_factory
 from preprocessing.base import Preprocessing
 from training.checkpoints.class_names import names_of_outputs
 from training.checkpoints.description import ModelDescription
@@ -102,7 +103,9 @@ def describe_weights(
         network_options={},
         class_names=names,
         preprocessing_name=network.preprocessing_name,
-        preprocessing_options={},
+        preprocessing_options=dict(
+            preprocessing_factory.options_for_channels(network.preprocessing_name, network.channels)
+        ),
         image_size=network.default_image_size,
         labels_offset=0,
         dataset_name="",

@@ -16,25 +16,28 @@ class FrozenClassifier(NamedTuple):
     """A network and the device half of its preprocessing, with the weights as constants.
 
     Attributes:
-      function: takes uint8 [batch, size, size, 3], prepared as the host half does, and gives
+      function: takes uint8 [batch, size, size, channels], prepared as the host half does, and gives
         float32 [batch, num_classes] for each of `outputs`, as a list.
       outputs: their names, in order.
       class_names: of the network's outputs.
       image_size: height and width, in pixels.
+      channels: 3, RGB, or 1, grey.
     """
 
     function: Any
     outputs: tuple[str, ...]
     class_names: list[str]
     image_size: int
+    channels: int
 
     @property
     def input_spec(self) -> tf.TensorSpec:
         """What the graph takes."""
-        return tf.TensorSpec([None, self.image_size, self.image_size, 3], tf.uint8, name="images")
+        shape = [None, self.image_size, self.image_size, self.channels]
+        return tf.TensorSpec(shape, tf.uint8, name="images")
 
     def __call__(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Answers for uint8 [batch, size, size, 3], by name."""
+        """Answers for uint8 [batch, size, size, channels], by name."""
         return dict(zip(self.outputs, self.function(images), strict=True))
 
 
@@ -49,7 +52,8 @@ def freeze(
       class_names: of the network's outputs.
       image_size: height and width given to the network, in pixels.
     """
-    spec = tf.TensorSpec([None, image_size, image_size, 3], tf.uint8, name="images")
+    shape = [None, image_size, image_size, network_fn.channels]
+    spec = tf.TensorSpec(shape, tf.uint8, name="images")
 
     @tf.function(input_signature=[spec], autograph=False)
     def answer(images: tf.Tensor) -> list[tf.Tensor]:
@@ -63,4 +67,5 @@ def freeze(
         ("logits", "probabilities"),
         list(class_names),
         image_size,
+        network_fn.channels,
     )

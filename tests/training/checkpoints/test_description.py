@@ -15,7 +15,7 @@ def description():
         model_name="cifarnet_18pct",
         network_options={"response_normalization": False},
         class_names=["cat", "dog"],
-        preprocessing_name="cifarnet",
+        preprocessing_name="cuda_convnet",
         preprocessing_options={"mean_image": "mean_image.npy"},
         image_size=32,
         labels_offset=0,

@@ -51,7 +51,7 @@ def test_bare_weights_need_a_network_and_the_names_of_classes(cifarnet_file):
         load_trained_model(cifarnet_file, model_name="cifarnet_18pct")
     loaded = load_trained_model(cifarnet_file, model_name="cifarnet_18pct", class_names=TEN)
     assert loaded.description.class_names == TEN
-    assert loaded.description.preprocessing_name == "cifarnet"
+    assert loaded.description.preprocessing_name == "cuda_convnet"
 
 
 def test_what_was_taken_is_said_of_files_from_elsewhere(cifarnet_file, trained, capsys):
