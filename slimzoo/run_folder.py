@@ -50,7 +50,8 @@ def choose_run_pipeline(config: TrainingConfig) -> Pipeline:
         source.check_names(os.path.dirname(path))
         options = source.resolved_options(os.path.dirname(path))
         inherited = Pipeline(source.preprocessing_name, options)
-    pipeline = choose_pipeline(config, nets_factory.networks[config.model_name], inherited)
+    network = nets_factory.networks[config.model_name]
+    pipeline = choose_pipeline(config, network.preprocessing_name, inherited, network.channels)
     options = {name: value for name, value in pipeline.options.items() if name != RESPECT_EXIF}
     if _respects_exif(config, pipeline):
         options[RESPECT_EXIF] = True  # its absence is what runs had before there was a choice

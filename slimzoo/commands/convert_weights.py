@@ -131,7 +131,8 @@ def convert(config: ConversionConfig) -> RestoreReport:
     # Reversed weights take RGB; a pipeline that knows no other order gives it anyway.
     takes_order = "channel_order" in preprocessing_factory.get_options(own_pipeline)
     order = {"channel_order": "rgb"} if config.bgr_to_rgb and takes_order else {}
-    pipeline = choose_pipeline(config, network, inherited=Pipeline(own_pipeline, order))
+    inherited = Pipeline(own_pipeline, order)
+    pipeline = choose_pipeline(config, own_pipeline, inherited, network.channels)
     pipeline.try_out(description.image_size)
     description = dataclasses.replace(
         description,

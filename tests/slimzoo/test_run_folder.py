@@ -159,6 +159,19 @@ def test_a_run_from_before_the_choice_goes_on_as_it_was(run, replaced):
         prepared(replaced(respect_exif=True))
 
 
+def test_a_run_from_before_tf_slims_pipelines_goes_on_with_its_own(run, replaced):
+    path = pathlib.Path(run.train_dir, "model.json")
+    document = {**json.loads(path.read_text()), "preprocessing_name": "cifarnet"}
+    del document["version"]
+    path.write_text(json.dumps(document))
+    assert prepared(replaced()) == run.train_dir
+    config = replaced(preprocessing_name="cifarnet", preprocessing_options=[])
+    with pytest.raises(ValueError, match="preprocessing_name 'cuda_convnet'; now it is 'cifarnet'"):
+        prepared(config)
+    tuned = replaced(train_dir=f"{run.train_dir}_tuned", checkpoint_path=run.train_dir)
+    assert run_folder.choose_run_pipeline(tuned).name == "cuda_convnet"
+
+
 def test_weights_that_are_started_from_do_not_say_which_way_up_photos_are(run, replaced, tmp_path):
     config = replaced(
         train_dir=str(tmp_path / "tuned"),
