@@ -96,7 +96,7 @@ def count_costs(network_fn: NetworkFn) -> NetworkCosts:
     )
     # Traced and not run: shapes are all that is wanted.
     traced = tf.function(lambda images: watched(images, training=False)).get_concrete_function(
-        tf.TensorSpec([1, size, size, 3])
+        tf.TensorSpec([1, size, size, network_fn.channels])
     )
     shapes = tf.nest.map_structure(lambda tensor: tensor.shape, traced.structured_outputs)
     return NetworkCosts(

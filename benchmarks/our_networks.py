@@ -94,7 +94,7 @@ def forward_pass(model: str, precision: str, batch_size: int, steps: int) -> Wor
     policies = {**DTYPE_POLICIES, "bfloat16_weights": "bfloat16"}
     network_fn = nets_factory.get_network_fn(model, dtype_policy=policies[precision])
     size = network_fn.default_image_size
-    images = tf.random.normal([batch_size, size, size, 3], stddev=60.0)
+    images = tf.random.normal([batch_size, size, size, network_fn.channels], stddev=60.0)
     if precision == "bfloat16_weights":
         images = tf.cast(images, tf.bfloat16)
     forward = tf.function(lambda images: network_fn(images, is_training=False)[0])

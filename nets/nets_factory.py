@@ -27,6 +27,7 @@ from nets import (  # noqa: F401 (families register themselves when they are imp
     alexnet_keras,
     alexnet_torchvision,
     cifarnet,
+    cuda_convnet,
     drop_path,
     inception_resnet_v2,
     inception_v1,
@@ -34,6 +35,7 @@ from nets import (  # noqa: F401 (families register themselves when they are imp
     inception_v3,
     inception_v4,
     layers,
+    lenet,
     mobilenet_edgetpu,
     mobilenet_v1,
     mobilenet_v2,
@@ -83,6 +85,7 @@ class NetworkFn:
       heads: the scopes of the layers that give one number a class, such as `alexnet_v2/fc8`, those
         of auxiliary logits last; none if it ends in features.
       default_image_size: in pixels.
+      channels: of its images: 3 for RGB, 1 for grey.
       preprocessing_name: the pipeline that feeds it.
       num_classes: of the logits; None if it ends in features.
       model: the Keras functional model from images to logits.
@@ -95,7 +98,9 @@ class NetworkFn:
         self.scope = network.scope
         self.first_layer = scopes.joined(self.scope, network.first_layer)
         self.default_image_size = network.default_image_size
+        self.channels = network.channels
         self._decays_biases = network.decays_biases
+        self._without_decay = network.without_decay
         self.preprocessing_name = network.preprocessing_name
         self.num_classes = num_classes
         self._is_training = is_training
@@ -107,7 +112,7 @@ class NetworkFn:
         # In the dtype of the layers, so that images which have it already are not widened.
         dtype = keras.config.dtype_policy().compute_dtype
         size = network.default_image_size if network.takes_one_size else None
-        images = keras.Input([size, size, 3], dtype=dtype, name="images")
+        images = keras.Input([size, size, self.channels], dtype=dtype, name="images")
         outputs, end_points = network.build(images, num_classes=num_classes, **options)
         self.model = keras.Model(images, outputs, name=self.name)
         self._end_point_names = list(end_points)
@@ -182,16 +187,21 @@ class NetworkFn:
 
     @property
     def decaying(self) -> list[str]:
-        """The variables that weight decay is on: weights, but for those of layers that say no."""
+        """The variables that weight decay is on: weights, but for those of layers without it."""
         names = {id(variable): name for name, variable in self.variables.items()}
         return [
             names[id(weight)]
             for layer in self.layers
             for weight in layer.weights
-            if getattr(layer, "decays", True)
+            if self.decays(layer)
             # Biases are vectors, or have one at each position.
             and (self._decays_biases if weight.name == "bias" else len(weight.shape) > 1)
         ]
+
+    def decays(self, layer: keras.layers.Layer) -> bool:
+        """Whether weight decay is on the weights of one of its layers."""
+        listed = scopes.scope_of(layer) in self._without_decay
+        return not listed and getattr(layer, "decays", True)
 
     def regularization_loss(self) -> tf.Tensor:
         """`weight_decay / 2 * sum of squares` over what decays, seldom biases; a scalar."""
@@ -239,10 +249,11 @@ class NetworkFn:
                 f"{self.name} was given {images.dtype.name} images; it takes float ones, as "
                 f"the preprocessing {self.preprocessing_name!r} makes of uint8 images."
             )
-        if images.shape.rank != 4 or images.shape[3] != 3:
+        if images.shape.rank != 4 or images.shape[3] != self.channels:
             raise ValueError(
                 f"{self.name} was given images of shape {images.shape}; "
-                "it takes [batch, height, width, 3]."
+                f"it takes [batch, height, width, {self.channels}]"
+                f"{', grey' if self.channels == 1 else ''}."
             )
         sizes = images.shape[1:3]
         own = self.default_image_size
@@ -266,7 +277,7 @@ class NetworkFn:
                     f"it is made for {own}x{own}. {error}"
                 ) from error
         if self._takes_one_size:
-            images = tf.ensure_shape(images, [None, own, own, 3])
+            images = tf.ensure_shape(images, [None, own, own, self.channels])
         return images
 
 
@@ -316,7 +327,7 @@ def get_network_fn(
         # Keras' L2(c) adds c * |w|^2, whose gradient is 2cw: half of it is weight decay.
         penalty = keras.regularizers.L2(weight_decay / 2)
         for layer in network_fn.layers:
-            if not getattr(layer, "decays", True):
+            if not network_fn.decays(layer):
                 continue
             for kernel, regularizer in _KERNELS.items():
                 if hasattr(layer, kernel):

@@ -37,6 +37,9 @@ class Network:
         names, that count where the user gives none.
       takes_one_size: whether it has weights for each position, and so takes its default image
         size alone.
+      decays_biases: whether weight decay is on its biases too.
+      without_decay: layers whose weights do not decay, by their names below the scope.
+      channels: of its images: 3 for RGB, 1 for grey.
     """
 
     name: str
@@ -51,6 +54,8 @@ class Network:
     hyperparameters: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     takes_one_size: bool = False
     decays_biases: bool = False
+    without_decay: tuple[str, ...] = ()
+    channels: int = 3
 
     @property
     def num_classes(self) -> int | None:
@@ -87,6 +92,8 @@ def register_network(
     hyperparameters: Mapping[str, Any] | None = None,
     takes_one_size: bool = False,
     decays_biases: bool = False,
+    without_decay: tuple[str, ...] = (),
+    channels: int = 3,
     name: str | None = None,
     scope: str | None = None,
 ) -> Callable[[BuildFn], BuildFn]:
@@ -104,14 +111,16 @@ def register_network(
       hyperparameters: values of the training driver's flags (`{"learning_rate": 0.001}`) that it
         was trained with; None is those that the driver has for all.
       takes_one_size: whether it takes its default image size alone.
-      decays_biases: whether `get_network_fn`'s weight decay is on its biases too.
+      decays_biases: whether weight decay is on its biases too.
+      without_decay: layers whose weights do not decay, by their names below the scope.
+      channels: of its images: 3 for RGB, 1 for grey.
       name: the name in the registry; None is the function's name.
       scope: what the names of its variables and end points begin with; None is the function's
         name, or that in the registry if the function has none. An empty one is none at all.
 
     Raises:
-      ValueError: if the name is taken or there is none, or if the function has no default for
-        `num_classes`.
+      ValueError: if the name is taken or there is none, if the function has no default for
+        `num_classes`, or if images are neither RGB nor grey.
     """
 
     def decorator(build: BuildFn) -> BuildFn:
@@ -125,6 +134,8 @@ def register_network(
                 f"The function of {network_name} has no default for num_classes; write there how "
                 "many classes the network has by itself, such as num_classes=1000."
             )
+        if channels not in (1, 3):
+            raise ValueError(f"channels is {channels!r}; images have 3, RGB, or 1, grey.")
         networks.register(network_name)(
             Network(
                 name=network_name,
@@ -139,6 +150,8 @@ def register_network(
                 hyperparameters=dict(hyperparameters or {}),
                 takes_one_size=takes_one_size,
                 decays_biases=decays_biases,
+                without_decay=tuple(without_decay),
+                channels=channels,
             )
         )
         return build

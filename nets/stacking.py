@@ -53,6 +53,11 @@ class Stack:
             self.apply(layers.SpatialSqueeze(name="squeeze"))
         self.end_points[joined(self._scope, name)] = self.net
 
+    def add_predictions(self) -> None:
+        """Makes the last output the end point `Logits`, and their softmax `Predictions`."""
+        self.end_points["Logits"] = self.net
+        self.end_points["Predictions"] = keras.layers.Softmax(name="Predictions")(self.net)
+
 
 def convolution(
     name: str,

@@ -34,13 +34,24 @@ class Preprocessing(abc.ABC):
     Attributes:
       is_training: whether images are augmented. Otherwise they are prepared for evaluation.
       respect_exif: whether encoded photos are turned as their cameras noted, before anything else.
+      use_grayscale: whether images become grey as they are decoded: luma, one channel.
     """
 
     is_training: bool
     respect_exif: bool = dataclasses.field(default=False, kw_only=True)
+    use_grayscale: bool = dataclasses.field(default=False, kw_only=True)
 
     # What a white pixel is where the mean is subtracted; means and deviations are on this scale.
     pixel_scale: ClassVar[float] = 255.0
+    # A pipeline with a number for each of R, G and B has none for grey.
+    takes_grayscale: ClassVar[bool] = False
+    # One that gives the whole image has nothing to crop from.
+    takes_ten_crops: ClassVar[bool] = True
+
+    @property
+    def channels(self) -> int:
+        """Of the images that it gives: 3, RGB, or 1, grey."""
+        return 1 if self.use_grayscale else 3
 
     @property
     def pixel_dtype(self) -> tf.DType:
@@ -70,7 +81,7 @@ class Preprocessing(abc.ABC):
           **options: fields of this pipeline to replace for this call.
 
         Returns:
-          float32 [output_height, output_width, 3].
+          float32 [output_height, output_width, channels].
 
         Raises:
           ValueError: if an argument is not as above.
@@ -112,17 +123,23 @@ class Preprocessing(abc.ABC):
 
         Returns:
           A dict that `device` takes once its tensors are batched. "image" is `pixel_dtype`
-          [output_height, output_width, 3], or [10, output_height, output_width, 3]; other keys
-          are the random numbers that the device half of this pipeline needs.
+          [output_height, output_width, channels], or [10, output_height, output_width, channels];
+          other keys are the random numbers that the device half of this pipeline needs.
 
         Raises:
-          ValueError: if an argument is not as above.
+          ValueError: if an argument is not as above, or the pipeline does not take grey images and
+            has `use_grayscale`.
           tf.errors.InvalidArgumentError: when it runs, if the string is no image.
         """
         image = _checked_image(image)
         height = _checked_size("output_height", output_height)
         width = _checked_size("output_width", output_width)
         self._check_num_crops(num_crops)
+        if self.use_grayscale and not self.takes_grayscale:
+            raise ValueError(
+                f"The preprocessing {type(self).__name__} is for RGB: grey images are prepared by "
+                f"{' or '.join(_taking_grayscale())} (--preprocessing_name)."
+            )
         if seed is None and not self.is_training:
             seed = (0, 0)  # nothing is drawn from it; a graph to export stays free of random state
         seed = _checked_seed(seed)
@@ -130,10 +147,11 @@ class Preprocessing(abc.ABC):
             image,
             lambda source: self._pixels(source, height, width, seed, num_crops),
             respect_exif=self.respect_exif,
+            channels=self.channels,
         )
         leading = [] if num_crops == 1 else [num_crops]
         return {
-            "image": tf.ensure_shape(pixels, [*leading, height, width, 3]),
+            "image": tf.ensure_shape(pixels, [*leading, height, width, self.channels]),
             **self._device_draws(seed),
         }
 
@@ -145,7 +163,7 @@ class Preprocessing(abc.ABC):
 
         Args:
           batch: what `host` gives, batched: "image" is uint8 or float32 from 0 to 255, [batch,
-            height, width, 3], or with a dimension of ten crops behind the first.
+            height, width, channels], or with a dimension of ten crops behind the first.
           dtype: of the result. The arithmetic is done in float32 and its result cast: the pixels
             0 to 255 are exact in bfloat16 but a mean of 127.305 is not (127.5), and the
             difference would keep an error that the network sees as a shift of the whole image.
@@ -173,10 +191,19 @@ class Preprocessing(abc.ABC):
                 "num_crops=10 is for evaluation, but this preprocessing was made with "
                 "is_training=True. Training takes one random crop."
             )
+        if num_crops == TEN_CROPS and not self.takes_ten_crops:
+            raise ValueError(
+                f"Ten crops need images larger than the network's input; {type(self).__name__} "
+                "gives the whole image, so num_crops (--eval_crops) must be 1."
+            )
 
 
 PREPROCESSINGS: Registry[type[Preprocessing]] = Registry("preprocessing")
 register_preprocessing = PREPROCESSINGS.register
+
+
+def _taking_grayscale() -> list[str]:
+    return [name for name, pipeline in PREPROCESSINGS.items() if pipeline.takes_grayscale]
 
 
 def file_option(file_name: str, *, replaces: str | None = None) -> Any:
@@ -243,6 +270,12 @@ def check_side(name: str, side: Any, at_least: int = 1) -> None:
         raise ValueError(
             f"{name} is {side}, too small to crop {at_least} pixels from; it must be at least that."
         )
+
+
+def check_padding(padding: Any) -> None:
+    """Checks an option that is how many pixels are added to each side; ValueError if it is none."""
+    if not isinstance(padding, numbers.Integral) or not 0 <= int(padding) <= _MOST_PIXELS:
+        raise ValueError(f"padding is {padding!r}; it must be a number of pixels, or 0.")
 
 
 def check_rgb(name: str, values: Any, *, minimum: float | None = None) -> None:

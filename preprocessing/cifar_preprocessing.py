@@ -11,12 +11,11 @@ fixed channel statistics keep an image's own brightness and need no file.
 from __future__ import annotations
 
 import dataclasses
-import numbers
 
 import tensorflow as tf
 
 from preprocessing import windows
-from preprocessing.base import Preprocessing, check_rgb, register_preprocessing
+from preprocessing.base import Preprocessing, check_padding, check_rgb, register_preprocessing
 from preprocessing.decoding import Source
 
 # Of CIFAR-10's 50,000 training images, pixels 0 to 255.
@@ -41,6 +40,8 @@ class CifarPreprocessing(Preprocessing):
         the scale of the pixels, as cuda-convnet's networks expect.
     """
 
+    takes_ten_crops = False
+
     augment: bool = True
     padding: int = 4
     mean_rgb: tuple[float, float, float] = CIFAR10_MEAN_RGB
@@ -52,8 +53,7 @@ class CifarPreprocessing(Preprocessing):
         Raises:
           ValueError: for a value that is out of range.
         """
-        if not isinstance(self.padding, numbers.Integral) or self.padding < 0:
-            raise ValueError(f"padding is {self.padding!r}; it must be a number of pixels, or 0.")
+        check_padding(self.padding)
         check_rgb("mean_rgb", self.mean_rgb)
         check_rgb("deviation_rgb", self.deviation_rgb)
         if min(self.deviation_rgb) <= 0:
@@ -87,11 +87,3 @@ class CifarPreprocessing(Preprocessing):
         mean = tf.constant(self.mean_rgb, tf.float32)
         deviation = tf.constant(self.deviation_rgb, tf.float32)
         return tf.cast((tf.cast(batch["image"], tf.float32) - mean) / deviation, dtype)
-
-    def _check_num_crops(self, num_crops: int) -> None:
-        super()._check_num_crops(num_crops)
-        if num_crops != 1:
-            raise ValueError(
-                "Ten crops need images larger than the network's input; the cifar preprocessing "
-                "gives the whole image, so num_crops (--eval_crops) must be 1."
-            )

@@ -1,4 +1,4 @@
-"""Encoded images to RGB: every format gives three uint8 channels, and a JPEG only what is needed.
+"""Encoded images to RGB or grey, uint8: every format, and of a JPEG only what is needed.
 
 A pipeline asks a *source* for its size and then for one window of it. What it asks is the same
 for a file and for an array; what it costs is not: the size of a JPEG is read from its header, and
@@ -49,16 +49,18 @@ class Source(abc.ABC):
 
     Attributes:
       height, width: int32 scalars.
+      channels: 3, RGB, or 1, grey.
     """
 
     height: tf.Tensor
     width: tf.Tensor
+    channels: int
 
     @abc.abstractmethod
     def window(
         self, top: tf.Tensor, left: tf.Tensor, height: tf.Tensor, width: tf.Tensor
     ) -> tf.Tensor:
-        """Returns uint8 [height, width, 3], which must lie inside the image."""
+        """Returns uint8 [height, width, channels], which must lie inside the image."""
 
     def reduced(self, most: tf.Tensor) -> Source:
         """Returns this image `most` times smaller or less, as far as that makes it cheaper.
@@ -73,8 +75,9 @@ class Source(abc.ABC):
 class Jpeg(Source):
     """A JPEG file: `contents` is a scalar string tensor."""
 
-    def __init__(self, contents: tf.Tensor):
+    def __init__(self, contents: tf.Tensor, channels: int = 3):
         self._contents = contents
+        self.channels = channels
         shape = tf.image.extract_jpeg_shape(contents)
         self.height, self.width = shape[0], shape[1]
 
@@ -82,11 +85,12 @@ class Jpeg(Source):
         self, top: tf.Tensor, left: tf.Tensor, height: tf.Tensor, width: tf.Tensor
     ) -> tf.Tensor:
         """Decodes the window alone."""
-        return _decode_window(self._contents, tf.stack([top, left, height, width]), ratio=1)
+        window = tf.stack([top, left, height, width])
+        return _decode_window(self._contents, window, 1, self.channels)
 
     def reduced(self, most: tf.Tensor) -> Source:
         """Decodes fewer of the cosines of each 8x8 block."""
-        return _ReducedJpeg(self._contents, self.height, self.width, most)
+        return _ReducedJpeg(self, self._contents, most)
 
 
 class _ReducedJpeg(Source):
@@ -94,13 +98,14 @@ class _ReducedJpeg(Source):
 
     _RATIOS = (1, 2, 4, 8)
 
-    def __init__(self, contents: tf.Tensor, height: tf.Tensor, width: tf.Tensor, most: tf.Tensor):
+    def __init__(self, whole: Jpeg, contents: tf.Tensor, most: tf.Tensor):
         self._contents = contents
+        self.channels = whole.channels
         ratios = tf.constant(self._RATIOS)
         self._choice = tf.reduce_sum(tf.cast(ratios[1:] <= most, tf.int32))
         ratio = ratios[self._choice]
         # The decoder rounds a last, partial pixel up.
-        self.height, self.width = -(-height // ratio), -(-width // ratio)
+        self.height, self.width = -(-whole.height // ratio), -(-whole.width // ratio)
 
     def window(
         self, top: tf.Tensor, left: tf.Tensor, height: tf.Tensor, width: tf.Tensor
@@ -108,7 +113,7 @@ class _ReducedJpeg(Source):
         """Decodes the window alone."""
         window = tf.stack([top, left, height, width])
         decoders = [
-            functools.partial(_decode_window, self._contents, window, ratio)
+            functools.partial(_decode_window, self._contents, window, ratio, self.channels)
             for ratio in self._RATIOS
         ]
         return tf.switch_case(self._choice, decoders)
@@ -127,6 +132,7 @@ class Turned(Source):
     def __init__(self, stored: Source, orientation: tf.Tensor):
         self._stored = stored
         self._orientation = orientation
+        self.channels = stored.channels
         # To turn is to swap rows and columns, or not, and then to reverse either, or not.
         self._swaps = orientation >= 5
         self._reverses_rows = _is_one_of(orientation, 3, 4, 7, 8)
@@ -157,7 +163,8 @@ class Turned(Source):
     def _turn(self, pixels: tf.Tensor) -> tf.Tensor:
         turned = tf.cond(self._swaps, lambda: _transposed(pixels), lambda: pixels)
         dims = tf.stack([self._reverses_rows, self._reverses_columns, tf.constant(False)])
-        return tf.ensure_shape(tf.raw_ops.Reverse(tensor=turned, dims=dims), [None, None, 3])
+        reversed_ = tf.raw_ops.Reverse(tensor=turned, dims=dims)
+        return tf.ensure_shape(reversed_, [None, None, self.channels])
 
 
 def _transposed(pixels: tf.Tensor) -> tf.Tensor:
@@ -167,7 +174,7 @@ def _transposed(pixels: tf.Tensor) -> tf.Tensor:
     """
     height, width = tf.shape(pixels)[0], tf.shape(pixels)[1]
     places = tf.range(height)[tf.newaxis] * width + tf.range(width)[:, tf.newaxis]
-    return tf.gather(tf.reshape(pixels, [-1, 3]), places)
+    return tf.gather(tf.reshape(pixels, [-1, pixels.shape[-1]]), places)
 
 
 def _is_one_of(number: tf.Tensor, *numbers: int) -> tf.Tensor:
@@ -175,10 +182,21 @@ def _is_one_of(number: tf.Tensor, *numbers: int) -> tf.Tensor:
 
 
 class Pixels(Source):
-    """A decoded image: `image` is uint8 [height, width, 1, 3 or 4]; grey is tripled, alpha cut."""
+    """A decoded image, uint8 [height, width, 1, 3 or 4], of which alpha is cut off.
 
-    def __init__(self, image: tf.Tensor):
-        self._image = tf.image.grayscale_to_rgb(image) if image.shape[-1] == 1 else image[..., :3]
+    For 3 channels grey is tripled, and for 1 RGB becomes its luma.
+    """
+
+    def __init__(self, image: tf.Tensor, channels: int = 3):
+        self.channels = channels
+        if image.shape[-1] == channels:
+            self._image = image
+        elif channels == 1:
+            self._image = tf.image.rgb_to_grayscale(image[..., :3])
+        else:
+            self._image = (
+                tf.image.grayscale_to_rgb(image) if image.shape[-1] == 1 else image[..., :3]
+            )
         shape = tf.shape(image)
         self.height, self.width = shape[0], shape[1]
 
@@ -186,18 +204,31 @@ class Pixels(Source):
         self, top: tf.Tensor, left: tf.Tensor, height: tf.Tensor, width: tf.Tensor
     ) -> tf.Tensor:
         """Cuts the window out."""
-        return tf.slice(self._image, tf.stack([top, left, 0]), tf.stack([height, width, 3]))
+        size = tf.stack([height, width, self.channels])
+        return tf.slice(self._image, tf.stack([top, left, 0]), size)
 
 
-def _decode_window(contents: tf.Tensor, window: tf.Tensor, ratio: int) -> tf.Tensor:
+def _decode_window(contents: tf.Tensor, window: tf.Tensor, ratio: int, channels: int) -> tf.Tensor:
     """Decodes a window that is given in pixels of the JPEG at 1/ratio of its size."""
-    return tf.image.decode_and_crop_jpeg(
-        contents, window, channels=3, ratio=ratio, dct_method=_DCT_METHOD
-    )
+
+    def decode(channels: int) -> tf.Tensor:
+        return tf.image.decode_and_crop_jpeg(
+            contents, window, channels=channels, ratio=ratio, dct_method=_DCT_METHOD
+        )
+
+    if channels == 3:
+        return decode(3)
+    # Of a JPEG that stores luma this is grey; of CMYK the decoder makes RGB alone.
+    is_cmyk = tf.equal(tf.image.extract_jpeg_shape(contents)[2], 4)
+    return tf.cond(is_cmyk, lambda: tf.image.rgb_to_grayscale(decode(3)), lambda: decode(1))
 
 
 def with_source(
-    image: tf.Tensor, read: Callable[[Source], tf.Tensor], *, respect_exif: bool = False
+    image: tf.Tensor,
+    read: Callable[[Source], tf.Tensor],
+    *,
+    respect_exif: bool = False,
+    channels: int = 3,
 ) -> tf.Tensor:
     """Returns `read(source)` for the kind of source that `image` is.
 
@@ -207,23 +238,24 @@ def with_source(
       read: what to make of a source; traced once for each kind, so it must return the same dtype
         and rank for all.
       respect_exif: whether an encoded image is turned as its EXIF orientation says.
+      channels: of the source: 3, RGB, or 1, grey, which grey images stay and others become.
     """
     if image.dtype != tf.string:
-        return read(Pixels(image))
+        return read(Pixels(image, channels))
 
-    def read_from(make: Callable[[tf.Tensor], Source], is_jpeg: bool) -> tf.Tensor:
+    def read_from(make: Callable[[], Source], is_jpeg: bool) -> tf.Tensor:
         if not respect_exif:
-            return read(make(image))
-        return read(Turned(make(image), exif.orientation(image, is_jpeg)))
+            return read(make())
+        return read(Turned(make(), exif.orientation(image, is_jpeg)))
 
     return tf.cond(
         tf.image.is_jpeg(image),
-        lambda: read_from(Jpeg, is_jpeg=True),
-        lambda: read_from(lambda image: Pixels(_decode_not_jpeg(image)), is_jpeg=False),
+        lambda: read_from(lambda: Jpeg(image, channels), is_jpeg=True),
+        lambda: read_from(lambda: Pixels(_decode_not_jpeg(image), channels), is_jpeg=False),
     )
 
 
-def decode(contents: tf.Tensor, *, respect_exif: bool = False) -> tf.Tensor:
+def decode(contents: tf.Tensor, *, respect_exif: bool = False, channels: int = 3) -> tf.Tensor:
     """Decodes a whole image.
 
     JPEG (grey, YCbCr, CMYK, YCCK), PNG (any depth, palette), GIF, BMP and WebP. Of an animated GIF
@@ -232,12 +264,13 @@ def decode(contents: tf.Tensor, *, respect_exif: bool = False) -> tf.Tensor:
 
     Args:
       contents: scalar string tensor; or an image that is decoded already, uint8 [height, width, 1,
-        3 or 4], which is made RGB.
+        3 or 4].
       respect_exif: whether the image is turned as its EXIF orientation says; TensorFlow itself
         never does.
+      channels: 3 for RGB, 1 for grey.
 
     Returns:
-      uint8 [height, width, 3].
+      uint8 [height, width, channels].
 
     Raises:
       tf.errors.InvalidArgumentError: when it runs, if `contents` is no such image.
@@ -246,6 +279,7 @@ def decode(contents: tf.Tensor, *, respect_exif: bool = False) -> tf.Tensor:
         tf.convert_to_tensor(contents),
         lambda source: source.window(0, 0, source.height, source.width),
         respect_exif=respect_exif,
+        channels=channels,
     )
 
 

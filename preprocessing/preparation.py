@@ -13,7 +13,9 @@ from preprocessing.base import Preprocessing
 from preprocessing.caffe_preprocessing import CaffePreprocessing
 from preprocessing.cifar_preprocessing import CifarPreprocessing
 from preprocessing.cifarnet_preprocessing import CifarnetPreprocessing
+from preprocessing.cuda_convnet_preprocessing import CudaConvnetPreprocessing
 from preprocessing.inception_preprocessing import InceptionPreprocessing
+from preprocessing.lenet_preprocessing import LenetPreprocessing
 from preprocessing.torchvision_preprocessing import TorchvisionPreprocessing
 from preprocessing.vgg_preprocessing import VggPreprocessing
 
@@ -23,8 +25,8 @@ class Preparation(NamedTuple):
 
     Attributes:
       words: a sentence or two.
-      python: the function `prepare(path)`, which gives uint8 [size, size, 3]; None for a pipeline
-        of the user's own, which only its code tells.
+      python: the function `prepare(path)`, which gives uint8 [size, size, channels]; None for a
+        pipeline of the user's own, which only its code tells.
     """
 
     words: str
@@ -36,13 +38,18 @@ from PIL import {imports}
 
 
 def prepare(path):
-    """Gives uint8 [{size}, {size}, 3], RGB."""
-    photo = {photo}.convert("RGB")
+    """Gives uint8 [{size}, {size}, {channels}], {color}."""
+    photo = {photo}.convert("{mode}")
     width, height = photo.size
 '''
 
 _CENTER = """    left, top = (photo.width - {size}) // 2, (photo.height - {size}) // 2
     return np.asarray(photo.crop((left, top, left + {size}, top + {size})))
+"""
+
+_WHOLE = """    left, top = (int((side - {size}) / 2) for side in (width, height))
+    pixels = np.asarray(photo.crop((left, top, left + {size}, top + {size})))
+    return pixels.reshape([{size}, {size}, {channels}])
 """
 
 _SQUEEZED = """    reduces = min(width, height) >= {side}
@@ -129,8 +136,15 @@ def preparation(preprocessing: Preprocessing, size: int) -> Preparation:
             f"cut out the central {size}x{size}."
         )
         python = _TORCHVISION
-    elif isinstance(preprocessing, CifarPreprocessing | CifarnetPreprocessing):
-        if isinstance(preprocessing, CifarnetPreprocessing):
+    elif isinstance(preprocessing, CifarnetPreprocessing | LenetPreprocessing):
+        first = "Make the image grey, by its luma. " if preprocessing.use_grayscale else ""
+        words = (
+            f"{first}Cut out the central {size}x{size} pixels without resizing, and put black "
+            "around what is smaller."
+        )
+        python = _WHOLE
+    elif isinstance(preprocessing, CifarPreprocessing | CudaConvnetPreprocessing):
+        if isinstance(preprocessing, CudaConvnetPreprocessing):
             side = max(preprocessing.image_side, size)
         words = (
             f"Resize to {side}x{side} whatever the aspect ratio, by area to reduce and cubically to"
@@ -157,7 +171,15 @@ def preparation(preprocessing: Preprocessing, size: int) -> Preparation:
     if preprocessing.respect_exif:
         words = f"Turn the photo as its camera noted (EXIF orientation). {words}"
         imports, photo = "Image, ImageOps", "ImageOps.exif_transpose(Image.open(path))"
+    gray = preprocessing.use_grayscale
     code = (_HEAD + python).format(
-        size=size, side=side, fraction=fraction, imports=imports, photo=photo
+        size=size,
+        side=side,
+        fraction=fraction,
+        imports=imports,
+        photo=photo,
+        channels=preprocessing.channels,
+        color="grey" if gray else "RGB",
+        mode="L" if gray else "RGB",
     )
     return Preparation(words, code + (_FROM_CORNERS if "resize(np" in python else ""))

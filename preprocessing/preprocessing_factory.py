@@ -28,7 +28,9 @@ from preprocessing import (  # noqa: F401
     caffe_preprocessing,
     cifar_preprocessing,
     cifarnet_preprocessing,
+    cuda_convnet_preprocessing,
     inception_preprocessing,
+    lenet_preprocessing,
     torchvision_preprocessing,
     vgg_preprocessing,
 )
@@ -42,6 +44,7 @@ from preprocessing.base import (
 
 __all__ = [
     "PREPROCESSINGS",
+    "USE_GRAYSCALE",
     "Preprocessing",
     "current_option_name",
     "file_option",
@@ -49,9 +52,12 @@ __all__ = [
     "get_options",
     "get_preprocessing",
     "merge_options",
+    "options_for_channels",
     "pipeline_name",
     "register_preprocessing",
 ]
+
+USE_GRAYSCALE = "use_grayscale"  # the option of every pipeline that networks of grey images set
 
 
 # TF-Slim's networks have the pipelines of their families, and its users name either.
@@ -118,6 +124,17 @@ def file_options(name: str) -> dict[str, str]:
     return {
         field.name: field.metadata["file_name"] for field in fields if "file_name" in field.metadata
     }
+
+
+def options_for_channels(name: str, channels: int) -> dict[str, bool]:
+    """Returns the option, if one is needed, with which a pipeline gives images of `channels`.
+
+    Args:
+      name: for example "lenet", which gives grey images by itself.
+      channels: 3 for RGB, 1 for grey.
+    """
+    wanted = channels == 1
+    return {} if get_options(name)[USE_GRAYSCALE] == wanted else {USE_GRAYSCALE: wanted}
 
 
 def merge_options(

@@ -10,6 +10,7 @@ import tensorflow as tf
 
 from preprocessing import preprocessing_factory
 from preprocessing.base import Preprocessing
+from preprocessing.preprocessing_factory import USE_GRAYSCALE
 from slimzoo.configuration import PreprocessingConfig
 from slimzoo.flags import parse_options
 from training.dataset_preparation.pixel_statistics import load_statistics, mean_image_path
@@ -65,7 +66,10 @@ class Pipeline(NamedTuple):
 
 
 def choose_pipeline(
-    config: PreprocessingConfig, default_name: str, inherited: Pipeline | None = None
+    config: PreprocessingConfig,
+    default_name: str,
+    inherited: Pipeline | None = None,
+    channels: int = 3,
 ) -> Pipeline:
     """Chooses by flags; what they do not say is inherited, or the pipeline's own default.
 
@@ -73,9 +77,11 @@ def choose_pipeline(
       config: the flags.
       default_name: the network's own pipeline.
       inherited: that of the weights that are started from.
+      channels: of the network's images, which flags cannot change: 3 for RGB, 1 for grey.
 
     Raises:
-      ValueError: if the pipeline or an option does not exist, or the statistics do not fit it.
+      ValueError: if the pipeline or an option does not exist, the statistics do not fit it, or it
+        is to give images that the network does not take.
     """
     name = preprocessing_factory.pipeline_name(
         config.preprocessing_name or (inherited.name if inherited else default_name)
@@ -91,6 +97,15 @@ def choose_pipeline(
         found = _statistics_options(config.dataset_statistics, name)
         options = preprocessing_factory.merge_options(name, options, found)
     options = preprocessing_factory.merge_options(name, options, given)
+    takes_grey = channels == 1
+    if given.get(USE_GRAYSCALE, takes_grey) != takes_grey:
+        raise ValueError(
+            f"--preprocessing_options has {USE_GRAYSCALE}={given[USE_GRAYSCALE]}, but the network "
+            f"takes {'grey' if takes_grey else 'RGB'} images. Leave it out: networks say what "
+            "images they take."
+        )
+    options.pop(USE_GRAYSCALE, None)
+    options |= preprocessing_factory.options_for_channels(name, channels)
     for option in preprocessing_factory.file_options(name):
         if isinstance(options.get(option), str):
             options[option] = os.path.expanduser(options[option])

@@ -73,8 +73,8 @@ def choose_run_pipeline(config: TrainingConfig) -> Pipeline:
         inherited = Pipeline(source.preprocessing_name, options)
     elif published and published.preprocessing:
         inherited = Pipeline(published.preprocessing, {})
-    own = nets_factory.networks[config.model_name].preprocessing_name
-    pipeline = choose_pipeline(config, own, inherited)
+    network = nets_factory.networks[config.model_name]
+    pipeline = choose_pipeline(config, network.preprocessing_name, inherited, network.channels)
     options = {name: value for name, value in pipeline.options.items() if name != RESPECT_EXIF}
     if _respects_exif(config, pipeline):
         options[RESPECT_EXIF] = True  # its absence is what runs had before there was a choice

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from image_datasets.file_names import listed
 from image_datasets.image_dataset import ImageDataset
 from nets import nets_factory
+from preprocessing.preprocessing_factory import USE_GRAYSCALE
 from slimzoo.configuration import TrainingConfig
 from slimzoo.flags import settings
 from slimzoo.run_folder import RESPECT_EXIF
@@ -54,7 +55,7 @@ def announcement(
     preprocessing = description.preprocessing_name
     if config.dataset_statistics:
         preprocessing += f", statistics of {dataset_of_statistics(config.dataset_statistics)}"
-    elif set(description.preprocessing_options) - {RESPECT_EXIF} and not (
+    elif set(description.preprocessing_options) - {RESPECT_EXIF, USE_GRAYSCALE} and not (
         config.preprocessing_options
     ):
         preprocessing += " with the options of --checkpoint_path"
@@ -67,9 +68,10 @@ def announcement(
     num_parameters = state.network_fn.model.count_params()
     num_trained = state.num_trainable_parameters()
     trained = f" ({num_trained:,} trained)" if num_trained != num_parameters else ""
+    gray = "grey " if state.network_fn.channels == 1 else ""
     lines = [
         f"{description.model_name}: {num_parameters:,} parameters{trained}, "
-        f"{description.image_size}x{description.image_size} pixels, "
+        f"{description.image_size}x{description.image_size} {gray}pixels, "
         f"{config.mixed_precision}, preprocessing {preprocessing}",
         f"{description.dataset_name}: {dataset.num_examples:,} images of "
         f"{len(description.class_names)} classes in {dataset.split}; {validation}",

@@ -137,6 +137,7 @@ TESTED_IN = {
     "nets.alexnet_keras": "nets/test_alexnet_family.py",
     "nets.alexnet_parts": "nets/test_alexnet_family.py",
     "nets.alexnet_torchvision": "nets/test_alexnet_family.py",
+    "nets.cifarnet": "nets/test_lenet.py",
     "nets.inception_parts": "nets/test_inception.py",
     "nets.inception_resnet_v2": "nets/test_inception.py",
     "nets.inception_v1": "nets/test_inception.py",
@@ -165,7 +166,7 @@ TESTED_IN = {
     "training.export.tflite_metadata": "training/export/test_formats.py",
     "training.export.tflite_model": "training/export/test_formats.py",
     "preprocessing.caffe_preprocessing": "preprocessing/test_other_pipelines.py",
-    "preprocessing.cifarnet_preprocessing": "preprocessing/test_other_pipelines.py",
+    "preprocessing.cuda_convnet_preprocessing": "preprocessing/test_other_pipelines.py",
     "preprocessing.mean_images": "preprocessing/test_other_pipelines.py",
     "preprocessing.torchvision_preprocessing": "preprocessing/test_other_pipelines.py",
 }

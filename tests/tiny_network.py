@@ -41,7 +41,7 @@ def register_tiny():
         head="fc3",
         default_image_size=32,
         minimum_image_size=32,
-        preprocessing="cifarnet",
+        preprocessing="cuda_convnet",
     )(tiny)
 
 

@@ -120,6 +120,8 @@ def convert(config: ConversionConfig) -> RestoreReport:
     output_dir = new_folder("output_dir", absolute(config.output_dir))
     import_modules(config.import_modules)
     network = nets_factory.networks[config.model_name]
+    if config.bgr_to_rgb and network.channels == 1:
+        raise ValueError(f"--bgr_to_rgb is given, but {network.name} takes grey images.")
     path = find_checkpoint(config.checkpoint_path)
     run = ModelDescription.of_checkpoint(path)
     if run is not None:
@@ -135,7 +137,8 @@ def convert(config: ConversionConfig) -> RestoreReport:
     # Reversed weights take RGB; a pipeline that knows no other order gives it anyway.
     takes_order = "channel_order" in preprocessing_factory.get_options(own_pipeline)
     order = {"channel_order": "rgb"} if config.bgr_to_rgb and takes_order else {}
-    pipeline = choose_pipeline(config, own_pipeline, inherited=Pipeline(own_pipeline, order))
+    inherited = Pipeline(own_pipeline, order)
+    pipeline = choose_pipeline(config, own_pipeline, inherited, network.channels)
     pipeline.try_out(description.image_size)
     description = dataclasses.replace(
         description,
@@ -215,7 +218,9 @@ def _differences(
         source_fn.variables[name].assign(twin)
     # Of a size that both take: 227 pixels are none too many for a network of 224.
     size = max(fn.default_image_size for fn in (network_fn, source_fn))
-    trained_with = Pipeline(source_fn.preprocessing_name, {})
+    source_name = source_fn.preprocessing_name
+    gray = preprocessing_factory.options_for_channels(source_name, source_fn.channels)
+    trained_with = Pipeline(source_name, dict(gray))
     own = _sample_images(pipeline, network_fn.default_image_size)
     source = _sample_images(trained_with, size)
     given = source[..., ::-1] if config.bgr_to_rgb else source

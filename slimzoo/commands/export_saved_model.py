@@ -249,6 +249,7 @@ def _fill(config: ExportConfig, model: TrainedModel, folder: str) -> None:
     facts = CardFacts(
         parameters=model.network_fn.model.count_params(),
         image_size=size,
+        channels=model.network_fn.channels,
         summary=_summary(network),
         dataset_name=dataset_factory.short_name(description.dataset_name, description.dataset_dir),
         dataset_split_name=description.dataset_split_name,
@@ -290,7 +291,9 @@ def _converted(
         f"{description.dataset_name or 'an unknown dataset'}; {len(description.class_names)} "
         f"classes. Written by slimzoo {__version__}."
     )
-    how = f"uint8 RGB [batch, {size}, {size}, 3], 0 to 255. {prepared.words}"
+    channels = classifier.channels
+    color = "grey" if channels == 1 else "RGB"
+    how = f"uint8 {color} [batch, {size}, {size}, {channels}], 0 to 255. {prepared.words}"
     if config.format == "onnx":
         return onnx_model.convert(classifier, name, said, how)
     images = list(_calibration_images(config, model, size)) if config.precision == "int8" else ()

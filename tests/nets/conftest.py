@@ -57,7 +57,7 @@ def traced_shapes():
 
     @functools.cache
     def trace(network_fn, height, width=None):
-        images = tf.TensorSpec([1, height, width or height, 3])
+        images = tf.TensorSpec([1, height, width or height, network_fn.channels])
         logits, end_points = (
             tf.function(network_fn).get_concrete_function(images).structured_outputs
         )

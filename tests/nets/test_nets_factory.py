@@ -211,7 +211,7 @@ def test_the_minimum_size_is_the_least_that_works(name, outlined):
     [
         (
             np.zeros((1, 32, 32, 3), np.uint8),
-            r"given uint8 images.*float.*preprocessing 'cifarnet'",
+            r"given uint8 images.*float.*preprocessing 'cuda_convnet'",
         ),
         (np.zeros((1, 32, 32, 3), np.int32), "given int32 images"),
         (np.zeros((32, 32, 3), np.float32), r"\(32, 32, 3\).*takes \[batch, height, width, 3\]"),

@@ -47,11 +47,11 @@ def test_networks_have_the_parameters_of_the_readme_by_default(outlined):
 
 
 @every_network
-def test_its_first_layer_sees_colours_and_its_heads_give_classes(name, outlined):
+def test_its_first_layer_sees_its_images_and_its_heads_give_classes(name, outlined):
     network_fn = outlined(name)
     assert network_fn.num_classes == networks[name].num_classes
     variables = network_fn.variables
-    assert variables[f"{network_fn.first_layer}/weights"].shape[-2] == 3
+    assert variables[f"{network_fn.first_layer}/weights"].shape[-2] == network_fn.channels
     assert network_fn.heads
     for head in network_fn.heads:
         assert variables[f"{head}/weights"].shape[-1] == network_fn.num_classes

@@ -40,6 +40,7 @@ def value_of(name, shape):
 ONE_OF_EACH_FAMILY = {
     *("vgg_a", "overfeat", "inception_v1", "resnet_v1_50", "resnet_v2_50", "nasnet_cifar"),
     *("mobilenet_v1_025", "mobilenet_v2_035", "mobilenet_v3_small", "mobilenet_edgetpu_075"),
+    *("lenet", "cifarnet"),
 }
 
 
@@ -70,6 +71,7 @@ def test_names_and_shapes_are_tf_slims(name, outlined, traced_shapes):
     assert sum(np.prod(one.shape) for one in trained) == expected["trainable_parameters"]
     assert network_fn.num_classes == networks[name].num_classes == expected["num_classes"]
     assert network_fn.default_image_size == expected["default_image_size"]
+    assert network_fn.channels == networks[name].channels == expected["channels"]
     logits, end_points = traced_shapes(network_fn, network_fn.default_image_size)
     assert logits[1:] == tuple(expected["logits"]["shape"][1:])
     assert list(end_points) == list(expected["end_points"])

@@ -5,10 +5,13 @@ import pytest
 import tensorflow as tf
 
 from preprocessing.base import PREPROCESSINGS
-from preprocessing.preprocessing_factory import get_preprocessing
+from preprocessing.preprocessing_factory import get_options, get_preprocessing
 
-OUTPUT_SIDES = {"cifarnet": 24}  # it crops from 32, and leaves what is not smaller as it is
+OUTPUT_SIDES = {"cuda_convnet": 24}  # it crops from 32, and leaves what is not smaller as it is
 every_pipeline = pytest.mark.parametrize("name", PREPROCESSINGS)
+every_random_pipeline = pytest.mark.parametrize(
+    "name", [name for name in PREPROCESSINGS if name != "lenet"]
+)
 
 
 def batched(examples):
@@ -21,9 +24,10 @@ def batched(examples):
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_any_image_gives_a_float_image_of_the_asked_size(name, is_training, shape, channels):
     image = np.random.default_rng(1).integers(0, 256, (*shape, channels), dtype=np.uint8)
-    output = get_preprocessing(name, is_training)(image, 64, 48, seed=[1, 2])
+    pipeline = get_preprocessing(name, is_training)
+    output = pipeline(image, 64, 48, seed=[1, 2])
     assert output.dtype == tf.float32
-    assert output.shape == (64, 48, 3)
+    assert output.shape == (64, 48, pipeline.channels)
     assert np.isfinite(output).all()
 
 
@@ -39,7 +43,7 @@ def test_the_two_halves_equal_the_one_image_call(name, is_training, texture):
         np.testing.assert_allclose(row, pipeline(image, 64, 64, seed=seed), atol=1e-5)
 
 
-@every_pipeline
+@every_random_pipeline
 def test_the_same_seed_gives_the_same_pixels_and_another_other_ones(name, texture):
     pipeline = get_preprocessing(name, is_training=True)
     image = texture(70, 80)
@@ -51,7 +55,7 @@ def test_the_same_seed_gives_the_same_pixels_and_another_other_ones(name, textur
     assert np.abs(first - other).max() > 1
 
 
-@every_pipeline
+@every_random_pipeline
 def test_without_a_seed_each_call_draws_anew_in_a_graph_too(name, texture):
     pipeline = get_preprocessing(name, is_training=True)
     image = texture(70, 80)
@@ -75,9 +79,11 @@ def test_shapes_are_static_inside_tf_data(name, is_training, texture):
     files = [tf.io.encode_jpeg(texture(80, 90)), tf.io.encode_png(texture(64, 70)[..., :1])]
     dataset = tf.data.Dataset.from_tensor_slices(files).enumerate()
     dataset = dataset.map(lambda i, file: pipeline.host(file, 64, 48, seed=tf.stack([i, i])))
-    assert dataset.element_spec["image"] == tf.TensorSpec([64, 48, 3], pipeline.pixel_dtype)
+    assert dataset.element_spec["image"] == tf.TensorSpec(
+        [64, 48, pipeline.channels], pipeline.pixel_dtype
+    )
     batch = next(iter(dataset.batch(2)))
-    assert pipeline.device(batch).shape == (2, 64, 48, 3)
+    assert pipeline.device(batch).shape == (2, 64, 48, pipeline.channels)
 
 
 @every_pipeline
@@ -103,7 +109,7 @@ def test_evaluation_can_be_exported_and_draws_nothing(name, texture, tmp_path):
             def host(file):
                 return pipeline.host(file, 64, 64)["image"]
 
-            spec = tf.TensorSpec([64, 64, 3], pipeline.pixel_dtype)
+            spec = tf.TensorSpec([64, 64, pipeline.channels], pipeline.pixel_dtype)
             return pipeline.device({"image": tf.map_fn(host, files, fn_output_signature=spec)})
 
     server = Server()
@@ -129,7 +135,11 @@ def test_bfloat16_is_the_rounded_float32(name, texture):
     for device in (pipeline.device, compiled):
         rounded = device(batch, tf.bfloat16)
         assert rounded.dtype == tf.bfloat16
-        np.testing.assert_array_equal(rounded, expected)
+        # `cifarnet` sums over an image, in an order that is XLA's own.
+        tolerance = 2**-7 if name == "cifarnet" else 0
+        np.testing.assert_allclose(
+            *(tf.cast(one, tf.float32) for one in (rounded, expected)), rtol=tolerance
+        )
 
 
 @every_pipeline
@@ -175,7 +185,9 @@ def test_a_seed_is_two_integers(name, seed):
         get_preprocessing(name, True).host(np.zeros((8, 8, 3), np.uint8), 8, 8, seed=seed)
 
 
-@pytest.mark.parametrize("name", [name for name in PREPROCESSINGS if name != "inception"])
+@pytest.mark.parametrize(
+    "name", [name for name in PREPROCESSINGS if "mean_rgb" in get_options(name)]
+)
 def test_an_option_replaced_for_one_call_must_exist(name):
     image = np.zeros((8, 8, 3), np.uint8)
     bright = get_preprocessing(name)(image, 8, 8, mean_rgb=(-9, -9, -9))

@@ -6,6 +6,7 @@ import zlib
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from preprocessing import decoding
 
@@ -117,6 +118,51 @@ def test_cmyk_window_is_part_of_the_whole(texture):
     whole = decoding.decode(file.getvalue())
     window = decoding.Jpeg(tf.constant(file.getvalue())).window(13, 27, 40, 50)
     np.testing.assert_array_equal(window, whole[13:53, 27:77])
+
+
+LUMA = np.array([0.299, 0.587, 0.114])
+
+
+@pytest.mark.parametrize("mode", ["RGB", "CMYK", "L"])
+@pytest.mark.parametrize("file_format", ["JPEG", "PNG", "BMP", "GIF", "WEBP"])
+def test_every_image_becomes_grey_by_its_luma(texture, mode, file_format):
+    if mode == "CMYK" and file_format != "JPEG":
+        pytest.skip("only JPEG stores CMYK")
+    rgb = texture(40, 56)
+    grey = rgb @ LUMA
+    file = io.BytesIO()
+    options = {"JPEG": {"quality": 95}, "WEBP": {"lossless": True}}.get(file_format, {})
+    Image.fromarray(rgb).convert(mode).save(file, file_format, **options)
+    given = decoding.decode(file.getvalue(), channels=1).numpy()
+    assert given.shape == (40, 56, 1)
+    assert np.abs(given[..., 0] - grey).mean() < (9 if file_format == "GIF" else 3)  # 256 colours
+    window = decoding.with_source(
+        tf.constant(file.getvalue()),
+        lambda source: source.reduced(tf.constant(1)).window(3, 5, 20, 30),
+        channels=1,
+    )
+    np.testing.assert_array_equal(window, given[3:23, 5:35])
+
+
+def test_grey_files_stay_as_they_are():
+    ramp = np.arange(256, dtype=np.uint8).reshape(16, 16, 1)
+    for image in (ramp, tf.io.encode_png(ramp), ramp.repeat(3, axis=2)):
+        np.testing.assert_array_equal(decoding.decode(image, channels=1), ramp)
+    decoded = tf.io.decode_jpeg(tf.io.encode_jpeg(ramp), dct_method="INTEGER_ACCURATE")
+    np.testing.assert_array_equal(decoding.decode(tf.io.encode_jpeg(ramp), channels=1), decoded)
+
+
+@pytest.mark.parametrize("orientation", [1, 3, 6])
+def test_grey_photos_are_turned_and_reduced_too(texture, orientation):
+    photo = Image.fromarray(texture(64, 96))
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    file = io.BytesIO()
+    photo.save(file, "JPEG", exif=exif, quality=95)
+    colours = decoding.decode(file.getvalue(), respect_exif=True).numpy()
+    grey = decoding.decode(file.getvalue(), respect_exif=True, channels=1).numpy()
+    assert grey.shape == (*colours.shape[:2], 1)
+    assert np.abs(grey[..., 0] - colours @ LUMA).mean() < 2
 
 
 def test_jpeg_size_is_read_from_the_header(texture):

@@ -67,7 +67,7 @@ def test_the_centre_of_the_mean_image_is_subtracted(
 
 def test_ten_crops_each_lose_the_centre_of_the_mean_image(mean_image, texture):
     path, mean = mean_image(32)
-    pipeline = get_preprocessing("cifarnet", mean_image=path)
+    pipeline = get_preprocessing("cuda_convnet", mean_image=path)
     crops = pipeline.host(texture(32, 32), 24, 24, num_crops=10)["image"]
     given = pipeline.device({"image": crops[tf.newaxis]})[0]
     np.testing.assert_allclose(given, crops.numpy() - mean[4:28, 4:28], atol=1e-4)
@@ -141,9 +141,9 @@ def test_torchvisions_training_crops_have_the_areas_and_ratios_it_draws_from():
     assert 70 < mirrored < 130
 
 
-def test_cifarnet_leaves_its_own_size_alone_and_crops_and_mirrors_smaller_ones(texture):
+def test_cuda_convnets_leaves_its_own_size_alone_and_crops_and_mirrors_smaller_ones(texture):
     image = np.asarray(texture(32, 32))
-    whole = get_preprocessing("cifarnet", is_training=True)
+    whole = get_preprocessing("cuda_convnet", is_training=True)
     np.testing.assert_array_equal(whole.host(image, 32, 32, seed=[1, 1])["image"], image)
     windows = {
         image[top : top + 24, left : left + 24][:, ::step].tobytes()
@@ -157,7 +157,7 @@ def test_cifarnet_leaves_its_own_size_alone_and_crops_and_mirrors_smaller_ones(t
     }
     assert crops <= windows
     assert len(crops) > 60
-    centre = get_preprocessing("cifarnet").host(image, 24, 24)["image"]
+    centre = get_preprocessing("cuda_convnet").host(image, 24, 24)["image"]
     np.testing.assert_array_equal(centre, image[4:28, 4:28])
 
 
@@ -169,8 +169,8 @@ def test_cifarnet_leaves_its_own_size_alone_and_crops_and_mirrors_smaller_ones(t
         ("caffe", {"channel_order": "gbr"}, "Unknown channel_order 'gbr'. Did you mean 'rgb'"),
         ("torchvision", {"resize_side": 200}, "too small"),
         ("torchvision", {"deviation_rgb": (1, 0, 1)}, "each must be positive"),
-        ("cifarnet", {"image_side": 0}, "image_side is 0"),
-        ("cifarnet", {"mean_rgb": (1, 2)}, "three numbers"),
+        ("cuda_convnet", {"image_side": 0}, "image_side is 0"),
+        ("cuda_convnet", {"mean_rgb": (1, 2)}, "three numbers"),
     ],
 )
 def test_bad_options_are_refused(name, options, message, texture):
@@ -181,7 +181,7 @@ def test_bad_options_are_refused(name, options, message, texture):
 def test_a_jpeg_goes_through_each(texture):
     encoded = io.BytesIO()
     Image.fromarray(np.asarray(texture(120, 90))).save(encoded, "JPEG")
-    for name, size in (("caffe", 227), ("torchvision", 224), ("cifarnet", 24)):
+    for name, size in (("caffe", 227), ("torchvision", 224), ("cuda_convnet", 24)):
         for is_training in (False, True):
             pipeline = get_preprocessing(name, is_training)
             assert pipeline(encoded.getvalue(), size, size, seed=[1, 2]).shape == (size, size, 3)

@@ -12,7 +12,7 @@ from preprocessing.alexnet_preprocessing import AlexNetPreprocessing
 from preprocessing.preparation import preparation
 from preprocessing.preprocessing_factory import PREPROCESSINGS, get_preprocessing
 
-SIZES = {"cifar": 32, "cifarnet": 24}
+SIZES = {"cifar": 32, "cuda_convnet": 24}
 
 
 @pytest.mark.parametrize("shape", [(300, 401), (330, 280), (100, 120), (20, 30)])

@@ -42,7 +42,7 @@ def test_options_reach_the_pipeline():
 
 
 def test_options_that_are_files_say_under_which_name_a_run_keeps_them():
-    for name in ("alexnet_2012", "caffe", "cifarnet"):
+    for name in ("alexnet_2012", "caffe", "cuda_convnet"):
         assert preprocessing_factory.file_options(name) == {"mean_image": "mean_image.npy"}
         assert preprocessing_factory.get_options(name)["mean_image"] is None
     assert preprocessing_factory.file_options("alexnet") == {}
@@ -68,7 +68,7 @@ def test_options_that_are_files_say_under_which_name_a_run_keeps_them():
 )
 def test_a_mean_that_is_given_wins_over_an_inherited_mean_image(inherited, given, expected):
     before = dict(inherited), dict(given)
-    assert preprocessing_factory.merge_options("cifarnet", inherited, given) == expected
+    assert preprocessing_factory.merge_options("cuda_convnet", inherited, given) == expected
     assert (inherited, given) == before
 
 

@@ -23,6 +23,8 @@ PIXELS = SHARED / "tf_slim_preprocessing.json"
         ("inception", 224, {}),
         ("vgg", 224, {}),
         ("vgg", 299, {"resize_side_min": 330}),
+        ("cifarnet", 32, {}),
+        ("lenet", 28, {}),
     ],
 )
 def test_evaluation_gives_tf_slims_pixels(photo, name, size, options):

@@ -48,7 +48,7 @@ def test_names_are_listed_where_one_is_asked_for(config_class):
     text = " ".join(help_text(config_class, ABOUT).split())
     known = {
         "model_name": "alexnet, alexnet_2012, alexnet_cifar, alexnet_keras, alexnet_owt",
-        "preprocessing_name": "alexnet, alexnet_2012, caffe, cifar, cifarnet, inception",
+        "preprocessing_name": "alexnet, alexnet_2012, caffe, cifar, cifarnet, cuda_convnet",
     }
     for name, names in known.items():
         assert (f"--{name}: " in text) == (names in text)

@@ -43,7 +43,7 @@ def test_a_description_holds_what_the_flags_do_not_keep(replaced, photos, monkey
     description = described(config, "validation[:15]")
     assert description.class_names == ["green", "red"]
     assert description.network_options == {"dropout_keep_prob": 0.9}
-    assert (description.preprocessing_name, description.image_size) == ("cifarnet", 32)
+    assert (description.preprocessing_name, description.image_size) == ("cuda_convnet", 32)
     assert description.preprocessing_options == {"image_side": 36, "respect_exif": True}
     assert description.validation_split_name == "validation[:15]"
     assert description.moving_average_decay == 0.99
@@ -159,6 +159,19 @@ def test_a_run_from_before_the_choice_goes_on_as_it_was(run, replaced):
         prepared(replaced(respect_exif=True))
 
 
+def test_a_run_from_before_tf_slims_pipelines_goes_on_with_its_own(run, replaced):
+    path = pathlib.Path(run.train_dir, "model.json")
+    document = {**json.loads(path.read_text()), "preprocessing_name": "cifarnet"}
+    del document["version"]
+    path.write_text(json.dumps(document))
+    assert prepared(replaced()) == run.train_dir
+    config = replaced(preprocessing_name="cifarnet", preprocessing_options=[])
+    with pytest.raises(ValueError, match="preprocessing_name 'cuda_convnet'; now it is 'cifarnet'"):
+        prepared(config)
+    tuned = replaced(train_dir=f"{run.train_dir}_tuned", checkpoint_path=run.train_dir)
+    assert run_folder.choose_run_pipeline(tuned).name == "cuda_convnet"
+
+
 def test_weights_that_are_started_from_do_not_say_which_way_up_photos_are(run, replaced, tmp_path):
     config = replaced(
         train_dir=str(tmp_path / "tuned"),
@@ -181,7 +194,7 @@ def test_two_flags_that_contradict_each_other_are_refused(replaced):
 
 @pytest.fixture
 def mean_images(tmp_path):
-    """Two files of the size that `cifarnet` takes with the options of `config`."""
+    """Two files of the size that `cuda_convnet` takes with the options of `config`."""
     for number in (1, 2):
         np.save(tmp_path / f"mean_{number}.npy", np.full((36, 36, 3), number * 50.0, np.float32))
     return [f"mean_image={tmp_path / f'mean_{number}.npy'}" for number in (1, 2)]
@@ -252,7 +265,7 @@ def test_weights_are_fed_as_in_the_run_that_they_come_from(run, replaced, mean_i
 
 def test_a_run_goes_on_when_the_weights_that_it_started_from_are_gone(replaced):
     config = replaced(checkpoint_path="/nowhere", preprocessing_options=[])
-    assert run_folder.choose_run_pipeline(config).name == "cifarnet"
+    assert run_folder.choose_run_pipeline(config).name == "cuda_convnet"
 
 
 # ------------------------------------------------------------------------- its flags

@@ -30,7 +30,7 @@ def member():
     generator = np.random.default_rng(0)
     for variable in network_fn.variables.values():
         variable.assign(generator.normal(scale=0.3, size=variable.shape))
-    return Member(network_fn, get_preprocessing("cifarnet", image_side=36), 32)
+    return Member(network_fn, get_preprocessing("cuda_convnet", image_side=36), 32)
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ from training.ensemble import Ensemble, Member, images_in_a_batch
 
 
 def test_crops_and_members_are_averaged_as_probabilities():
-    pipelines = [get_preprocessing("cifarnet", image_side=side) for side in (36, 40)]
+    pipelines = [get_preprocessing("cuda_convnet", image_side=side) for side in (36, 40)]
     members = []
     for seed, pipeline in enumerate(pipelines):
         network_fn = get_network_fn("tiny", 3)

@@ -52,7 +52,7 @@ def noise_dataset(count, num_classes):
 def evaluator(network_fn, dataset, strategy=None, **options):
     return Evaluator(
         network_fn,
-        get_preprocessing("cifarnet", image_side=36),
+        get_preprocessing("cuda_convnet", image_side=36),
         dataset,
         strategy or devices.make_strategy(),
         image_size=32,
@@ -62,7 +62,7 @@ def evaluator(network_fn, dataset, strategy=None, **options):
 
 def expected(network_fn, dataset, num_crops=1):
     """The answers, one image at a time, in NumPy."""
-    preprocessing = get_preprocessing("cifarnet", image_side=36)
+    preprocessing = get_preprocessing("cuda_convnet", image_side=36)
     probabilities, labels = [], []
     for example in dataset.examples():
         batch = preprocessing.host(example["image"], 32, 32, num_crops=num_crops)
@@ -133,7 +133,7 @@ def test_several_networks_answer_with_the_mean_of_their_softmax_outputs(num_crop
         generator = np.random.default_rng(seed)
         for variable in network_fn.variables.values():
             variable.assign_add(generator.normal(scale=0.03, size=variable.shape))
-        pipeline = get_preprocessing("cifarnet", image_side=36 if pixels == 32 else 32)
+        pipeline = get_preprocessing("cuda_convnet", image_side=36 if pixels == 32 else 32)
         members.append(Member(network_fn, pipeline, pixels))
 
     def answer(first, *others):

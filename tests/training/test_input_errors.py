@@ -57,7 +57,7 @@ def bad(request, photos, tmp_path):
 
 
 def batches_of(dataset, **options):
-    pipeline = get_preprocessing("cifarnet", image_side=36)
+    pipeline = get_preprocessing("cuda_convnet", image_side=36)
     return evaluation_batches(dataset, pipeline, batch_size=10, image_size=32, **options)
 
 
@@ -87,7 +87,7 @@ def test_training_names_it_as_evaluation_does(photos, tmp_path):
     dataset = get_dataset("folder", "train", str(tmp_path / "photos"))
     batches = training_batches(
         dataset,
-        get_preprocessing("cifarnet", is_training=True, image_side=36),
+        get_preprocessing("cuda_convnet", is_training=True, image_side=36),
         batch_size=10,
         image_size=32,
     )

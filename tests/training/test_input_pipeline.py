@@ -13,7 +13,7 @@ from image_datasets.dataset_factory import get_dataset
 from preprocessing.preprocessing_factory import get_preprocessing
 from training import input_errors, input_pipeline
 
-CHEAP = ("cifarnet", {"image_side": 36})  # random crops and flips, traced in half the time
+CHEAP = ("cuda_convnet", {"image_side": 36})  # random crops and flips, traced in half the time
 
 
 @pytest.fixture
@@ -104,7 +104,7 @@ def test_labels_offset_leaves_the_first_classes_out(dataset):
 def test_evaluation_counts_every_example_once(dataset, batch_size):
     seen = collections.Counter()
     for batch in input_pipeline.evaluation_batches(
-        dataset, get_preprocessing("cifarnet"), batch_size=batch_size, image_size=32
+        dataset, get_preprocessing("cuda_convnet"), batch_size=batch_size, image_size=32
     ).as_numpy_iterator():
         assert batch["image"].shape == (batch_size, 32, 32, 3)
         seen.update(batch["index"][batch["weight"] == 1])

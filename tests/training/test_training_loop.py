@@ -87,7 +87,7 @@ def run(
     )
     step = TrainStep(
         state,
-        get_preprocessing("cifarnet"),
+        get_preprocessing("cuda_convnet"),
         strategy,
         batch_size=BATCH_SIZE,
         moving_average_decay=averages_decay,

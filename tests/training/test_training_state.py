@@ -70,7 +70,7 @@ def test_what_decays_is_what_the_network_says(registries_restored):
         head="fc1",
         default_image_size=8,
         minimum_image_size=8,
-        preprocessing="cifarnet",
+        preprocessing="cuda_convnet",
         decays_biases=True,
     )
     def linear(images, num_classes=10):

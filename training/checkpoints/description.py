@@ -15,10 +15,21 @@ from preprocessing import preprocessing_factory
 from preprocessing.base import Preprocessing
 from slimzoo_registry import unknown_name_message
 from training.checkpoints.finding import is_of_a_run
-from training.storage.json_files import Between, check_types, is_like, read_dataclass, shown
+from training.storage.json_files import (
+    Between,
+    check_types,
+    is_like,
+    make_dataclass,
+    read_object,
+    shown,
+)
 from training.storage.whole_files import write_text
 
 _DESCRIPTION_NAME = "model.json"
+# Of what the names in it mean. A file that has no number is of version 1.
+_VERSION = 2
+# What pipelines are called now that version 1 called otherwise: TF-Slim's has that name since.
+_RENAMED_PIPELINES = {"cifarnet": "cuda_convnet"}
 # Far beyond what can be trained, and far below what would take all memory of a machine.
 _MOST_PIXELS = 16_384
 _MOST_CLASSES = 1_000_000
@@ -44,6 +55,7 @@ class ModelDescription:
       moving_average_decay: of the weights' averages; None if none were kept.
       dataset_split_name: of the images trained on; None in runs of earlier versions.
       num_training_images: that were trained on; None likewise.
+      version: of the meaning of its names; what `load` gives has the current one.
     """
 
     model_name: str
@@ -60,6 +72,7 @@ class ModelDescription:
     moving_average_decay: Annotated[float, Between(0, 1)] | None
     dataset_split_name: str | None = None
     num_training_images: Annotated[int, Between(0)] | None = None
+    version: Annotated[int, Between(1, _VERSION)] = _VERSION
 
     def save(self, folder: str) -> None:
         """Writes `model.json` into `folder`, whole or not at all."""
@@ -76,9 +89,10 @@ class ModelDescription:
         if path is None:
             return None
         try:
-            return read_dataclass(cls, path)
+            description = make_dataclass(cls, {"version": 1, **read_object(path)})
         except ValueError as error:
             raise ValueError(f"{path} is damaged or of another version: {error}.") from error
+        return description._with_current_names()
 
     @classmethod
     def of_checkpoint(cls, path: str) -> ModelDescription | None:
@@ -87,6 +101,12 @@ class ModelDescription:
         Weight files from elsewhere have none, even if they lie in the folder of a run.
         """
         return cls.load(os.path.dirname(path)) if is_of_a_run(path) else None
+
+    def _with_current_names(self) -> ModelDescription:
+        name = self.preprocessing_name
+        if self.version == 1:
+            name = _RENAMED_PIPELINES.get(name, name)
+        return dataclasses.replace(self, preprocessing_name=name, version=_VERSION)
 
     def check_names(self, folder: str) -> None:
         """Checks that what it names is registered, and takes the options that it has.
@@ -123,7 +143,13 @@ class ModelDescription:
                 preprocessing_factory.get_options(name),
                 typing.get_type_hints(preprocessing_factory.PREPROCESSINGS[name]),
             )
-            preprocessing_factory.get_preprocessing(name, **options)  # checks ranges
+            pipeline = preprocessing_factory.get_preprocessing(name, **options)  # checks ranges
+            channels = nets_factory.networks[self.model_name].channels
+            if pipeline.channels != channels:
+                raise ValueError(
+                    f"{name} gives images of {pipeline.channels} channels and {self.model_name} "
+                    f"takes {channels}"
+                )
         except ValueError as error:
             why = str(error).removesuffix(".")
             raise ValueError(f"{path} is damaged or of another version: {why}.") from error

@@ -128,14 +128,19 @@ def describe_weights(
     if remark:
         print(remark)
     as_published = published if published and published.network == model_name else None
+    preprocessing_name = (
+        preprocessing_name
+        or (as_published and as_published.preprocessing)
+        or network.preprocessing_name
+    )
     return ModelDescription(
         model_name=model_name,
         network_options=dict(as_published.network_options) if as_published else {},
         class_names=names,
-        preprocessing_name=preprocessing_name
-        or (as_published and as_published.preprocessing)
-        or network.preprocessing_name,
-        preprocessing_options={},
+        preprocessing_name=preprocessing_name,
+        preprocessing_options=dict(
+            preprocessing_factory.options_for_channels(preprocessing_name, network.channels)
+        ),
         image_size=as_published.image_size if as_published else network.default_image_size,
         labels_offset=0,
         dataset_name="",

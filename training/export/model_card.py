@@ -25,6 +25,7 @@ class CardFacts:
     Attributes:
       parameters: their number.
       image_size: height and width of the network's input, in pixels.
+      channels: of the network's input: 3, RGB, or 1, grey.
       summary: of the network, a line.
       dataset_name: trained on, for people; empty if unknown.
       dataset_split_name: of the images trained on; None if unknown.
@@ -40,6 +41,7 @@ class CardFacts:
 
     parameters: int
     image_size: int
+    channels: int
     summary: str
     dataset_name: str
     dataset_split_name: str | None
@@ -104,7 +106,8 @@ else ", " + record.precision }}
 | | |
 |---|---|
 | network | `{{ record.model_name }}`, {{ facts.parameters | grouped }} parameters |
-| input | {{ facts.image_size }}x{{ facts.image_size }} pixels |
+| input | {{ facts.image_size }}x{{ facts.image_size }} pixels\
+{{ ", grey" if facts.channels == 1 }} |
 | trained on | {% if facts.dataset_name %}{{ facts.dataset_name | cell }}\
 {% if facts.dataset_split_name %}, split {{ facts.dataset_split_name | cell }}, \
 {{ facts.num_training_images | grouped }} images{% endif %}{% else %}not known{% endif %} |
@@ -157,7 +160,8 @@ It is not inside: the model takes float images from which mean and scale have be
 {{ facts.preparation.words }}
 {% else %}
 Mean and scale are inside; the size is not. The input is uint8 \
-`[batch, {{ facts.image_size }}, {{ facts.image_size }}, 3]`, RGB, 0 to 255. \
+`[batch, {{ facts.image_size }}, {{ facts.image_size }}, \
+{{ facts.channels }}]`, {{ "grey" if facts.channels == 1 else "RGB" }}, 0 to 255. \
 {{ facts.preparation.words }}
 {% endif %}
 

@@ -30,8 +30,8 @@ def check_installed() -> None:
 def convert(classifier: PreparedClassifier, name: str, description: str, preparation: str) -> bytes:
     """Converts a network; `metadata_props` hold labels (a JSON list), description, preparation.
 
-    The input is `images`, uint8 [batch, size, size, 3]; outputs are `logits` and `probabilities`,
-    float32 [batch, num_classes].
+    The input is `images`, uint8 [batch, size, size, channels]; outputs are `logits` and
+    `probabilities`, float32 [batch, num_classes].
 
     Args:
       classifier: the network.

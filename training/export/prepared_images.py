@@ -33,10 +33,16 @@ class PreparedClassifier:
     @property
     def input_spec(self) -> tf.TensorSpec:
         """What it takes: images as the host half of the preprocessing makes them."""
-        return tf.TensorSpec([None, self.image_size, self.image_size, 3], tf.uint8, name="images")
+        shape = [None, self.image_size, self.image_size, self.channels]
+        return tf.TensorSpec(shape, tf.uint8, name="images")
+
+    @property
+    def channels(self) -> int:
+        """Of the images: 3, RGB, or 1, grey."""
+        return self.network_fn.channels
 
     def __call__(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
-        """Answers for uint8 [batch, size, size, 3]: each of `OUTPUTS`, [batch, num_classes]."""
+        """Answers for uint8 [batch, size, size, channels]: `OUTPUTS`, [batch, num_classes]."""
         with without_xla():
             inputs = self.preprocessing.device({"image": images})
             logits, _ = self.network_fn(inputs, is_training=False)

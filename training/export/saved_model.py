@@ -23,14 +23,16 @@ _PART = 64
 class ServableClassifier(tf.Module):
     """A trained network with its preprocessing, from images to class names.
 
-    Both signatures answer with: "logits" and "probabilities", float32 [batch, num_classes];
-    "features", float32 [batch, n], the last end point before the logits, averaged over positions;
-    "top_classes", string [batch, k], "top_names", the same in words where classes are ImageNet's
-    ids ("shovel" for "n04208210"), "top_indices", int32, and "top_probabilities", float32, of
-    the k likeliest classes, best first; "valid", bool [batch], false where an image cannot be
-    decoded or is too large. The answers of such an image are all zero, which probabilities of an
-    image never are, its classes are "" and their indices -1; the answers of the others are as
-    without it. (JSON, by which servers answer, has no NaN.) The batch may be empty.
+    `serving_default` takes decoded images, uint8 [batch, height, width, channels] of any size, RGB
+    or grey as the network's are; `serving_bytes` encoded ones. Both answer with: "logits" and
+    "probabilities", float32 [batch, num_classes]; "features", float32 [batch, n], the last end
+    point before the logits, averaged over positions; "top_classes", string [batch, k], "top_names",
+    the same in words where classes are ImageNet's ids ("shovel" for "n04208210"), "top_indices",
+    int32, and "top_probabilities", float32, of the k likeliest classes, best first; "valid", bool
+    [batch], false where an image cannot be decoded or is too large. The answers of such an image
+    are all zero, which probabilities of an image never are, its classes are "" and their indices
+    -1; the answers of the others are as without it. (JSON, by which servers answer, has no NaN.)
+    The batch may be empty.
 
     `class_names`, string [num_classes], holds all names in the order of logits, also on what
     `tf.saved_model.load` gives.
@@ -65,6 +67,8 @@ class ServableClassifier(tf.Module):
         self._image_size = image_size
         self._top_k = min(top_k, len(class_names))
         self._max_image_pixels = max_image_pixels
+        spec = tf.TensorSpec([None, None, None, network_fn.channels], tf.uint8, name="images")
+        self.serving_default = tf.function(self._answer, input_signature=[spec], autograph=False)
 
     @tf.function(
         input_signature=[tf.TensorSpec([None], tf.string, name="image_bytes")], autograph=False
@@ -72,14 +76,6 @@ class ServableClassifier(tf.Module):
     def serving_bytes(self, image_bytes: tf.Tensor) -> Answers:
         """Answers for encoded images (JPEG, PNG, GIF, BMP, WebP) of any sizes: string [batch]."""
         return self._answer(image_bytes)
-
-    @tf.function(
-        input_signature=[tf.TensorSpec([None, None, None, 3], tf.uint8, name="images")],
-        autograph=False,
-    )
-    def serving_default(self, images: tf.Tensor) -> Answers:
-        """Answers for decoded images: uint8 RGB [batch, height, width, 3], of any size."""
-        return self._answer(images)
 
     def _answer(self, images: tf.Tensor) -> Answers:
         """The answers for a request, a part of which is worked on at a time."""
@@ -173,7 +169,8 @@ class ServableClassifier(tf.Module):
     @property
     def _pixels_spec(self) -> tf.TensorSpec:
         size = self._image_size
-        return tf.TensorSpec([size, size, 3], self._preprocessing.pixel_dtype)
+        shape = [size, size, self._network_fn.channels]
+        return tf.TensorSpec(shape, self._preprocessing.pixel_dtype)
 
 
 def _features(end_points: dict[str, tf.Tensor], logits: tf.Tensor) -> tf.Tensor:

@@ -16,7 +16,7 @@ _PARSER_VERSION = "1.0.0"
 
 # Numbers of the schema's enumerations.
 _IMAGE_PROPERTIES = 2
-_RGB = 1
+_COLOR_SPACES = {3: 1, 1: 2}  # RGB, grayscale
 _TENSOR_AXIS_LABELS = 2
 
 
@@ -42,14 +42,14 @@ class _Writer:
             self.builder.PrependUOffsetTRelative(reference)
         return self.builder.EndVector()
 
-    def image(self, size: int) -> int:
-        """The content of a tensor: RGB images."""
+    def image(self, size: int, channels: int) -> int:
+        """The content of a tensor: RGB or grey images."""
         self.builder.StartObject(2)  # ImageSize
         self.builder.PrependUint32Slot(0, size, 0)
         self.builder.PrependUint32Slot(1, size, 0)
         image_size = self.builder.EndObject()
         self.builder.StartObject(2)  # ImageProperties
-        self.builder.PrependInt8Slot(0, _RGB, 0)
+        self.builder.PrependInt8Slot(0, _COLOR_SPACES[channels], 0)
         self.builder.PrependUOffsetTRelativeSlot(1, image_size, 0)
         properties = self.builder.EndObject()
         self.builder.StartObject(3)  # Content
@@ -73,6 +73,7 @@ def model_metadata(
     description: str,
     preparation: str,
     image_size: int,
+    channels: int,
     outputs: Sequence[str],
     labels_name: str,
 ) -> bytes:
@@ -83,6 +84,7 @@ def model_metadata(
       description: what it is.
       preparation: how to make its input from a photo, in words; the description of the input.
       image_size: height and width of the input, in pixels.
+      channels: of the input: 3, RGB, or 1, grey.
       outputs: names, each of float32 [batch, classes].
       labels_name: of the file in the archive after the model.
     """
@@ -91,7 +93,7 @@ def model_metadata(
         7,
         name=(0, write.text("images")),
         description=(1, write.text(preparation)),
-        content=(3, write.image(image_size)),
+        content=(3, write.image(image_size, channels)),
     )
     answers = [
         write.table(

@@ -28,14 +28,14 @@ def convert(
 ) -> bytes:
     """Converts a network to operations that every TFLite interpreter has.
 
-    The result has one signature, `serving_default`: uint8 `images` [batch, size, size, 3] to
+    The result has one signature, `serving_default`: uint8 `images` [batch, size, size, channels] to
     float32 `logits` and `probabilities` [batch, num_classes].
 
     Args:
       classifier: the network.
       precision: of `PRECISIONS`.
-      calibration_images: for int8: uint8 [size, size, 3], prepared as for evaluation, from which
-        the ranges of the activations are measured.
+      calibration_images: for int8: uint8 [size, size, channels], prepared as for evaluation, from
+        which the ranges of the activations are measured.
 
     Raises:
       ValueError: if the precision is unknown, or int8 has no images.
@@ -82,7 +82,13 @@ def with_metadata(
     """
     model = flatbuffer_utils.convert_bytearray_to_object(bytearray(content))
     metadata = model_metadata(
-        name, description, preparation, classifier.image_size, OUTPUTS, LABELS_NAME
+        name,
+        description,
+        preparation,
+        classifier.image_size,
+        classifier.channels,
+        OUTPUTS,
+        LABELS_NAME,
     )
     buffer = schema.BufferT()
     buffer.data = np.frombuffer(metadata, np.uint8)

@@ -38,7 +38,7 @@ def networks_of_the_same_variables(registries_restored):
         return cifarnet(images, num_classes, response_normalization=False)
 
     register("no_norm", without_normalization, "cifar")
-    register("twin", cifarnet, "cifarnet")
+    register("twin", cifarnet, "cuda_convnet")
     register("from_caffe", cifarnet, "caffe")
 
 
@@ -102,7 +102,7 @@ def test_another_network_than_the_weights_were_trained_as_is_measured(conversion
         for start in ("Modelling difference", "Preprocessing difference")
     )
     assert "cifarnet_18pct to no_norm, the same pixels" in modelling
-    assert "`cifarnet` to `cifar`" in preprocessing
+    assert "`cuda_convnet` to `cifar`" in preprocessing
     for line in (modelling, preprocessing):
         assert float(line.split("logits are ")[1].split()[0]) > 0
 
@@ -206,4 +206,4 @@ def test_reversed_weights_are_fed_rgb_ever_after(conversion, tmp_path):
 def test_reversed_channels_are_said_to_be(conversion, capsys):
     convert(dataclasses.replace(conversion, bgr_to_rgb=True))
     output = capsys.readouterr().out
-    assert "and the preprocessing `cifarnet`, in the order BGR." in output
+    assert "and the preprocessing `cuda_convnet`, in the order BGR." in output

@@ -151,7 +151,7 @@ def test_fine_tuning_restores_skips_the_head_and_says_so(
     assert (after["tiny/conv1/weights"] != before["tiny/conv1/weights"]).any()
     # It is fed as the run that it starts from.
     said = " ".join(printed.split())
-    assert "preprocessing cifarnet with the options of --checkpoint_path" in said
+    assert "preprocessing cuda_convnet with the options of --checkpoint_path" in said
     assert ModelDescription.load(config.train_dir).preprocessing_options == {
         "image_side": 36,
         "respect_exif": True,

@@ -15,7 +15,7 @@ def description():
         model_name="cifarnet_18pct",
         network_options={"response_normalization": False},
         class_names=["cat", "dog"],
-        preprocessing_name="cifarnet",
+        preprocessing_name="cuda_convnet",
         preprocessing_options={"mean_image": "mean_image.npy"},
         image_size=32,
         labels_offset=0,
@@ -43,6 +43,23 @@ def test_a_damaged_one_is_named(tmp_path, text):
         ModelDescription.load(str(tmp_path))
 
 
+def test_names_of_a_first_version_are_read_as_they_were_meant(description, tmp_path):
+    # `cifarnet` was cuda-convnet's pipeline until TF-Slim's took that name.
+    description.save(str(tmp_path))
+    path = tmp_path / "model.json"
+    document = json.loads(path.read_text())
+    assert document["version"] == 2
+    document["preprocessing_name"] = "cifarnet"
+    path.write_text(json.dumps(document))
+    assert ModelDescription.load(str(tmp_path)).preprocessing_name == "cifarnet"
+    del document["version"]
+    path.write_text(json.dumps(document))
+    assert ModelDescription.load(str(tmp_path)) == description
+    path.write_text(json.dumps({**document, "version": 3}))
+    with pytest.raises(ValueError, match=r"another version: version is 3; .* is expected"):
+        ModelDescription.load(str(tmp_path))
+
+
 WRONG_VALUES = (None, True, -1, 1.5, 10**9, 10**400, "big", [], {}, [1], ["a", None], {"a": 1})
 
 
@@ -64,6 +81,7 @@ def is_right(name, value):
         "image_size": False,
         "labels_offset": type(value) is int and value >= 0,
         "moving_average_decay": value is None,
+        "version": False,
     }[name]
 
 

@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 import unicodedata
@@ -8,6 +9,7 @@ from tiny_network import CLASSES, saved_weights
 
 from image_datasets.dataset_factory import get_dataset
 from image_datasets.image_dataset import ImageDataset
+from preprocessing.cuda_convnet_preprocessing import CudaConvnetPreprocessing
 from training.checkpoints.trained_model import (
     check_classes,
     describe_weights,
@@ -31,6 +33,23 @@ def test_a_run_is_rebuilt_with_its_weights_and_what_feeds_them(trained):
     assert best.description == model.description
 
 
+def test_a_run_from_before_tf_slims_pipelines_keeps_the_pipeline_it_was_trained_with(
+    trained, tmp_path
+):
+    run = shutil.copytree(trained, tmp_path / "run")
+    document = json.loads((run / "model.json").read_text())
+    del document["version"]
+    (run / "model.json").write_text(
+        json.dumps({**document, "preprocessing_name": "cifarnet"})  # cuda-convnet's, then
+    )
+    expected = load_trained_model(str(trained))
+    for folder in (run, run / "best"):
+        loaded = load_trained_model(str(folder))
+        assert type(loaded.preprocessing) is CudaConvnetPreprocessing
+        assert loaded.preprocessing == expected.preprocessing
+        assert loaded.description == expected.description
+
+
 def test_a_run_without_its_description_is_explained(trained, tmp_path):
     run = shutil.copytree(trained, tmp_path / "run")
     os.remove(run / "model.json")
@@ -51,7 +70,7 @@ def test_bare_weights_need_a_network_and_the_names_of_classes(cifarnet_file):
         load_trained_model(cifarnet_file, model_name="cifarnet_18pct")
     loaded = load_trained_model(cifarnet_file, model_name="cifarnet_18pct", class_names=TEN)
     assert loaded.description.class_names == TEN
-    assert loaded.description.preprocessing_name == "cifarnet"
+    assert loaded.description.preprocessing_name == "cuda_convnet"
 
 
 def test_what_was_taken_is_said_of_files_from_elsewhere(cifarnet_file, trained, capsys):

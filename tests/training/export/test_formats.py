@@ -33,7 +33,7 @@ CASES = [
     ),
     *(
         pytest.param(name, get_network_fn, marks=pytest.mark.slow, id=f"{name}-whole")
-        for name in [*ALEXNETS, "mobilenet_v2_035"]
+        for name in [*ALEXNETS, "mobilenet_v2_035", "lenet"]
     ),
 ]
 
@@ -47,7 +47,8 @@ def prepared():
         size = network.default_image_size
         network_fn = get_fn(name, num_classes=3)
         preprocessing = get_preprocessing(network.preprocessing_name)
-        images = np.random.default_rng(0).integers(0, 256, (3, size, size, 3), dtype=np.uint8)
+        shape = (3, size, size, network.channels)
+        images = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
         images[1] //= 4
         inputs = preprocessing.device({"image": tf.constant(images)})
         head = network_fn.variables[f"{network_fn.heads[-1]}/weights"]

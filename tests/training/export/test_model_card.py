@@ -2,6 +2,7 @@
 
 import base64
 import contextlib
+import dataclasses
 import io
 import json
 import pathlib
@@ -173,20 +174,29 @@ def test_it_says_how_sure_its_accuracy_is_and_of_which_classes(cifarnet, photos,
 NAMES = ["Pinot noir, red", "a`b``c", "n04208210", "two\nlines", "*bold* [link](x) <b> | $x$", "`"]
 
 
+FACTS = CardFacts(
+    parameters=1, image_size=32, channels=3, summary="X.", dataset_name="cats|dogs",
+    dataset_split_name="train[:80%]", num_training_images=1234, class_names=NAMES,
+    preprocessing_name="x", preprocessing_options={}, preparation=Preparation("", None),
+    accuracy=None, max_image_pixels=0, import_modules=[],
+)  # fmt: skip
+
+
+def record_of(kind):
+    return make_record(
+        "a|b/model.ckpt-1", format=kind, precision="float32", model_name="x", version="1", files=[]
+    )
+
+
+@pytest.mark.parametrize(("channels", "color"), [(1, "grey"), (3, "RGB")])
+def test_a_card_says_whether_images_are_grey(channels, color):
+    text = card(record_of("tflite"), dataclasses.replace(FACTS, channels=channels))
+    assert f"The input is uint8 `[batch, 32, 32, {channels}]`, {color}, 0 to 255." in text
+    assert ("| input | 32x32 pixels, grey |" in text) == (channels == 1)
+
+
 def test_names_are_told_apart_and_are_no_markup(tmp_path):
-    record = make_record(
-        "a|b/model.ckpt-1", format="saved_model", precision="float32", model_name="x", version="1",
-        files=[],
-    )  # fmt: skip
-    text = card(
-        record,
-        CardFacts(
-            parameters=1, image_size=32, summary="X.", dataset_name="cats|dogs",
-            dataset_split_name="train[:80%]", num_training_images=1234, class_names=NAMES,
-            preprocessing_name="x", preprocessing_options={}, preparation=Preparation("", None),
-            accuracy=None, max_image_pixels=0, import_modules=[],
-        ),
-    )  # fmt: skip
+    text = card(record_of("saved_model"), FACTS)
     assert "| trained on | `cats\\|dogs`, split `train[:80%]`, 1,234 images |\n" in text
     assert r"| `a\|b/model.ckpt-1`" in text
     assert (
