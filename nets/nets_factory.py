@@ -11,6 +11,8 @@ from __future__ import annotations
 import contextlib
 import enum
 import fnmatch
+import importlib
+import pkgutil
 from collections.abc import Iterable, Iterator, Mapping
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
@@ -19,35 +21,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from nets import (  # noqa: F401 (families register themselves when they are imported)
-    alexnet,
-    alexnet_caffe,
-    alexnet_cifar,
-    alexnet_cuda_convnet,
-    alexnet_keras,
-    alexnet_torchvision,
-    cifarnet,
-    cuda_convnet,
-    drop_path,
-    inception_resnet_v2,
-    inception_v1,
-    inception_v2,
-    inception_v3,
-    inception_v4,
-    layers,
-    lenet,
-    mobilenet_edgetpu,
-    mobilenet_v1,
-    mobilenet_v2,
-    mobilenet_v3,
-    nasnet,
-    overfeat,
-    pnasnet,
-    resnet_v1,
-    resnet_v2,
-    scopes,
-    vgg,
-)
+import nets
+from nets import drop_path, layers, scopes
 from nets.registry import Network, networks, register_network
 from slimzoo_registry import unknown_name_message
 
@@ -60,6 +35,9 @@ __all__ = [
     "register_network",
 ]
 
+# Families register their networks when they are imported; each is a file of this folder.
+for _module in pkgutil.iter_modules(nets.__path__):
+    importlib.import_module(f"nets.{_module.name}")
 
 # The weights that decay, and what layers call that. A separable convolution has two.
 _KERNELS = {

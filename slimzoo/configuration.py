@@ -28,6 +28,7 @@ from slimzoo_registry import unknown_name_message
 from training.checkpoints.saving import ON_DAMAGE
 from training.devices import STRATEGIES
 from training.hosts.cluster import ClusterSettings
+from training.normalization import NormalizationSettings
 from training.optimizers import OptimizerSettings
 from training.train_step import DTYPE_POLICIES
 from training.training_loop import LoopSettings
@@ -333,6 +334,25 @@ class TrainingConfig(InputConfig, PreprocessingConfig, OptimizationFlags):
         "Start even if checkpoint_path lacks some of the network's variables.",
         theme=Theme.NETWORK,
     )
+    sync_batch_norm: bool = flag(
+        NormalizationSettings.sync_batch_norm,
+        "Batch normalization takes the images of all replicas as one batch. Otherwise each replica "
+        "normalizes its own, and the moving statistics are the mean of theirs.",
+        theme=Theme.NETWORK,
+    )
+    batch_norm_decay: float | None = flag(
+        NormalizationSettings.batch_norm_decay,
+        "Share of the moving statistics of batch normalization that is kept at each step, at least "
+        "0 and below 1. Evaluation goes by these. Runs of a few hundred steps need about 0.9, runs "
+        "of a few thousand 0.99. Default: the network's own, as in TF-Slim 0.997 or 0.9997.",
+        theme=Theme.NETWORK,
+    )
+    freeze_batch_norm: bool = flag(
+        NormalizationSettings.freeze_batch_norm,
+        "Batch normalization outside trainable_scopes goes by its moving statistics and leaves "
+        "them. With --nofreeze_batch_norm it goes by the batch and updates them, as in TF-Slim.",
+        theme=Theme.NETWORK,
+    )
     validation_interval_epochs: float = flag(
         LoopSettings.validation_interval_epochs, "Epochs between validations.", theme=Theme.LENGTH
     )
@@ -440,4 +460,5 @@ class TrainingConfig(InputConfig, PreprocessingConfig, OptimizationFlags):
             adadelta_rho=self.adadelta_rho,
             label_smoothing=self.label_smoothing,
             moving_average_decay=self.moving_average_decay,
+            batch_norm_decay=self.batch_norm_decay,
         )

@@ -70,7 +70,10 @@ def make_strategy(
     devices = [f"{kind}:{i}" for i in range(wanted)]
     if wanted == 1:
         return tf.distribute.OneDeviceStrategy(devices[0])
-    return tf.distribute.MirroredStrategy(devices)
+    # TensorFlow's collective sums have numbers that each strategy counts from the start, so that
+    # several strategies of one process clash. Devices of one CPU need none.
+    sums = None if num_gpus else tf.distribute.ReductionToOneDevice()
+    return tf.distribute.MirroredStrategy(devices, cross_device_ops=sums)
 
 
 def per_replica_batch_size(batch_size: int, strategy: tf.distribute.Strategy) -> int:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -20,6 +20,7 @@ import tensorflow as tf
 
 from nets.nets_factory import NetworkFn
 from training.checkpoints.scopes import select_scopes
+from training.normalization import NormalizationSettings, set_normalization
 from training.optimizers import OptimizerSettings, make_optimizer
 from training.variable_factors import VariableFactors
 
@@ -90,6 +91,7 @@ def make_training_state(
     *,
     trainable_scopes: Sequence[str] = (),
     keep_averages: bool = False,
+    normalization: NormalizationSettings | None = None,
 ) -> TrainingState:
     """Builds a network and what training it needs, on the devices of a strategy.
 
@@ -99,9 +101,11 @@ def make_training_state(
       strategy: None is TensorFlow's current one.
       trainable_scopes: TF-Slim names, for example `alexnet_v2/fc8`; empty trains all.
       keep_averages: whether to keep moving averages of the weights.
+      normalization: of its batch normalisation; None is `NormalizationSettings()`.
 
     Raises:
-      ValueError: if a name does not exist, or the network gives more than one row of logits.
+      ValueError: if a name does not exist, the network gives more than one row of logits, or it
+        has no batch normalisation that `normalization` would be about.
     """
     strategy = strategy or tf.distribute.get_strategy()
     with strategy.scope():
@@ -110,7 +114,7 @@ def make_training_state(
         variables = network_fn.variables
         names = select_scopes("trainable_scopes", variables, trainable_scopes) or list(variables)
         trainable = {name: variables[name] for name in names if variables[name].trainable}
-        _freeze_statistics(network_fn, trainable.values())
+        set_normalization(network_fn, normalization or NormalizationSettings(), trainable.values())
         rate_factors = VariableFactors(
             "learning_rate_factors", settings.learning_rate_factors, trainable, variables
         )
@@ -144,20 +148,6 @@ def make_training_state(
     return TrainingState(
         network_fn, trainable, optimizer, step, averages, rate_factors, rate_factors_now
     )
-
-
-def _freeze_statistics(network_fn: NetworkFn, trained: Iterable[keras.Variable]) -> None:
-    """Lets normalisation that is not trained go by its moving statistics, and leave them.
-
-    So what is not trained gives the features that it gave where it was, whatever the batch is.
-    TF-Slim goes by the batch and moves the statistics, and needs thousands of steps for them.
-    """
-    ids = set(map(id, trained))
-    for layer in network_fn.layers:
-        if isinstance(layer, keras.layers.BatchNormalization) and not any(
-            id(weight) in ids for weight in layer.weights
-        ):
-            layer.trainable = False
 
 
 def _check_one_row_an_image(network_fn: NetworkFn) -> None:

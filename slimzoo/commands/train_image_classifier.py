@@ -43,6 +43,7 @@ from training.learning_rates import (
     LearningRateState,
     decay_types,
 )
+from training.normalization import NormalizationSettings
 from training.optimizers import OptimizerSettings, optimizers
 from training.progress import Progress
 from training.reporting import Reporter
@@ -284,6 +285,7 @@ def _make_state(config: TrainingConfig, run: _Run) -> TrainingState:
         run.strategy,
         trainable_scopes=config.trainable_scopes,
         keep_averages=bool(config.moving_average_decay),
+        normalization=settings(NormalizationSettings, config),
     )
 
 

@@ -1,5 +1,6 @@
 import json
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -73,3 +74,20 @@ def test_one_of_several_hosts_writes(monkeypatch, jobs, job, index, expected):
 
 def test_one_host_writes():
     assert devices.is_chief(devices.make_strategy())
+
+
+def test_several_strategies_of_one_process_add_up_each_its_own():
+    for length in (2, 3, 2):
+        strategy = devices.make_strategy(num_replicas=2)
+
+        @tf.function
+        def add_up(strategy=strategy, length=length):
+            def of_replica():
+                replica = tf.distribute.get_replica_context()
+                number = tf.cast(replica.replica_id_in_sync_group, tf.float32)
+                return replica.all_reduce("SUM", tf.range(float(length)) + number)
+
+            return strategy.run(of_replica)
+
+        for total in strategy.experimental_local_results(add_up()):
+            np.testing.assert_array_equal(total, 2 * np.arange(length) + 1)

@@ -6,10 +6,14 @@ import os
 import pathlib
 import shutil
 
+import keras
+import numpy as np
 import pytest
 import tensorflow as tf
-from tiny_network import assert_equal_values, metrics, saved_values
+from tiny_network import assert_equal_values, metrics, saved_values, saved_weights
 
+from nets.batch_normalization import BatchNormalization
+from nets.nets_factory import register_network
 from slimzoo.commands import train_image_classifier
 from slimzoo.commands.eval_image_classifier import EvaluationConfig, evaluate
 from slimzoo.commands.train_image_classifier import train
@@ -207,3 +211,50 @@ def test_what_an_optimizer_gathered_goes_on_to_the_same_weights(replaced, tmp_pa
     resumed = replaced(**options, max_number_of_steps=4)
     train(resumed)
     assert_equal_values(saved_values(whole.train_dir), saved_values(resumed.train_dir))
+
+
+# --------------------------------------------------------------- batch normalization
+
+
+def test_a_run_goes_on_with_its_decay_of_statistics(replaced, registries_restored, capsys):
+    @register_network(
+        first_layer="conv1",
+        head="fc2",
+        default_image_size=32,
+        minimum_image_size=32,
+        preprocessing="cuda_convnet",
+    )
+    def normalized(images, num_classes=3):
+        net = keras.layers.Conv2D(4, 3, 4, use_bias=False, name="conv1")(images / 64)
+        net = BatchNormalization(momentum=0.9997, name="norm1")(net)
+        net = keras.layers.GlobalAveragePooling2D(name="pool1")(keras.layers.ReLU()(net))
+        logits = keras.layers.Dense(num_classes, name="fc2")(net)
+        return logits, {"normalized/fc2": logits}
+
+    statistics = {}
+    for folder, stops in (("at_once", [4]), ("in_parts", [2, 4])):
+        for stop in stops:
+            config = replaced(
+                model_name="normalized",
+                max_number_of_steps=stop,
+                batch_norm_decay=0.5,
+                learning_rate_decay_type="fixed",  # not by when the run is over
+            )
+            config = dataclasses.replace(config, train_dir=f"{config.train_dir}_{folder}")
+            train(config)
+        weights = saved_weights(config.train_dir)
+        statistics[folder] = weights["normalized/norm1/moving_variance"]
+    flags = pathlib.Path(config.train_dir, "flags.txt").read_text().splitlines()
+    assert {"--batch_norm_decay=0.5", "--nosync_batch_norm", "--freeze_batch_norm"} <= set(flags)
+    np.testing.assert_array_equal(statistics["in_parts"], statistics["at_once"])
+    assert np.abs(statistics["at_once"] - 1).max() > 0.1  # the network's own decay moves little
+    capsys.readouterr()
+    train(dataclasses.replace(config, max_number_of_steps=5, batch_norm_decay=None))
+    assert "before --max_number_of_steps=4 --batch_norm_decay=0.5" in capsys.readouterr().out
+
+
+def test_a_network_without_batch_normalization_leaves_no_folder(replaced):
+    config = replaced(sync_batch_norm=True)
+    with pytest.raises(ValueError, match="tiny has no batch normalization, which --sync_batch"):
+        train(config)
+    assert not os.path.exists(config.train_dir)

@@ -1,0 +1,74 @@
+"""The tables of networks, in README.md and docs/networks.md, against the networks themselves."""
+
+import functools
+import json
+import pathlib
+import re
+
+import pytest
+from network_names import TF_SLIM_FACTS
+
+from nets.nets_factory import networks
+
+ROOT = pathlib.Path(__file__).parents[2]
+COLUMNS = ("network", "image", "preprocessing", "classes", "parameters", "top-1 / top-5")
+
+
+def table(document, columns):
+    """The rows of the one table of these columns, by their first cell."""
+    lines = (ROOT / document).read_text().splitlines()
+    rows = [tuple(cell.strip() for cell in line.strip("|").split(" | ")) for line in lines]
+    start = rows.index(columns)
+    end = next(i for i in range(start, len(lines)) if not lines[i].startswith("|"))
+    return {row[0]: row for row in rows[start + 2 : end]}
+
+
+def cells(name):
+    """A row but for its last cell, which is what was published."""
+    network = networks[name]
+    # What test_tf_slim_zoo.py holds each network to.
+    parameters = json.loads(TF_SLIM_FACTS[name].read_text())["trainable_parameters"]
+    return (
+        f"`{name}`",
+        f"{network.default_image_size}",
+        f"`{network.preprocessing_name}`",
+        f"{network.num_classes:,}",
+        f"{parameters:,}",
+    )
+
+
+def test_each_network_is_in_one_of_two_documents():
+    """Those of the AlexNets' kin are in alexnet_variants.md; see test_variants_document.py."""
+    assert set(table("docs/networks.md", COLUMNS)) == {f"`{name}`" for name in TF_SLIM_FACTS}
+
+
+@pytest.mark.parametrize("name", TF_SLIM_FACTS)
+def test_each_cell_is_true_of_the_code(name):
+    row = table("docs/networks.md", COLUMNS)[f"`{name}`"]
+    assert row[:-1] == cells(name)
+    assert re.fullmatch(r"(\d\d\.\d( / \d\d\.\d)?)?", row[-1])
+
+
+@functools.cache
+def rows_of_readme():
+    """(names, cell of parameters) of each row; `_13pct` stands for the first name's beginning."""
+    rows = []
+    for first, parameters, _ in table(
+        "README.md", ("network", "parameters", "what it is")
+    ).values():
+        names = re.findall("`([^`]+)`", first)
+        stem = names[0].rpartition("_")[0]
+        rows.append(([stem + n if n.startswith("_") else n for n in names], parameters))
+    return rows
+
+
+@pytest.mark.parametrize(("names", "parameters"), rows_of_readme())
+def test_the_readme_has_the_parameters_of_the_smallest_and_the_largest(names, parameters, outlined):
+    def count(name):
+        if name in TF_SLIM_FACTS:
+            return json.loads(TF_SLIM_FACTS[name].read_text())["trainable_parameters"]
+        return outlined(name).model.count_params()
+
+    counts = sorted({count(name) for name in names})
+    expected = f"{counts[0]:,}" if len(counts) == 1 else f"{counts[0]:,} to {counts[-1]:,}"
+    assert parameters == expected
