@@ -74,8 +74,8 @@ _USE_GRAYSCALE = TFSlimFlag(
     "use_grayscale",
     bool,
     False,
-    "Gray images are taken without a flag, as three equal channels. Turn colored ones gray "
-    "beforehand.",
+    "Gray images are taken without a flag, as three equal channels; a network of gray images, such "
+    "as lenet, gets all of them in gray. For others, turn colored ones gray beforehand.",
 )
 _MASTER = TFSlimFlag(
     "master",
