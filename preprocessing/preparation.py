@@ -39,7 +39,10 @@ from PIL import {imports}
 
 def prepare(path):
     """Gives uint8 [{size}, {size}, {channels}], {color}."""
-    photo = {photo}.convert("{mode}")
+    photo = {photo}
+    if photo.mode.startswith("I"):  # 16 bits a pixel, of which Pillow would keep what is below 256
+        photo = Image.fromarray((np.asarray(photo) >> 8).astype(np.uint8))
+    photo = photo.convert("{mode}")
     width, height = photo.size
 '''
 

@@ -11,8 +11,12 @@ SCRIPTS = [path.name for path in MODULES if path.read_text().endswith("run(main)
 PEERS = {f"peers.{path.stem}" for path in BENCHMARKS.glob("peers/[!_]*.py")}
 MISSING = {
     module
-    for module, package in {"peers.pytorch": "torch", "peers.tf_slim_graph": "tf_slim"}.items()
-    if not importlib.util.find_spec(package)
+    for module, packages in {
+        "peers.pytorch": ["torch"],
+        "peers.torchvision_networks": ["torch", "torchvision"],
+        "peers.tf_slim_graph": ["tf_slim", "tf_keras"],
+    }.items()
+    if not all(map(importlib.util.find_spec, packages))
 }
 
 
@@ -40,7 +44,7 @@ def test_every_other_module_can_be_imported(benchmark_module):
 @pytest.mark.parametrize(
     ("script", "arguments", "message"),
     [
-        ("train_throughput.py", ["--peers=caffe"], "takes pytorch, tf_slim, keras, each with"),
+        ("train_throughput.py", ["--peers=caffe"], "takes pytorch, torchvision, tf_slim,"),
         ("inference_throughput.py", ["--precisions=float8"], "float16, bfloat16_weights."),
         ("batch_sizes.py", ["--batch_sizes=8,none"], "takes numbers greater than 0."),
         ("lrn.py", ["--peers=keras"], "takes tensorflow and pytorch."),

@@ -81,6 +81,7 @@ def test_a_folder_whose_name_is_not_utf8_is_refused(name, tmp_path):
         get_dataset(name, "train", f"{tmp_path}/{os.fsdecode(bytes([99, 97, 102, 0xE9]))}")
 
 
+@pytest.mark.slow
 def test_a_folder_of_photos_is_not_taken_for_where_datasets_are_kept(write_images):
     root = write_images("cat/1.png", "dog/1.png")
     for name in ("shapes", "cifar10:3.0.2", "imagenette/320px-v2"):

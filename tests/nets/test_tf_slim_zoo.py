@@ -48,7 +48,7 @@ def mark(name):
     """How long its values take to compute."""
     if facts(name)["trainable_parameters"] > SMALL:
         return pytest.mark.soak
-    return [] if name in ONE_OF_EACH_FAMILY else pytest.mark.slow
+    return [] if name in ONE_OF_EACH_FAMILY - {"nasnet_cifar"} else pytest.mark.slow
 
 
 OUTLINED = [

@@ -55,6 +55,17 @@ def test_it_turns_photos_where_the_pipeline_does():
     assert differences[1] > 100
 
 
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_pixels_of_16_bits_have_the_same_light(channels):
+    ramp = np.linspace(0, 65535, 224 * 224 * channels).reshape(224, 224, channels)
+    png = tf.io.encode_png(ramp.astype(np.uint16)).numpy()
+    preprocessing = get_preprocessing("vgg", resize_side_min=224)
+    names = {}
+    exec(preparation(preprocessing, 224).python, names)
+    expected = preprocessing.host(png, 224, 224)["image"].numpy()
+    assert np.abs(names["prepare"](io.BytesIO(png)) - expected).max() <= 1
+
+
 @dataclasses.dataclass(frozen=True)
 class Derived(AlexNetPreprocessing):
     """A user's own, which may do otherwise."""

@@ -235,6 +235,7 @@ def test_weights_of_other_frameworks_are_taken_with_their_classes(
     assert "circle" in dict(rows[0].likeliest)
 
 
+@pytest.mark.slow
 def test_photos_are_turned_as_in_training_and_for_other_weights_upright(
     trained, cifarnet_file, config, tmp_path
 ):

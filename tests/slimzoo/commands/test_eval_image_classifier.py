@@ -231,6 +231,7 @@ def read_probabilities(folder):
     return np.array([[float(value) for value in line.split(",")[-3:]] for line in lines[1:]])
 
 
+@pytest.mark.slow
 def test_several_networks_answer_with_the_mean_of_their_softmax_outputs(
     bare, photos, tmp_path, capsys
 ):
@@ -297,6 +298,7 @@ def test_bare_weights_are_evaluated_as_the_network_that_is_named(evaluation, bar
         evaluate(dataclasses.replace(config, dataset_name=None))
 
 
+@pytest.mark.slow
 def test_bare_weights_are_fed_by_the_pipeline_that_is_named_and_a_run_by_its_own(
     evaluation, bare, photos
 ):
@@ -317,7 +319,7 @@ def test_bare_weights_are_fed_by_the_pipeline_that_is_named_and_a_run_by_its_own
     with pytest.raises(ValueError, match=r"Unknown preprocessing 'incepton'. Did you mean 'inc"):
         evaluate(dataclasses.replace(config, preprocessing_name="incepton"))
     described = dataclasses.replace(evaluation, preprocessing_name="inception_v3")
-    message = "--preprocessing_name is inception, but .* was trained with cifarnet: leave"
+    message = "--preprocessing_name is inception, but .* was trained with cuda_convnet: leave"
     with pytest.raises(ValueError, match=message):
         evaluate(described)
 

@@ -216,6 +216,7 @@ def test_what_an_optimizer_gathered_goes_on_to_the_same_weights(replaced, tmp_pa
 # --------------------------------------------------------------- batch normalization
 
 
+@pytest.mark.slow
 def test_a_run_goes_on_with_its_decay_of_statistics(replaced, registries_restored, capsys):
     @register_network(
         first_layer="conv1",

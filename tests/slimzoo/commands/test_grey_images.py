@@ -119,6 +119,7 @@ def mnist_dir(tmp_path):
     return str(tmp_path / "data")
 
 
+@pytest.mark.slow
 def test_tfds_mnist_trains_and_is_evaluated(mnist_dir, tmp_path):
     train_dir = str(tmp_path / "run")
     train(

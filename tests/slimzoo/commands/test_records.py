@@ -98,6 +98,7 @@ def test_interrupted_and_resumed_it_ends_as_a_run_never_stopped(on_records, tmp_
     assert_equal_values(saved_values(whole), saved_values(train(config)))
 
 
+@pytest.mark.slow
 def test_a_corrupt_image_is_named_or_left_out_and_counted(on_records, tmp_path, capsys):
     records = photo_records(10)
     records[13] = record(b"\xff\xd8\xffnot an image", 1)
@@ -216,6 +217,7 @@ def tf_slim_checkpoints(trained, tmp_path_factory):
     return prefixes
 
 
+@pytest.mark.slow
 def test_checkpoints_with_and_without_a_background_class_answer_the_same(
     tf_slim_checkpoints, photos, with_background, tmp_path
 ):

@@ -162,6 +162,7 @@ def test_fine_tuning_restores_skips_the_head_and_says_so(
     assert "is NOT used" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_moving_averages_are_validated_and_evaluated(replaced):
     config = replaced(moving_average_decay=0.3, max_number_of_steps=5, **VALIDATED_AT_THE_END)
     train(config)

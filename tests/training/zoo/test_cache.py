@@ -132,6 +132,15 @@ def test_an_archive_without_the_checkpoint_is_not_kept(publish, zoo_folder):
     assert left(zoo_folder) == []
 
 
+@pytest.fixture
+def interruptible():
+    """Makes SIGINT raise KeyboardInterrupt, also in a process of pytest-xdist, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 def test_nothing_is_left_of_a_download_that_was_interrupted(publish, server, zoo_folder):
     main, gone = threading.main_thread().ident, threading.Event()
     row = publish(
