@@ -296,11 +296,11 @@ def why_left_out(skip_corrupt_images: bool, left_out: int = 1, unread: int = 0) 
       left_out: how many were.
       unread: how many of them could not be read.
     """
-    others = "their class is unknown or below --labels_offset"
+    others = "of a class that is unknown or below --labels_offset"
     if skip_corrupt_images:
-        others = f"they cannot be decoded, or {others}"
+        others = f"not decoded, or {others}"
     if not unread:
         return others
     if unread == left_out:
-        return "they cannot be read"
-    return f"{unread:,} cannot be read; of the others, {others}"
+        return "not read"
+    return f"{unread:,} not read, the others {others}"

@@ -41,7 +41,7 @@ from training.evaluation import (
     Predictions,
     why_left_out,
 )
-from training.evaluation_report import PAGE_NAME
+from training.evaluation_report import CONFUSION_NAME, PAGE_NAME, PER_CLASS_NAME
 from training.evaluation_report.answers import AnswersCollector
 from training.evaluation_report.page import Evaluation
 from training.evaluation_report.report import write_report
@@ -380,11 +380,12 @@ def _say_what_is_written(eval_dir: str, written: list[str], replaces: bool) -> N
     names = ", ".join(written)
     replaced = " (in place of an earlier evaluation's; --eval_dir keeps both)" if replaces else ""
     print(f"Written to {eval_dir}: {names}{replaced}")
-    page = os.path.join(eval_dir, PAGE_NAME)
     if PAGE_NAME in written:
-        print(f"See what is wrong, in a browser: {page}")
-    elif os.path.exists(page):
-        print(f"{page} is of an earlier evaluation.")
+        print(f"See what is wrong, in a browser: {os.path.join(eval_dir, PAGE_NAME)}")
+        return
+    earlier = [os.path.join(eval_dir, name) for name in (PAGE_NAME, PER_CLASS_NAME, CONFUSION_NAME)]
+    for path in filter(os.path.exists, earlier):
+        print(f"{path} is of an earlier evaluation.")
 
 
 def _names_of_networks(models: list[TrainedModel]) -> str:

@@ -230,7 +230,7 @@ def test_a_result_is_shown_and_written_with_the_number_of_classes_that_count():
 
 
 def test_images_are_called_corrupt_only_where_such_are_skipped():
-    assert why_left_out(True).startswith("they cannot be decoded, or their class")
-    assert why_left_out(True, 1300, 1200).startswith("1,200 cannot be read; of the others, they")
-    assert why_left_out(True, 1300, 1300) == "they cannot be read"
-    assert why_left_out(False).startswith("their class")
+    assert why_left_out(True).startswith("not decoded, or of a class")
+    assert why_left_out(True, 1300, 1200).startswith("1,200 not read, the others not")
+    assert why_left_out(True, 1300, 1300) == "not read"
+    assert why_left_out(False).startswith("of a class")

@@ -123,9 +123,10 @@ def test_standard_input_may_be_an_image(found):
     assert os.path.basename(images.piped) == "standard_input.jpg"
 
 
-def test_an_empty_standard_input_is_explained(found):
+@pytest.mark.parametrize("content", [b"", b"\n", b" \r\n\n"])
+def test_an_empty_standard_input_is_explained(found, content):
     with pytest.raises(ValueError, match="Standard input is empty"):
-        found("-")
+        found("-", stdin=content)
 
 
 def test_a_closed_standard_input_is_explained(found, monkeypatch, tmp_path):

@@ -171,14 +171,14 @@ def test_images_that_are_left_out_are_counted(
     config = dataclasses.replace(evaluation, dataset_dir=str(damaged), skip_corrupt_images=True)
     assert evaluate(config).num_skipped == 1
     printed = capsys.readouterr().out
-    assert "1 image was left out: they cannot be decoded, or" in printed
+    assert "1 image was left out: not decoded, or" in printed
     assert f"{damaged / 'validation' / 'red' / '2.jpg'}.\n" in printed
     deleted_after_the_scan(damaged / "validation" / "red" / "3.jpg")
     result = evaluate(config)
     assert (result.num_skipped, result.num_unread) == (2, 1)
     assert {os.path.basename(name) for name in result.skipped} == {"2.jpg", "3.jpg"}
     printed = capsys.readouterr().out
-    assert "2 images were left out: 1 cannot be read; of the others, they cannot" in printed
+    assert "2 images were left out: 1 not read, the others not decoded" in printed
     shutil.copy(f"{photos}/validation/red/3.jpg", damaged / "validation" / "red" / "3.jpg")
     with pytest.raises(ValueError, match=r"red.3\.jpg: No such file|red.2\.jpg\. Replace"):
         evaluate(dataclasses.replace(config, skip_corrupt_images=False))
@@ -385,7 +385,9 @@ def test_without_a_report_none_is_written_and_an_earlier_one_is_named(evaluation
     evaluate(evaluation)
     capsys.readouterr()
     evaluate(dataclasses.replace(evaluation, report=False))
-    assert f"{evaluation.eval_dir}/report.html is of an earlier" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    for name in ("report.html", "per_class.csv", "confusion.csv"):
+        assert f"{evaluation.eval_dir}/{name} is of an earlier" in printed
 
 
 def test_an_evaluation_without_answers_leaves_an_earlier_report_alone(evaluation, photos, tmp_path):
