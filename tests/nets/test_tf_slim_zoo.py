@@ -36,9 +36,10 @@ def value_of(name, shape):
     return value.astype(np.float32)
 
 
-# What the README's command looks at; the others, of which some take seconds to make, are for CI.
-ONE_OF_EACH_FAMILY = {
-    *("vgg_a", "overfeat", "inception_v1", "resnet_v1_50", "resnet_v2_50", "nasnet_cifar"),
+# What the README's command looks at, one of each family but NASNet; the others, of which some take
+# seconds to make, are for CI.
+QUICK = {
+    *("vgg_a", "overfeat", "inception_v1", "resnet_v1_50", "resnet_v2_50"),
     *("mobilenet_v1_025", "mobilenet_v2_035", "mobilenet_v3_small", "mobilenet_edgetpu_075"),
     *("lenet", "cifarnet"),
 }
@@ -48,13 +49,10 @@ def mark(name):
     """How long its values take to compute."""
     if facts(name)["trainable_parameters"] > SMALL:
         return pytest.mark.soak
-    return [] if name in ONE_OF_EACH_FAMILY - {"nasnet_cifar"} else pytest.mark.slow
+    return [] if name in QUICK else pytest.mark.slow
 
 
-OUTLINED = [
-    name if name in ONE_OF_EACH_FAMILY else pytest.param(name, marks=pytest.mark.slow)
-    for name in FACTS
-]
+OUTLINED = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in FACTS]
 
 
 def test_every_network_of_tf_slim_that_is_registered_has_its_numbers():

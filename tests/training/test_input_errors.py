@@ -25,7 +25,13 @@ BAD = {
 }
 
 
-@pytest.fixture(params=BAD)
+# One that cannot be read, one that cannot be decoded, one that may not be.
+QUICK = {"missing", "torn", "too large"}
+
+
+@pytest.fixture(
+    params=[name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in BAD]
+)
 def bad(request, photos, tmp_path):
     """A dataset in which one image cannot be used, its path, and what is to be said."""
     root = tmp_path / "bad"

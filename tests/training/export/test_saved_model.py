@@ -161,7 +161,9 @@ def test_an_empty_batch_has_empty_answers(classifier, photos):
             assert answer.dtype == some[key].dtype
 
 
-@pytest.mark.parametrize("count", [63, 64, 65, 130])
+@pytest.mark.parametrize(
+    "count", [65, *(pytest.param(count, marks=pytest.mark.slow) for count in (63, 64, 130))]
+)
 def test_a_request_that_is_worked_on_in_parts_is_answered_in_order(classifier, photos, count):
     encoded = [photo(photos, NAMES[number % 3]) for number in range(count)]
     encoded[-1] = b"torn"
