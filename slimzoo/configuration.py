@@ -343,8 +343,8 @@ class TrainingConfig(InputConfig, PreprocessingConfig, OptimizationFlags):
     batch_norm_decay: float | None = flag(
         NormalizationSettings.batch_norm_decay,
         "Share of the moving statistics of batch normalization that is kept at each step, at least "
-        "0 and below 1. Evaluation goes by these. Runs of a few hundred steps need about 0.9, runs "
-        "of a few thousand 0.99. Default: the network's own, as in TF-Slim 0.997 or 0.9997.",
+        "0 and below 1. Evaluation goes by these. Runs of a few hundred steps need about 0.9. "
+        "Default: the network's own, as in TF-Slim 0.997 or 0.9997.",
         theme=Theme.NETWORK,
     )
     freeze_batch_norm: bool = flag(

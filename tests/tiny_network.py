@@ -2,8 +2,12 @@
 
 import dataclasses
 import json
+import os
 import pathlib
 import shutil
+import signal
+import threading
+import time
 
 import keras
 import numpy as np
@@ -148,6 +152,22 @@ def metrics(folder, kind="train"):
     """What a run has written of its training or its validations, one after the other."""
     lines = pathlib.Path(folder, "metrics.jsonl").read_text().splitlines()
     return [line for line in map(json.loads, lines) if line["kind"] == kind]
+
+
+def train_until_interrupted(config):
+    """Trains until a SIGINT, which comes after some steps, whatever the loop is at."""
+
+    def interrupt_after_some_steps():
+        log = pathlib.Path(config.train_dir, "metrics.jsonl")
+        while not log.exists() or log.read_text().count("\n") < 4:
+            time.sleep(0.005)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt_after_some_steps, daemon=True)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt, match="Interrupted and saved at step"):
+        train(config)
+    thread.join()
 
 
 def saved_values(checkpoint):

@@ -181,7 +181,7 @@ def _from_standard_input(found: GivenImages, temporary_folder: str) -> list[str]
             file=sys.stderr,
         )
     contents = stream.read()
-    if not contents.strip():
+    if not contents.strip(b"\0\r\n\t "):
         raise ValueError(
             "Standard input is empty. Pipe the names of files into the command, one a line, as "
             "`find photos -name '*.jpg'` writes them, or one image, as `cat a.jpg` does."

@@ -123,7 +123,7 @@ def test_standard_input_may_be_an_image(found):
     assert os.path.basename(images.piped) == "standard_input.jpg"
 
 
-@pytest.mark.parametrize("content", [b"", b"\n", b" \r\n\n"])
+@pytest.mark.parametrize("content", [b"", b"\n", b" \r\n\n", b"\0"])
 def test_an_empty_standard_input_is_explained(found, content):
     with pytest.raises(ValueError, match="Standard input is empty"):
         found("-", stdin=content)

@@ -5,9 +5,6 @@ import json
 import os
 import pathlib
 import shutil
-import signal
-import threading
-import time
 
 import numpy as np
 import pytest
@@ -21,6 +18,7 @@ from tiny_network import (
     metrics,
     saved_values,
     saved_weights,
+    train_until_interrupted,
 )
 
 from image_datasets.dataset_factory import get_dataset
@@ -83,18 +81,7 @@ def test_a_run_on_records_is_validated_evaluated_and_exported(on_records, flower
 def test_interrupted_and_resumed_it_ends_as_a_run_never_stopped(on_records, tmp_path):
     whole = train(on_records(max_number_of_steps=20))
     config = on_records(max_number_of_steps=20, train_dir=str(tmp_path / "stopped"))
-
-    def interrupt_after_some_steps():
-        log = pathlib.Path(config.train_dir, "metrics.jsonl")
-        while not log.exists() or log.read_text().count("\n") < 4:
-            time.sleep(0.005)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    thread = threading.Thread(target=interrupt_after_some_steps, daemon=True)
-    thread.start()
-    with pytest.raises(KeyboardInterrupt, match="Interrupted and saved at step"):
-        train(config)
-    thread.join()
+    train_until_interrupted(config)
     assert_equal_values(saved_values(whole), saved_values(train(config)))
 
 

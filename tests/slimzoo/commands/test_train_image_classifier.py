@@ -3,8 +3,6 @@ import os
 import pathlib
 import shutil
 import signal
-import threading
-import time
 import unicodedata
 
 import numpy as np
@@ -17,6 +15,7 @@ from tiny_network import (
     metrics,
     saved_values,
     saved_weights,
+    train_until_interrupted,
 )
 
 from slimzoo.commands.eval_image_classifier import EvaluationConfig, evaluate
@@ -77,18 +76,7 @@ def test_interrupted_by_ctrl_c_and_resumed_it_ends_as_a_run_never_stopped(replac
     whole = train(replaced(**options))
     config = replaced(**options, train_dir=str(tmp_path / "stopped"))
     handler = signal.getsignal(signal.SIGINT)  # ignored where tests run in the background
-
-    def interrupt_after_some_steps():
-        log = pathlib.Path(config.train_dir, "metrics.jsonl")
-        while not log.exists() or log.read_text().count("\n") < 4:
-            time.sleep(0.005)
-        os.kill(os.getpid(), signal.SIGINT)
-
-    thread = threading.Thread(target=interrupt_after_some_steps, daemon=True)
-    thread.start()
-    with pytest.raises(KeyboardInterrupt, match="Interrupted and saved at step"):
-        train(config)
-    thread.join()
+    train_until_interrupted(config)
     assert signal.getsignal(signal.SIGINT) is handler
     resumed = train(config)
     assert_equal_values(saved_values(whole), saved_values(resumed))
