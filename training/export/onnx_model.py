@@ -65,7 +65,7 @@ def convert(classifier: PreparedClassifier, name: str, description: str, prepara
         opset=OPSET,
     )
     values = {weights[name].name: variable.numpy() for name, variable in variables.items()}
-    _make_constant(model.graph, values, model.opset_import)
+    _make_constant(model.graph, values, {one.domain: one.version for one in model.opset_import})
     _rename(model.graph, {tensor.name: tensor.op.name for tensor in (images, *outputs)})
     model.graph.name = name
     model.doc_string = description
@@ -82,7 +82,7 @@ def convert(classifier: PreparedClassifier, name: str, description: str, prepara
     return model.SerializeToString()
 
 
-def _make_constant(graph: Any, values: dict[str, np.ndarray], opset: Any) -> None:
+def _make_constant(graph: Any, values: dict[str, np.ndarray], opsets: dict[str, int]) -> None:
     """Makes constants of inputs, and of all that is computed of constants alone.
 
     What converters do to weights, such as to transpose them, is so done once.
@@ -90,7 +90,7 @@ def _make_constant(graph: Any, values: dict[str, np.ndarray], opset: Any) -> Non
     Args:
       graph: an `onnx.GraphProto`, changed in place.
       values: of those inputs, by name.
-      opset: the operations' versions.
+      opsets: the operations' versions, by their domains.
     """
     from onnx import numpy_helper
     from onnx.reference import ReferenceEvaluator
@@ -103,7 +103,7 @@ def _make_constant(graph: Any, values: dict[str, np.ndarray], opset: Any) -> Non
     for node in graph.node:
         names = [name for name in node.input if name]
         if names and all(name in constants for name in names):
-            evaluator = ReferenceEvaluator(_as_model(node, names, constants, opset))
+            evaluator = ReferenceEvaluator(node, opsets=opsets)
             results = evaluator.run(None, {name: constants[name] for name in names})
             constants.update(zip(node.output, results, strict=True))
         else:
@@ -119,21 +119,6 @@ def _make_constant(graph: Any, values: dict[str, np.ndarray], opset: Any) -> Non
     ):
         del field[:]
         field.extend(content)
-
-
-def _as_model(node: Any, names: list[str], constants: dict[str, np.ndarray], opset: Any) -> Any:
-    """A model of one node, of whose inputs these are the names."""
-    from onnx import helper
-
-    inputs = [
-        helper.make_tensor_value_info(
-            name, helper.np_dtype_to_tensor_dtype(constants[name].dtype), constants[name].shape
-        )
-        for name in dict.fromkeys(names)
-    ]
-    outputs = [helper.make_empty_tensor_value_info(name) for name in node.output]
-    graph = helper.make_graph([node], node.name or node.op_type, inputs, outputs)
-    return helper.make_model(graph, opset_imports=opset)
 
 
 def _rename(graph: Any, new_names: dict[str, str]) -> None:
