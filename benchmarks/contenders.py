@@ -6,6 +6,7 @@ has one owner; alive, so that they can take turns.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -90,8 +91,10 @@ class RunningContender:
     def close(self) -> None:
         """Ends the process."""
         for pipe in (self._process.stdin, self._process.stdout):
-            if pipe:
-                pipe.close()
+            # What it was told and never read, if it was killed, is lost.
+            with contextlib.suppress(BrokenPipeError):
+                if pipe:
+                    pipe.close()
         try:
             self._process.wait(_SECONDS_TO_END)
         except subprocess.TimeoutExpired:

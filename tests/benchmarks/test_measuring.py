@@ -59,6 +59,7 @@ def test_contenders_run_in_processes_of_their_own_and_those_that_cannot_are_left
             Contender("broken", "told_contenders:holding", {"no_such": "argument"}),
             Contender("exits", "posix:_exit", {"status": 3}),
             Contender("gives up", "told_contenders:giving_up", {"after": 1}),
+            Contender("dies", "told_contenders:dying", {"seconds": 0.0}),
         ],
         runs=3,
         least_seconds=0.01,
@@ -72,6 +73,7 @@ def test_contenders_run_in_processes_of_their_own_and_those_that_cannot_are_left
     reasons = {one.contender.name: one.reason for one in case.left_out}
     assert "TypeError" in reasons["broken"]
     assert "status 3" in reasons["exits"]
+    assert "status 3" in reasons["dies"]
     assert reasons["gives up"] == "RuntimeError: It has done enough."
 
 

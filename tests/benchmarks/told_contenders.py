@@ -1,5 +1,8 @@
 """Contenders that do as they are told; each runs in a process of its own."""
 
+import os
+import threading
+
 from workloads import Repetition
 
 
@@ -20,3 +23,9 @@ def giving_up(after):
             raise RuntimeError("It has done enough.")
 
     return Repetition(run, 1)
+
+
+def dying(seconds):
+    """Ends its process after a while, not when it is asked something."""
+    threading.Timer(seconds, os._exit, [3]).start()
+    return Repetition(lambda: None, 1)
