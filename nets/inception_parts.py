@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import keras
 
 from nets import layers
+from nets.activations import Activation
 from nets.batch_normalization import BatchNormalization
 from nets.pooling import AuxiliaryPooling2D, WindowOrMapPooling2D
 from nets.registry import EndPoints
@@ -159,7 +160,7 @@ class InceptionStack:
         self.apply(
             BatchNormalization(momentum=0.9997, epsilon=0.001, scale=False, name=normalization)
         )
-        self.apply(keras.layers.ReLU(name=layer_name(f"{scope}/relu")))
+        self.apply(Activation("relu", name=layer_name(f"{scope}/relu")))
 
     def _concatenate(self, scope: str, branches: Iterable[tuple[str, Branch]]) -> None:
         inputs, outputs = self.net, []

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import keras
 
+from nets.activations import Activation
 from nets.inception_parts import (
     HYPERPARAMETERS,
     Branch,
@@ -185,7 +186,7 @@ def _add_residuals(stack: InceptionStack, blocks: Residuals) -> None:
     for number in range(1, blocks.repetitions + 1):
         block = Mixed(f"{blocks.scope}_{number}", blocks.branches)
         _add_residual(stack, block, blocks.scale)
-        stack.apply(keras.layers.ReLU(name=layer_name(f"{block.scope}/relu")))
+        stack.apply(Activation("relu", name=layer_name(f"{block.scope}/relu")))
 
 
 def _add_residual(stack: InceptionStack, block: Mixed, scale: float) -> None:

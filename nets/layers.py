@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import threading
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from nets.xla import fused
+from nets.activations import bfloat16_relu
 
 
 @keras.saving.register_keras_serializable(package="slimzoo")
@@ -43,7 +43,7 @@ class Conv2D(keras.layers.Conv2D):
             # with the kernel's.
             outputs = tf.nn.bias_add(outputs, bias)
         if self.activation is keras.activations.relu and outputs.dtype == tf.bfloat16:
-            return _bfloat16_relu(outputs)
+            return bfloat16_relu(outputs)
         return self.activation(outputs)
 
     def _convolve(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
@@ -75,21 +75,6 @@ class Conv2D(keras.layers.Conv2D):
             and self.dilation_rate == (1, 1)
             and self.padding == "valid"
         )
-
-
-@tf.custom_gradient
-def _bfloat16_relu(inputs: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
-    """`tf.nn.relu`, whose own gradient takes twice the time for bfloat16 on a CPU."""
-    outputs = tf.nn.relu(inputs)
-    return outputs, lambda upstream: _where_positive(upstream, outputs)
-
-
-@fused
-def _where_positive(values: tf.Tensor, condition: tf.Tensor) -> tf.Tensor:
-    """`values` where `condition` is positive, else 0: by the bits, the first of them the sign."""
-    bits = tf.bitcast(values, tf.int16)
-    kept = tf.where(tf.bitcast(condition, tf.int16) > 0, bits, tf.zeros_like(bits))
-    return tf.bitcast(kept, tf.bfloat16)
 
 
 def _convolve_blocks(inputs: tf.Tensor, kernel: tf.Tensor, stride: int) -> tf.Tensor:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import keras
 
 from nets import layers
+from nets.activations import Activation
 from nets.batch_normalization import BatchNormalization
 from nets.drop_path import DropPath
 from nets.registry import EndPoints
@@ -157,7 +158,7 @@ class CellStack:
 
     def relu(self, net: Any, scope: str) -> Any:
         """ReLU, called after the first of those that ask for it."""
-        make_relu = functools.partial(keras.layers.ReLU, name=layer_name(f"{scope}/relu"))
+        make_relu = functools.partial(Activation, "relu", name=layer_name(f"{scope}/relu"))
         return self._once("relu", net, make_relu)
 
     def normalize(self, net: Any, scope: str) -> Any:

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import keras
 
 from nets import layers
+from nets.activations import Activation
 from nets.batch_normalization import BatchNormalization
 from nets.registry import EndPoints
 from nets.scopes import joined, layer_name
@@ -147,7 +148,7 @@ class ResidualNetwork:
 
     def relu(self, net: Any, scope: str) -> Any:
         """A ReLU, its layer below `scope`."""
-        return keras.layers.ReLU(name=layer_name(f"{scope}/relu"))(net)
+        return Activation("relu", name=layer_name(f"{scope}/relu"))(net)
 
     def add(self, shortcut: Any, residual: Any, scope: str) -> Any:
         """The sum of a unit's two paths, its layer below `scope`."""
