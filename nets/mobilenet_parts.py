@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from nets import layers
+from nets.activations import Activation
 from nets.batch_normalization import BatchNormalization
 from nets.registry import EndPoints
 from nets.scopes import layer_name
@@ -120,6 +121,7 @@ class NormalizedStack:
             BatchNormalization(
                 momentum=self._momentum,
                 epsilon=0.001,
+                folds_in_float32=True,
                 name=layer_name(f"{scope}/BatchNorm"),
             )
         )
@@ -127,7 +129,7 @@ class NormalizedStack:
     def _activate(self, scope: str, activation: str | None) -> None:
         if activation is not None:
             name = layer_name(f"{scope}/{activation}")
-            self.apply(keras.layers.Activation(activation, name=name))
+            self.apply(Activation(activation, name=name))
 
 
 def add_logits(

@@ -3,7 +3,9 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from nets import layers
 from nets.batch_normalization import BatchNormalization
+from nets.separable import DepthwiseConv2D
 from training import devices
 
 
@@ -47,6 +49,30 @@ def test_otherwise_it_normalises_by_its_statistics_and_leaves_them():
         outputs = layer(values, training=training)
         np.testing.assert_allclose(outputs, expected + np.arange(8) / 2, rtol=1e-4, atol=1e-5)
     np.testing.assert_array_equal(layer.moving_mean, np.arange(8))
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize(
+    "convolution",
+    [layers.Conv2D(6, 3, 2, "same", use_bias=False), DepthwiseConv2D(3, 2, "same", use_bias=False)],
+    ids=lambda layer: layer.name,
+)
+def test_a_graph_of_evaluation_folds_it_into_the_convolution_before(convolution, dtype):
+    convolution = type(convolution).from_config(convolution.get_config() | {"dtype": dtype})
+    policy = "float32" if dtype == "float32" else "mixed_bfloat16"
+    layer = BatchNormalization(folds_in_float32=True, dtype=policy)
+    values = images(dtype=dtype)
+    layer(convolution(values))  # builds both
+    for variable in layer.weights:
+        variable.assign(tf.random.stateless_uniform(variable.shape, [1, 2], 0.5, 1.5))
+    graph = tf.function(lambda values: layer(convolution(values))).get_concrete_function(values)
+    kinds = [operation.type for operation in graph.graph.get_operations()]
+    assert "BiasAdd" in kinds
+    assert not [kind for kind in kinds if kind.startswith("FusedBatchNorm")]
+    expected = layer(convolution(values))  # not in a graph
+    found, expected = (tf.cast(one, tf.float32) for one in (graph(values), expected))
+    tolerance = 1e-5 if dtype == "float32" else 0.01
+    assert np.linalg.norm(found - expected) < tolerance * np.linalg.norm(expected)
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "bfloat16"])

@@ -50,6 +50,7 @@ VALUES = {
     "dtype": keras.DTypePolicy("mixed_bfloat16"),
     "epsilon": 0.01,
     "filters": 4,
+    "folds_in_float32": True,
     "gamma_constraint": keras.constraints.MaxNorm(9),
     "gamma_initializer": keras.initializers.RandomUniform(0.5, 2, seed=4),
     "gamma_regularizer": keras.regularizers.L2(0.2),
@@ -93,6 +94,11 @@ HANDED_ON = {
         "depthwise_regularizer": VALUES["kernel_regularizer"],
     },
 }
+HANDED_ON["BatchNormalization"] = {
+    name: VALUES[name]
+    for name in inspect.signature(keras.layers.BatchNormalization.__init__).parameters
+    if name in VALUES
+}
 HANDED_ON["SeparableConv2D"] = HANDED_ON["DepthwiseConv2D"] | {
     "pointwise_constraint": VALUES["kernel_constraint"],
     "pointwise_initializer": VALUES["kernel_initializer"],
@@ -122,7 +128,7 @@ def model(request):
     kind = LAYERS[request.param]
     known = {**VALUES, **EXCEPTIONS.get(request.param, {})}
     own = {name: known[name] for name in arguments(kind)}
-    layer = kind(**own, **HANDED_ON.get(request.param, {}))
+    layer = kind(**HANDED_ON.get(request.param, {}) | own)
     images = keras.Input(MAPS.get(request.param, (6, 6, 4)))
     return keras.Model(images, layer(images))
 
