@@ -326,7 +326,8 @@ class TrainingConfig(InputConfig, PreprocessingConfig, OptimizationFlags):
     )
     trainable_scopes: list[str] = flag(
         [],
-        "Scopes to train, for example alexnet_v2/fc7,alexnet_v2/fc8. Default: all.",
+        "Scopes to train, for example alexnet_v2/fc7,alexnet_v2/fc8. In one with a *, which stands "
+        "for any text, the whole name counts: '*weights,*biases'. Default: all.",
         theme=Theme.NETWORK,
     )
     ignore_missing_vars: bool = flag(

@@ -33,3 +33,11 @@ def test_the_beginning_of_a_name_is_taken_where_no_scope_is_called_so():
 def test_a_scope_without_a_variable_is_named_with_the_nearest():
     with pytest.raises(ValueError, match=r"--x: Unknown scope 'net/fc3'. Did you mean 'net/fc"):
         select_scopes("x", VARIABLES, ["net/fc2", "net/fc3"])
+
+
+def test_an_asterisk_stands_for_any_text_of_a_whole_name():
+    weights = [name for name in VARIABLES if name.endswith("weights")]
+    assert select_scopes("x", VARIABLES, ["*/weights"]) == weights
+    assert select_scopes("x", VARIABLES, ["net/fc1/*"]) == ["net/fc1/weights", "net/fc1/biases"]
+    with pytest.raises(ValueError, match=r"Unknown scope '\*/gamma'"):
+        select_scopes("x", VARIABLES, ["*/gamma"])
