@@ -17,6 +17,8 @@ from nets.batch_normalization import BatchNormalization
 from nets.registry import EndPoints
 from nets.scopes import joined, layer_name
 
+# Of TF-Slim's argument scope.
+HYPERPARAMETERS = {"weight_decay": 1e-4}
 # Filters of the 3x3 convolutions in each of the four blocks; a unit gives four times as many.
 BASE_DEPTHS = (64, 128, 256, 512)
 # Of an image's sides to those of a map, after conv1 and pool1, and after the last block.

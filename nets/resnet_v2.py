@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from nets.registry import EndPoints, register_network
-from nets.resnet_parts import BASE_DEPTHS, ResidualNetwork, blocks
+from nets.resnet_parts import BASE_DEPTHS, HYPERPARAMETERS, ResidualNetwork, blocks
 
 # Units in each of the four blocks; each has three convolutions.
 CONFIGURATIONS = {
@@ -100,4 +100,5 @@ for _name, _units in CONFIGURATIONS.items():
         default_image_size=224,
         minimum_image_size=32,
         preprocessing="vgg",
+        hyperparameters=HYPERPARAMETERS,
     )(functools.partial(resnet_v2, _name, _units))

@@ -4,15 +4,18 @@ These were taken from TF-Slim of 2020 under TensorFlow 2.21 in its v1 mode, with
 of the rule below. Each file holds variables, end points, logits and facts of training.
 """
 
+import fnmatch
 import functools
 import json
 import zlib
 
 import numpy as np
 import pytest
+import tensorflow as tf
 from network_names import TF_SLIM_FACTS as FACTS
 
 from nets.nets_factory import get_network_fn, networks
+from slimzoo.configuration import TrainingConfig
 
 SMALL = 8_000_000  # parameters: what CI computes; of the others the soak tests do
 
@@ -102,6 +105,36 @@ def test_it_decays_and_normalises_as_tf_slims_does(name, outlined):
     assert sorted(epsilons) == pytest.approx(sorted(expected["batch_norm_epsilon"]))
 
 
+# Weight decay in training by default, and share of moving statistics that is kept at each step; the
+# first pattern that fits counts.
+DEFAULTS = {
+    "lenet": (0.0, None),
+    "cifarnet": (0.004, None),
+    "vgg_*": (5e-4, None),
+    "overfeat": (5e-4, None),
+    "inception_*": (4e-5, 0.9997),
+    "resnet_*": (1e-4, 0.997),
+    "mobilenet_v1*": (4e-5, 0.9997),
+    "mobilenet_*": (4e-5, 0.997),
+    "nasnet_cifar": (5e-4, 0.9),
+    "nasnet_mobile": (4e-5, 0.9997),
+    "nasnet_large": (5e-5, 0.9997),
+    "pnasnet_*": (4e-5, 0.9997),
+}
+
+
+@pytest.mark.parametrize("name", OUTLINED)
+def test_it_is_trained_with_tf_slims_decays(name, outlined):
+    pattern = next(pattern for pattern in DEFAULTS if fnmatch.fnmatch(name, pattern))
+    weight_decay, momentum = DEFAULTS[pattern]
+    network = networks[name]
+    config = TrainingConfig(model_name=name).with_defaults(network.hyperparameters)
+    assert config.weight_decay == weight_decay
+    layers = outlined(name, num_classes=facts(name)["num_classes"]).layers
+    found = {layer.momentum for layer in layers if hasattr(layer, "moving_mean")}
+    assert found == ({momentum} if momentum else set())
+
+
 @pytest.mark.parametrize("name", [pytest.param(name, marks=mark(name)) for name in FACTS])
 def test_values_are_tf_slims(name):
     expected = facts(name)
@@ -111,7 +144,9 @@ def test_values_are_tf_slims(name):
     size, channels = expected["default_image_size"], expected["channels"]
     generator = np.random.default_rng(zlib.crc32(b"images"))
     images = generator.uniform(-1, 1, [2, size, size, channels]).astype(np.float32)
-    logits, end_points = network_fn(images)
+    # In a graph, where MobileNets' normalisation is folded into convolutions; others take longer.
+    call = tf.function(network_fn) if name.startswith("mobilenet") else network_fn
+    logits, end_points = call(images)
     for end_point, numbers in expected["end_points"].items():
         value = end_points[end_point].numpy().astype(np.float64)
         tolerance = 1e-4 * numbers["l2"]
