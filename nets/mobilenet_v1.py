@@ -45,9 +45,9 @@ SEPARABLE = [
 
 
 def mobilenet_v1(
-    depth_multiplier: float,
     images: Any,
     num_classes: int | None = 1001,
+    depth_multiplier: float = 1.0,
     dropout_keep_prob: float = 0.999,
     min_depth: int = 8,
     spatial_squeeze: bool = True,
@@ -59,10 +59,10 @@ def mobilenet_v1(
     depthwise weights. End points are TF-Slim's in name, order and value.
 
     Args:
-      depth_multiplier: of the filters of all layers.
       images: float [batch, height, width, 3], from -1 to 1, 32 pixels or more a side.
       num_classes: None returns AvgPool_1a, [batch, 1, 1, channels]. The published checkpoints have
         1,001, the first of which is the background.
+      depth_multiplier: of the filters of all layers; the networks' own is in their names.
       dropout_keep_prob: before the logits.
       min_depth: the least number of filters.
       spatial_squeeze: gives [batch, num_classes].
@@ -105,4 +105,4 @@ for _name, _multiplier in MULTIPLIERS.items():
         minimum_image_size=32,
         preprocessing="inception",
         hyperparameters=HYPERPARAMETERS,
-    )(functools.partial(mobilenet_v1, _multiplier))
+    )(functools.partial(mobilenet_v1, depth_multiplier=_multiplier))
