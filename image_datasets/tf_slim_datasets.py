@@ -69,7 +69,8 @@ def find_tf_slim_dataset(name: str, dataset_dir: str | None) -> DatasetSource | 
     if dataset.tfds_name != name:
         missing = f"there are no records of TF-Slim's{where}" if where else "no --dataset_dir"
         say_once(f"{name}: {missing}; TFDS's {dataset.tfds_name} is taken.")
-    return TfdsSource(dataset.tfds_name)
+    # TF-Slim numbers classes by the order of their names, and so do its checkpoints.
+    return TfdsSource(dataset.tfds_name, sorts_classes=name == "flowers")
 
 
 def _has_records(where: str, accepts: str) -> bool:
