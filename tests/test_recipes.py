@@ -94,5 +94,6 @@ def test_tf_slims_defaults_are_those_of_the_original_and_only_where_ours_differ(
             assert (getattr(config, name) or None) == (default or None), name
     given = [line for line in recipe.read_text().splitlines() if line.startswith("--")]
     for line in given:
-        name, _, _ = line.removeprefix("--").partition("=")
+        name, equals, _ = line.removeprefix("--").partition("=")
+        name = name if equals else name.removeprefix("no")
         assert getattr(config, name) != getattr(ours, name), line

@@ -43,10 +43,11 @@ def set_normalization(
     normalizations = [
         layer for layer in network_fn.layers if isinstance(layer, keras.layers.BatchNormalization)
     ]
+    # Without normalisation, to freeze it or not is the same.
     asked = [
         f"--{field.name}"
         for field in dataclasses.fields(settings)
-        if getattr(settings, field.name) != field.default
+        if getattr(settings, field.name) != field.default and field.name != "freeze_batch_norm"
     ]
     if asked and not normalizations:
         raise ValueError(
