@@ -35,14 +35,28 @@ class Activation(keras.layers.Activation):
 def bfloat16_relu(inputs: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
     """`tf.nn.relu`, whose own gradient takes twice the time."""
     outputs = tf.nn.relu(inputs)
-    return outputs, lambda upstream: _where_positive(upstream, outputs)
+    return outputs, _gradient(_where_positive, outputs)
 
 
 @tf.custom_gradient
 def _bfloat16_relu6(inputs: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
     """`tf.nn.relu6`, which takes several times as long as moving the memory, forward and back."""
     outputs = _clipped_to_six(inputs)
-    return outputs, lambda upstream: _where_below_six(upstream, outputs)
+    return outputs, _gradient(_where_below_six, outputs)
+
+
+def _gradient(
+    kept: Callable[[tf.Tensor, tf.Tensor], tf.Tensor], outputs: tf.Tensor
+) -> Callable[[tf.Tensor], tf.Tensor]:
+    """The gradient of a function that hands on some elements, which is its own gradient."""
+    # Without a stop, TensorFlow would look through all that made them, at each custom gradient.
+    outputs = tf.stop_gradient(outputs)
+
+    @tf.custom_gradient
+    def gradient(upstream: tf.Tensor) -> tuple[tf.Tensor, Callable[[tf.Tensor], tf.Tensor]]:
+        return kept(upstream, outputs), gradient
+
+    return gradient  # type: ignore[no-any-return]
 
 
 # By the bits: the first is the sign, and the others are ordered as the numbers are.

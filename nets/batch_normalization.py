@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 import tensorflow as tf
+
+# Thread-local, because MirroredStrategy traces each replica in a thread of its own.
+_state = threading.local()
+
+
+@contextlib.contextmanager
+def folded_into_convolutions(folds: bool = True) -> Iterator[None]:
+    """Lets normalisation of evaluation change convolutions in a graph that is made inside.
+
+    What the convolutions themselves gave is then computed only if it is asked for, and is no longer
+    on the way to the result: there are no gradients by it.
+    """
+    outer = getattr(_state, "folds", False)
+    _state.folds = folds
+    try:
+        yield
+    finally:
+        _state.folds = outer
 
 
 @keras.saving.register_keras_serializable(package="slimzoo")
@@ -18,9 +39,9 @@ class BatchNormalization(keras.layers.BatchNormalization):
     and leaves them as they are. Replicas have each their own batch, or, if `synchronized`, all of
     them one. Takes and gives float [batch, height, width, channels].
 
-    In the graphs of evaluation it is folded into the convolution before it, with which TensorFlow
-    fuses a bias and an activation. In float32, TensorFlow fuses many normalisations as they are,
-    and to scale the weights costs more than it spares.
+    Where `folded_into_convolutions` says so, it becomes part of the convolution before it, with
+    which TensorFlow fuses a bias and an activation. In float32, it fuses many normalisations
+    as they are, and to scale the weights costs more than it spares.
 
     Args:
       folds_in_float32: whether it is folded there too, as is worth while behind depthwise
@@ -52,7 +73,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         offset = tf.cast(self.beta, tf.float32) if self.center else tf.zeros(channels)
         if not (training and self.trainable):
             folds = self.folds_in_float32 or inputs.dtype != tf.float32
-            if not training and folds and (convolution := _convolution_of(inputs)):
+            if folds and not training and (convolution := _convolution_to_change(inputs)):
                 return self._folded_into(convolution, scale, offset)
             outputs, *_ = tf.compat.v1.nn.fused_batch_norm(
                 inputs,
@@ -138,14 +159,13 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return normalize(inputs, scale, offset), mean, variance * bessel
 
 
-def _convolution_of(values: tf.Tensor) -> tf.Operation | None:
-    """The operation of a graph that made them, if it is a convolution."""
-    if not tf.is_symbolic_tensor(values):
+def _convolution_to_change(values: tf.Tensor) -> tf.Operation | None:
+    """The operation of a graph that made them, if it is a convolution, and is to be changed."""
+    if not (getattr(_state, "folds", False) and tf.is_symbolic_tensor(values)):
         return None
-    operation = values.op
-    while operation.type in ("Identity", "IdentityN"):  # as a custom gradient leaves behind
-        operation = operation.inputs[0].op
-    return operation if operation.type in ("Conv2D", "DepthwiseConv2dNative") else None
+    while values.op.type in ("Identity", "IdentityN"):  # as a custom gradient leaves behind
+        values = values.op.inputs[values.value_index]
+    return values.op if values.op.type in ("Conv2D", "DepthwiseConv2dNative") else None
 
 
 def _sums_of_replicas(values: list[tf.Tensor]) -> list[tf.Tensor]:

@@ -23,6 +23,7 @@ import tensorflow as tf
 
 import nets
 from nets import drop_path, layers, scopes
+from nets.batch_normalization import folded_into_convolutions
 from nets.registry import Network, networks, register_network
 from slimzoo_registry import unknown_name_message
 
@@ -135,7 +136,11 @@ class NetworkFn:
             raise TypeError(self._where_options_go(options))
         images = self._checked(images)
         training = self._is_training if is_training is None else is_training
-        with layers.dropout_seed(seed), drop_path.training_step(step):
+        with (
+            layers.dropout_seed(seed),
+            drop_path.training_step(step),
+            folded_into_convolutions(not training),
+        ):
             outputs, *values = self._model_with_end_points(images, training=training)
         return tf.cast(outputs, tf.float32), dict(zip(self._end_point_names, values, strict=True))
 

@@ -36,12 +36,14 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Convolves, adds the bias and applies the activation."""
-        if inputs.dtype != tf.bfloat16 or self.dilation_rate != (1, 1):
+        rows, columns = self.strides
+        is_plain = rows == columns and self.dilation_rate == (1, 1)
+        if inputs.dtype != tf.bfloat16 or not is_plain or self.data_format != "channels_last":
             return super().call(inputs)
 
         @tf.custom_gradient
         def convolve(inputs: tf.Tensor, kernel: tf.Tensor) -> Any:
-            return _bfloat16_depthwise(inputs, kernel, self.strides[0], self.padding.upper())
+            return _bfloat16_depthwise(inputs, kernel, rows, self.padding.upper())
 
         outputs = convolve(inputs, tf.convert_to_tensor(self.kernel))
         if self.use_bias:

@@ -32,6 +32,20 @@ def test_values_and_gradients_are_those_of_tensorflow(name, dtype):
 
 
 @pytest.mark.parametrize("name", ["relu", "relu6"])
+def test_gradients_have_gradients(name):
+    values = tf.constant([-1.0, 0.5, 2.0, 7.0], tf.bfloat16)
+    layer = Activation(name, dtype="bfloat16")
+    with tf.GradientTape() as outer:
+        outer.watch(values)
+        with tf.GradientTape() as inner:
+            inner.watch(values)
+            total = tf.reduce_sum(tf.square(layer(values, training=True)))
+        first = inner.gradient(total, values)
+    second = outer.gradient(first, values)
+    np.testing.assert_array_equal(second, [0, 2, 2, 2 if name == "relu" else 0])
+
+
+@pytest.mark.parametrize("name", ["relu", "relu6"])
 def test_what_is_no_number_stays_none(name):
     values = tf.constant([np.nan, -np.nan], tf.bfloat16)
     outputs = Activation(name, dtype="bfloat16")(values, training=True)

@@ -4,7 +4,8 @@ import pytest
 import tensorflow as tf
 
 from nets import layers
-from nets.batch_normalization import BatchNormalization
+from nets.batch_normalization import BatchNormalization, folded_into_convolutions
+from nets.nets_factory import get_network_fn
 from nets.separable import DepthwiseConv2D
 from training import devices
 
@@ -51,6 +52,10 @@ def test_otherwise_it_normalises_by_its_statistics_and_leaves_them():
     np.testing.assert_array_equal(layer.moving_mean, np.arange(8))
 
 
+def kinds_of(graph):
+    return [operation.type for operation in graph.graph.get_operations()]
+
+
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize(
     "convolution",
@@ -65,14 +70,45 @@ def test_a_graph_of_evaluation_folds_it_into_the_convolution_before(convolution,
     layer(convolution(values))  # builds both
     for variable in layer.weights:
         variable.assign(tf.random.stateless_uniform(variable.shape, [1, 2], 0.5, 1.5))
-    graph = tf.function(lambda values: layer(convolution(values))).get_concrete_function(values)
-    kinds = [operation.type for operation in graph.graph.get_operations()]
-    assert "BiasAdd" in kinds
-    assert not [kind for kind in kinds if kind.startswith("FusedBatchNorm")]
+
+    def graph_of(folds):
+        with folded_into_convolutions(folds):
+            return tf.function(lambda values: layer(convolution(values))).get_concrete_function(
+                values
+            )
+
+    graph = graph_of(True)
+    assert "BiasAdd" in kinds_of(graph)
+    assert not [kind for kind in kinds_of(graph) if kind.startswith("FusedBatchNorm")]
+    assert [kind for kind in kinds_of(graph_of(False)) if kind.startswith("FusedBatchNorm")]
     expected = layer(convolution(values))  # not in a graph
     found, expected = (tf.cast(one, tf.float32) for one in (graph(values), expected))
     tolerance = 1e-5 if dtype == "float32" else 0.01
     assert np.linalg.norm(found - expected) < tolerance * np.linalg.norm(expected)
+
+
+def test_it_is_folded_into_the_one_convolution_that_made_its_inputs():
+    values = images()
+    pair = [layers.Conv2D(8, 1), layers.Conv2D(8, 1)]
+    layer = BatchNormalization(folds_in_float32=True)
+
+    def second():
+        return layer(tf.identity_n([convolution(values) for convolution in pair])[1])
+
+    expected = second()
+    with folded_into_convolutions():
+        np.testing.assert_allclose(tf.function(second)(), expected, atol=1e-5)
+
+
+def test_a_network_folds_in_evaluation_alone():
+    network_fn = get_network_fn("mobilenet_v1_025", 3)
+    values = tf.zeros([1, 32, 32, 3])
+    counts = []
+    for is_training in (False, True):
+        function = tf.function(lambda x, mode=is_training: network_fn(x, is_training=mode)[0])
+        kinds = kinds_of(function.get_concrete_function(values))
+        counts.append(sum(kind.startswith("FusedBatchNorm") for kind in kinds))
+    assert counts == [0, 27]
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "bfloat16"])

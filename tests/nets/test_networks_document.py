@@ -6,7 +6,7 @@ import pathlib
 import re
 
 import pytest
-from network_names import TF_SLIM_FACTS
+from network_names import ALEXNETS, TF_SLIM_FACTS
 
 from nets.nets_factory import networks
 from training.zoo.table import published_checkpoints
@@ -70,6 +70,11 @@ def rows_of_readme():
         stem = names[0].rpartition("_")[0]
         rows.append(([stem + n if n.startswith("_") else n for n in names], parameters))
     return rows
+
+
+def test_each_network_is_in_the_readme():
+    named = [name for names, _ in rows_of_readme() for name in names]
+    assert sorted(named) == sorted([*ALEXNETS, *TF_SLIM_FACTS])
 
 
 @pytest.mark.parametrize(("names", "parameters"), rows_of_readme())
