@@ -12,6 +12,7 @@ from collections.abc import Iterator
 
 from image_datasets.file_names import listed
 from image_datasets.image_dataset import ImageDataset
+from image_datasets.label_names import BACKGROUND
 from nets import nets_factory
 from preprocessing.preprocessing_factory import USE_GRAYSCALE
 from slimzoo.configuration import TrainingConfig
@@ -151,6 +152,13 @@ def warnings(
             f"{size(free)} are free in {checkpoints.train_dir}, and its checkpoints need up to "
             f"{size(needed)} more, {size(checkpoints.num_bytes())} each. Free some space, or give "
             "a smaller --keep_checkpoints, or a --train_dir on another disk."
+        )
+    offset = description.labels_offset
+    if left_out := [name for name in dataset.class_names[:offset] if name != BACKGROUND]:
+        yield (
+            f"--labels_offset={offset} leaves out the images of {listed(left_out)}, and "
+            f"{dataset.name} has no background class that comes before the others. Without the "
+            "flag all classes are trained."
         )
     known = set(description.class_names)
     for one in filter(None, (dataset, validation_dataset)):

@@ -186,6 +186,7 @@ def test_classes_below_the_offset_are_left_out_and_not_called_corrupt(replaced, 
         "10 times images were left out: of a class that is unknown or below --labels_offset."
         in printed
     )
+    assert "WARNING: --labels_offset=1 leaves out the images of blue, and" in printed
 
 
 def test_corrupt_images_are_named_or_left_out_and_counted(replaced, photos, tmp_path, capsys):
