@@ -253,7 +253,7 @@ class NetworkFn:
         if sizes.is_fully_defined() and set(sizes) != {self.default_image_size}:
             # Asks every layer, and says what is wrong without the frames of Keras' call stack.
             try:
-                self.model.compute_output_shape(images.shape.as_list())
+                self._model_with_end_points.compute_output_shape(images.shape.as_list())
             except ValueError as error:
                 raise ValueError(
                     f"{self.name} was given images of {images.shape[1]}x{images.shape[2]} pixels; "

@@ -63,9 +63,9 @@ class AuxiliaryPooling2D(keras.layers.Layer):
         batch, height, width, channels = input_shape
         if any(size is not None and not 17 <= size <= 19 for size in (height, width)):
             raise ValueError(
-                f"Auxiliary logits are for maps of 17 to 19 positions a side, and this one has "
-                f"{height}x{width}. Give images of the network's default size, or leave them out "
-                "with create_aux_logits=False."
+                f"Its auxiliary logits are for maps of 17 to 19 positions a side, and this one has "
+                f"{height}x{width}. (Training leaves them out with "
+                "--network_options=create_aux_logits=False, and get_network_fn in Python likewise.)"
             )
         return (batch, 5, 5, channels)
 

@@ -193,3 +193,10 @@ def test_residuals_are_scaled_and_the_last_is_not_rectified(outlined):
     assert scales == [0.17] * 10 + [0.1] * 20 + [0.2] * 9 + [1.0]
     assert "Repeat_2.block8_9.relu" in layers
     assert "Block8.relu" not in layers
+
+
+def test_images_that_auxiliary_logits_do_not_take_are_named(outlined):
+    network_fn = outlined("inception_v3", 7)
+    expected = "^inception_v3 was given images of 224x224 pixels; it is made for 299x299. Its auxil"
+    with pytest.raises(ValueError, match=expected):
+        network_fn(tf.zeros([1, 224, 224, 3]))
