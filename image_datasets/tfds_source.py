@@ -69,9 +69,7 @@ class TfdsSource(DatasetSource):
         is_encoded = isinstance(builder.info.features[image_key], tfds.features.Image)
         decoders = {image_key: tfds.decode.SkipDecoding()} if is_encoded else {}
         class_names = self._in_order(builder.info.features[label_key].names)
-        numbers = tf.constant(
-            [class_names.index(one) for one in builder.info.features[label_key].names], tf.int64
-        )
+        numbers = [class_names.index(one) for one in builder.info.features[label_key].names]
 
         # TFDS's 8 MiB for each of the files that are read by turns leave the processor's caches,
         # which took a quarter of the time for pixels of 192 KiB.

@@ -110,14 +110,8 @@ def difference(one, other):
     return max(np.linalg.norm(one[name] - other[name]) / max(norms[name], least) for name in one)
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        "mobilenet_v1_025",
-        pytest.param("resnet_v1_50", marks=pytest.mark.slow),
-        pytest.param("mobilenet_v2_035", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow  # TensorFlow needs seconds to trace sums for every layer
+@pytest.mark.parametrize("name", ["mobilenet_v1_025", "resnet_v1_50", "mobilenet_v2_035"])
 def test_two_replicas_with_synchronized_statistics_equal_one(name):
     gradients, statistics = {}, {}
     for kind in ((1, False), (1, True), (2, True), (2, False)):
