@@ -1,4 +1,4 @@
-"""The layers that AlexNet needs and Keras lacks, or has in a form that is slow on the CPU."""
+"""Layers that Keras lacks, or has in a form that is slow on the CPU."""
 
 from __future__ import annotations
 

@@ -89,6 +89,8 @@ def test_flowers_of_tfds_are_read_under_tf_slims_name(real_data_dir, capsys):
         for one in (dataset, other)
     )
     assert labels == others
+    specs = [one.make_examples().element_spec["label"] for one in (dataset, other)]
+    assert specs[0] == specs[1]
     assert len(set(labels)) > 1
 
 
