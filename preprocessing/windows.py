@@ -103,6 +103,68 @@ def resize_bilinear_from_corners(
     return tf.compat.v1.image.resize_bilinear(image[tf.newaxis], size)[0]
 
 
+def resize_nearest_from_corners(image: tf.Tensor, height: int, width: int) -> tf.Tensor:
+    """Resizes as TensorFlow 1 did, in two thirds of the time of its own operation.
+
+    Args:
+      image: uint8 [any, any, 3].
+      height: in pixels.
+      width: in pixels.
+
+    Returns:
+      uint8 [height, width, 3].
+    """
+    rows, columns = (
+        # In float32, as TensorFlow rounds it.
+        tf.cast(tf.range(size, dtype=tf.float32) * (tf.cast(length, tf.float32) / size), tf.int32)
+        for length, size in zip(tf.unstack(tf.shape(image)[:2]), (height, width), strict=True)
+    )
+    return tf.gather(tf.gather(image, rows), columns, axis=1)
+
+
+def window_of_resized(
+    source: Source,
+    size: tf.Tensor,
+    top: tf.Tensor | int,
+    left: tf.Tensor | int,
+    height: int,
+    width: int,
+) -> tf.Tensor:
+    """Resizes as `resize_bilinear_from_corners` and cuts out a window, of which alone it decodes.
+
+    Positions are rounded otherwise, which is seen in the pixels' third decimal.
+
+    Args:
+      source: the photo.
+      size: int32 [2], height and width of the whole photo once it is resized.
+      top: of the window in that.
+      left: of the window in that.
+      height: of the window.
+      width: of the window.
+
+    Returns:
+      float32 [height, width, 3].
+    """
+    source_size = tf.stack([source.height, source.width])
+    scale = tf.cast(source_size, tf.float64) / tf.cast(size, tf.float64)
+    first = tf.cast(tf.stack([top, left]), tf.float64) * scale
+    last = tf.cast(tf.stack([top + height - 1, left + width - 1]), tf.float64) * scale
+    # The pixel behind a position is needed too, and columns as in `exact_window`.
+    margin = tf.constant([0, _CHROMA_NEIGHBOURS])
+    begin = tf.maximum(tf.cast(first, tf.int32) - margin, 0)
+    end = tf.minimum(tf.cast(last, tf.int32) + 2 + margin, source_size)
+    decoded = source.window(*tf.unstack(begin), *tf.unstack(end - begin))
+    # Behind the last row and column of the photo they are repeated.
+    padded = tf.concat([decoded, decoded[-1:]], axis=0)
+    padded = tf.concat([padded, padded[:, -1:]], axis=1)
+    begin, end = (tf.cast(offset, tf.float64) for offset in (begin, end))
+    box = tf.concat([first - begin, last - begin], axis=0) / tf.tile(end - begin, [2])
+    # Floats are resized in half the time of bytes.
+    pixels = tf.cast(padded, tf.float32)[tf.newaxis]
+    box = tf.cast(box, tf.float32)[tf.newaxis]
+    return tf.image.crop_and_resize(pixels, box, [0], [height, width])[0]
+
+
 def exact_window(
     source: Source, top: tf.Tensor, left: tf.Tensor, height: tf.Tensor, width: tf.Tensor
 ) -> tf.Tensor:

@@ -3,6 +3,7 @@ import pytest
 import tensorflow as tf
 
 from preprocessing import windows
+from preprocessing.decoding import Jpeg, Pixels
 
 
 def test_reducing_averages_areas_and_rounds():
@@ -74,3 +75,30 @@ def test_named_seeds_differ_and_repeat(dtype):
     again = windows.independent_seeds(seed, "a", "b", "c")
     for name in seeds:
         np.testing.assert_array_equal(seeds[name], again[name])
+
+
+def test_the_nearest_pixel_is_that_of_tensorflow_1(texture):
+    for photo in ((90, 120), (299, 1), (377, 500)):
+        image = texture(*photo)
+        expected = tf.compat.v1.image.resize_nearest_neighbor(image[np.newaxis], (299, 224))[0]
+        found = windows.resize_nearest_from_corners(tf.constant(image), 299, 224)
+        np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("photo", [(90, 120), (161, 67)])
+@pytest.mark.parametrize("side", [64, 67, 90, 180, 300])
+def test_a_window_of_a_resized_photo_is_cut_from_it(photo, side, texture):
+    source = Jpeg(tf.io.encode_jpeg(texture(*photo), chroma_downsampling=True))
+    height, width = size = np.round(np.array(photo) * side / min(photo)).astype(np.int32)
+    whole = source.window(0, 0, *photo)
+    resized = windows.resize_bilinear_from_corners(whole, height, width).numpy()
+    for top, left in ((0, 0), (height - 50, width - 60), (0, 3), ((height - 50) // 2, 1)):
+        window = windows.window_of_resized(source, size, top, left, 50, 60)
+        expected = resized[top : top + 50, left : left + 60]
+        np.testing.assert_allclose(window, expected, atol=0.02)
+
+
+def test_the_window_of_a_resized_photo_can_be_all_of_it():
+    pixels = np.array([[[10, 20, 30]]], np.uint8)
+    window = windows.window_of_resized(Pixels(tf.constant(pixels)), tf.constant([4, 4]), 0, 0, 4, 4)
+    np.testing.assert_array_equal(window, np.broadcast_to(pixels, (4, 4, 3)))
