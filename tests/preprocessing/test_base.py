@@ -135,8 +135,8 @@ def test_bfloat16_is_the_rounded_float32(name, texture):
     for device in (pipeline.device, compiled):
         rounded = device(batch, tf.bfloat16)
         assert rounded.dtype == tf.bfloat16
-        # `cifarnet` sums over an image, in an order that is XLA's own.
-        tolerance = 2**-7 if name == "cifarnet" else 0
+        # These sum over an image, in an order that is XLA's own.
+        tolerance = 2**-7 if name in ("cifarnet", "inception") else 0
         np.testing.assert_allclose(
             *(tf.cast(one, tf.float32) for one in (rounded, expected)), rtol=tolerance
         )

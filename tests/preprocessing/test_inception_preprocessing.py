@@ -41,6 +41,48 @@ def test_colours_are_changed_within_the_range_of_images(fast_mode):
     assert (seen.argmax(axis=1) != 0).any() == (not fast_mode)
 
 
+# TF-Slim's, by what our first round holds.
+COLOR_ORDERS = {
+    ("brightness", "saturation", "hue"): ("brightness", "saturation", "hue", "contrast"),
+    ("saturation",): ("saturation", "brightness", "contrast", "hue"),
+    ("hue", "contrast"): ("contrast", "hue", "brightness", "saturation"),
+    ("saturation", "hue"): ("hue", "saturation", "contrast", "brightness"),
+}
+
+
+@pytest.mark.parametrize("fast_mode", [True, False])
+def test_colours_are_changed_in_tf_slims_orders(fast_mode):
+    pipeline = InceptionPreprocessing(is_training=True, fast_mode=fast_mode)
+    names = ("brightness", "saturation", "hue", "contrast")[: 2 if fast_mode else 4]
+    seen = set()
+    for seed in range(16):
+        example = pipeline.host(NOISE, 24, 32, seed=(5, seed))
+        numbers = {name: example[name].numpy() for name in names}
+        no_change = {name: float(name in ("saturation", "contrast")) for name in names}
+        first = tuple(name for name in names if numbers[name][0] != no_change[name])
+        order = next(
+            order
+            for ours, order in COLOR_ORDERS.items()
+            if first == tuple(name for name in ours if name in names)
+        )
+        expected = tf.cast(example["image"], tf.float32) / 255
+        for name in order:
+            if name in names:
+                number = numbers[name][numbers[name] != no_change[name]].item()
+                expected = getattr(tf.image, f"adjust_{name}")(expected, number)
+        expected = tf.clip_by_value(expected, 0, 1) * 2 - 1
+        found = pipeline.device({key: value[tf.newaxis] for key, value in example.items()})[0]
+        np.testing.assert_allclose(found, expected, atol=1e-5)
+        seen.add(order)
+    assert len(seen) == (2 if fast_mode else 4)
+
+
+def test_training_needs_the_numbers_that_the_host_drew():
+    image = tf.zeros([1, 8, 8, 3], tf.uint8)
+    with pytest.raises(ValueError, match="no brightness, saturation, hue, contrast"):
+        InceptionPreprocessing(is_training=True).device({"image": image})
+
+
 def test_every_part_of_the_photo_is_taken_and_mirrored_half_of_the_time():
     ramp = np.broadcast_to(np.arange(256, dtype=np.uint8)[:, np.newaxis], (100, 256, 3))
     columns = [prepared(ramp, 16, (3, seed), distort_color=False)[8, :, 0] for seed in range(60)]
