@@ -2,7 +2,7 @@
 
 The host is what limits AlexNet, so it does only what must be done for one image at a time
 (decoding, resizing, cropping, flipping) and hands over bytes. Arithmetic that a batch can share
-(colour noise, mean, scale, dtype) is left to the device half.
+(colours, mean, scale, dtype) is left to the device half.
 
 Every random number is drawn on the host from the example's own seed by stateless operations, so
 that the device half is deterministic and a run can be repeated, resumed and distributed.
