@@ -10,6 +10,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from nets.device_forms import traced_for_gpu
+
 # Thread-local, because MirroredStrategy traces each replica in a thread of its own.
 _state = threading.local()
 
@@ -40,8 +42,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
     them one. Takes and gives float [batch, height, width, channels].
 
     Where `folded_into_convolutions` says so, it becomes part of the convolution before it, with
-    which TensorFlow fuses a bias and an activation. In float32, it fuses many normalisations
-    as they are, and to scale the weights costs more than it spares.
+    which TensorFlow fuses a bias and an activation. In float32 on a CPU, it fuses many
+    normalisations as they are, and to scale the weights costs more than it spares.
 
     Args:
       folds_in_float32: whether it is folded there too, as is worth while behind depthwise
@@ -72,7 +74,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         scale = tf.cast(self.gamma, tf.float32) if self.scale else tf.ones(channels)
         offset = tf.cast(self.beta, tf.float32) if self.center else tf.zeros(channels)
         if not (training and self.trainable):
-            folds = self.folds_in_float32 or inputs.dtype != tf.float32
+            folds = self.folds_in_float32 or inputs.dtype != tf.float32 or traced_for_gpu()
             if folds and not training and (convolution := _convolution_to_change(inputs)):
                 return self._folded_into(convolution, scale, offset)
             outputs, *_ = tf.compat.v1.nn.fused_batch_norm(

@@ -1,4 +1,4 @@
-"""Layers that Keras lacks, or has in a form that is slow on the CPU."""
+"""Layers that Keras lacks, or has in a form that is slow."""
 
 from __future__ import annotations
 
@@ -11,25 +11,30 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from nets.activations import bfloat16_relu
+from nets.activations import bfloat16_relu, compares_bits
+from nets.device_forms import traced_for_gpu
 
 
 @keras.saving.register_keras_serializable(package="slimzoo")
 class Conv2D(keras.layers.Conv2D):
     """`keras.layers.Conv2D` on TensorFlow's own kernels, grouped convolution included.
 
-    A grouped convolution is one layer a group, side by side, so the activation must be element by
-    element. Keras would send it through XLA on the CPU, several times slower; TensorFlow's grouped
-    kernel has no gradient on a CPU without oneDNN, and is no faster than this with it. Takes and
-    gives float [batch, height, width, channels].
+    On a CPU, a grouped convolution is one layer a group, side by side, so the activation must be
+    element by element. Keras would send it through XLA there, several times slower. `device_forms`
+    says what a GPU does instead. Takes and gives float [batch, height, width, channels].
     """
 
     def call(self, inputs: tf.Tensor) -> tf.Tensor:
         """Convolves, adds the bias and applies the activation."""
         kernel = tf.convert_to_tensor(self.kernel)
         bias = tf.convert_to_tensor(self.bias) if self.use_bias else None
-        if self.groups == 1:
+        if self.groups == 1 or traced_for_gpu():
             return self._activate(inputs, kernel, bias)
+        return self._side_by_side(inputs, kernel, bias)
+
+    def _side_by_side(
+        self, inputs: tf.Tensor, kernel: tf.Tensor, bias: tf.Tensor | None
+    ) -> tf.Tensor:
         inputs = tf.split(inputs, self.groups, axis=-1)
         kernels = tf.split(kernel, self.groups, axis=-1)
         biases = [None] * self.groups if bias is None else tf.split(bias, self.groups)
@@ -42,12 +47,15 @@ class Conv2D(keras.layers.Conv2D):
             # bias_add, unlike a broadcast addition, is fused with the convolution, and its gradient
             # with the kernel's.
             outputs = tf.nn.bias_add(outputs, bias)
-        if self.activation is keras.activations.relu and outputs.dtype == tf.bfloat16:
+        if self.activation is keras.activations.relu and compares_bits(outputs):
             return bfloat16_relu(outputs)
         return self.activation(outputs)
 
     def _convolve(self, inputs: tf.Tensor, kernel: tf.Tensor) -> tf.Tensor:
-        if self.padding == "valid" and tuple(inputs.shape[1:3]) == tuple(kernel.shape[:2]):
+        # A group's kernel reads a part of the channels.
+        in_groups = inputs.shape[-1] != kernel.shape[2]
+        is_whole = self.padding == "valid" and tuple(inputs.shape[1:3]) == tuple(kernel.shape[:2])
+        if is_whole and not in_groups:
             # A kernel as large as its input is a fully connected layer: one matrix product.
             inputs_per_output = kernel.shape[0] * kernel.shape[1] * kernel.shape[2]
             outputs = tf.matmul(
@@ -66,7 +74,7 @@ class Conv2D(keras.layers.Conv2D):
         )
 
     def _reads_few_channels_in_strides(self, inputs: tf.Tensor) -> bool:
-        """Whether matrix units would idle: they multiply bfloat16 channels by the dozen."""
+        """Whether a CPU's matrix units would idle: they multiply bfloat16 channels by the dozen."""
         return (
             inputs.dtype == tf.bfloat16
             and inputs.shape[1:].is_fully_defined()
@@ -74,6 +82,7 @@ class Conv2D(keras.layers.Conv2D):
             and self.strides[0] == self.strides[1] > 1
             and self.dilation_rate == (1, 1)
             and self.padding == "valid"
+            and not traced_for_gpu()
         )
 
 

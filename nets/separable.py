@@ -8,6 +8,8 @@ from typing import Any, ClassVar
 import keras
 import tensorflow as tf
 
+from nets.device_forms import traced_for_gpu
+
 
 @keras.saving.register_keras_serializable(package="slimzoo")
 class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
@@ -38,7 +40,8 @@ class DepthwiseConv2D(keras.layers.DepthwiseConv2D):
         """Convolves, adds the bias and applies the activation."""
         rows, columns = self.strides
         is_plain = rows == columns and self.dilation_rate == (1, 1)
-        if inputs.dtype != tf.bfloat16 or not is_plain or self.data_format != "channels_last":
+        is_plain = is_plain and self.data_format == "channels_last"
+        if inputs.dtype != tf.bfloat16 or not is_plain or traced_for_gpu():
             return super().call(inputs)
 
         @tf.custom_gradient

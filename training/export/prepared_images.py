@@ -6,6 +6,7 @@ import dataclasses
 
 import tensorflow as tf
 
+from nets.device_forms import traced_for
 from nets.nets_factory import NetworkFn
 from nets.xla import without_xla
 from preprocessing.base import Preprocessing
@@ -43,7 +44,8 @@ class PreparedClassifier:
 
     def __call__(self, images: tf.Tensor) -> dict[str, tf.Tensor]:
         """Answers for uint8 [batch, size, size, channels]: `OUTPUTS`, [batch, num_classes]."""
-        with without_xla():
+        # The same file wherever it is exported: converters know the forms for a CPU.
+        with without_xla(), traced_for("CPU"):
             inputs = self.preprocessing.device({"image": images})
             logits, _ = self.network_fn(inputs, is_training=False)
             return dict(zip(OUTPUTS, (logits, tf.nn.softmax(logits)), strict=True))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import tensorflow as tf
 
 from image_datasets.wordnet_names import description
+from nets.device_forms import traced_for
 from nets.nets_factory import NetworkFn
 from preprocessing import decoding
 from preprocessing.base import Preprocessing
@@ -182,12 +183,17 @@ def _features(end_points: dict[str, tf.Tensor], logits: tf.Tensor) -> tf.Tensor:
 
 
 def write_saved_model(classifier: ServableClassifier, folder: str) -> None:
-    """Writes a SavedModel with both signatures into a folder; errors as TensorFlow has them."""
-    tf.saved_model.save(
-        classifier,
-        folder,
-        signatures={
-            "serving_default": classifier.serving_default,
-            "serving_bytes": classifier.serving_bytes,
-        },
-    )
+    """Writes a SavedModel with both signatures into a folder; errors as TensorFlow has them.
+
+    Its layers have the forms for a CPU, which a GPU runs too. A CPU has no kernels for some of
+    those for a GPU.
+    """
+    with traced_for("CPU"):
+        tf.saved_model.save(
+            classifier,
+            folder,
+            signatures={
+                "serving_default": classifier.serving_default,
+                "serving_bytes": classifier.serving_bytes,
+            },
+        )

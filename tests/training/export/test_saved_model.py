@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from nets.device_forms import traced_for, traced_for_gpu
 from nets.nets_factory import NetworkFn, get_network_fn
 from nets.registry import Network
 from preprocessing.preprocessing_factory import get_preprocessing
@@ -46,6 +47,15 @@ def test_it_is_written_and_read_with_the_same_answers(classifier, photos, tmp_pa
             np.testing.assert_allclose(answers[key], expected, rtol=1e-4, atol=1e-6)
         else:
             np.testing.assert_array_equal(answers[key], expected)
+
+
+def test_its_layers_have_the_forms_that_every_device_runs(classifier, tmp_path, monkeypatch):
+    for_gpu = []
+    monkeypatch.setattr(tf.saved_model, "save", lambda *_, **__: for_gpu.append(traced_for_gpu()))
+    with traced_for("GPU"):  # as where there is one
+        write_saved_model(classifier, str(tmp_path / "export"))
+        assert traced_for_gpu()
+    assert for_gpu == [False]
 
 
 def test_decoded_images_get_the_answers_of_their_files(classifier, photos):
