@@ -7,10 +7,16 @@ from slimzoo import environment
 environment.set_up()  # as the commands do, before TensorFlow is imported
 
 # isort: split
+import contextlib
+import tempfile
+from typing import Any
+
 import numpy as np
 import tensorflow as tf
 
+from kernel_classes import read_events, summarize
 from nets import nets_factory
+from nets.device_forms import traced_for
 from nets.nets_factory import NetworkFn
 from network_costs import count_costs
 from preprocessing.preprocessing_factory import get_preprocessing
@@ -19,7 +25,15 @@ from training.input_pipeline import Example
 from training.optimizers import OptimizerSettings
 from training.train_step import DTYPE_POLICIES, TrainStep
 from training.training_state import make_training_state
-from workloads import Repetition, Workload
+from workloads import LeftOutError, Repetition, Workload
+
+
+class CompiledTrainStep(TrainStep):
+    """`TrainStep`, of which XLA makes one program: all that a replica does."""
+
+    @tf.function(jit_compile=True, autograph=False)
+    def _replica_step(self, batch: Example, step: tf.Tensor) -> dict[str, tf.Tensor]:
+        return super()._replica_step(batch, step)
 
 
 class Trainer:
@@ -29,6 +43,8 @@ class Trainer:
       model: a registered network.
       precision: float32, bfloat16 or float16.
       batch_size: images a step.
+      form: of the layers, CPU or GPU; None is that of the device which takes the step.
+      xla: whether XLA compiles the whole step.
 
     Attributes:
       network_fn: the network.
@@ -36,7 +52,14 @@ class Trainer:
       strategy: one device.
     """
 
-    def __init__(self, model: str, precision: str, batch_size: int):
+    def __init__(
+        self,
+        model: str,
+        precision: str,
+        batch_size: int,
+        form: str | None = None,
+        xla: bool = False,
+    ):
         self.strategy = devices.make_strategy(num_replicas=1)
         state = make_training_state(
             lambda: nets_factory.get_network_fn(model, dtype_policy=DTYPE_POLICIES[precision]),
@@ -46,13 +69,17 @@ class Trainer:
         self.network_fn = state.network_fn
         self.preprocessing = get_preprocessing(self.network_fn.preprocessing_name, is_training=True)
         self._batch_size = batch_size
-        self._step = TrainStep(state, self.preprocessing, self.strategy, batch_size=batch_size)
+        make_step = CompiledTrainStep if xla else TrainStep
+        self._step = make_step(state, self.preprocessing, self.strategy, batch_size=batch_size)
+        self._form = form
         self._rate = tf.constant(1e-4)
         self._loss = tf.zeros([])
 
     def take_step(self, batch: Example) -> None:
         """Takes a step, without waiting for a GPU to finish it."""
-        self._loss = self._step(batch, self._rate, tf.constant(0))["loss"]
+        # The first call traces.
+        with traced_for(self._form) if self._form else contextlib.nullcontext():
+            self._loss = self._step(batch, self._rate, tf.constant(0))["loss"]
 
     def finish(self) -> None:
         """Waits until every step has been taken."""
@@ -75,9 +102,32 @@ class Trainer:
         }
 
 
-def training_step(model: str, precision: str, batch_size: int, steps: int) -> Workload:
-    """Whole steps: device half of the preprocessing, forward, backward, update."""
-    trainer = Trainer(model, precision, batch_size)
+def training_step(
+    model: str,
+    precision: str,
+    batch_size: int,
+    steps: int,
+    form: str | None = None,
+    xla: bool = False,
+    needs_gpu: bool = False,
+) -> Workload:
+    """Whole steps: device half of the preprocessing, forward, backward, update.
+
+    Args:
+      model: a registered network.
+      precision: float32, bfloat16 or float16.
+      batch_size: images a step.
+      steps: that a run does not interrupt.
+      form: of the layers, CPU or GPU; None is that of the device which takes the step.
+      xla: whether XLA compiles the whole step.
+      needs_gpu: whether it is left out where TensorFlow sees none.
+
+    Raises:
+      LeftOutError: if so.
+    """
+    if needs_gpu and not tf.config.list_physical_devices("GPU"):
+        raise LeftOutError("TensorFlow sees no GPU")
+    trainer = Trainer(model, precision, batch_size, form, xla)
     batch = trainer.synthetic_batch()
 
     def take_steps() -> None:
@@ -87,6 +137,20 @@ def training_step(model: str, precision: str, batch_size: int, steps: int) -> Wo
 
     operations = count_costs(trainer.network_fn).training_operations
     return Repetition(take_steps, steps * batch_size, _facts(trainer.network_fn, operations))
+
+
+def profiled_steps(steps: int, **arguments: Any) -> Workload:
+    """As `training_step`, whose facts tell where the time of so many steps went: "profile"."""
+    workload = training_step(steps=steps, **arguments)
+    workload.warm_up()
+    workload.run(0)  # in which allocators and cuDNN have found their ways
+    options = tf.profiler.experimental.ProfilerOptions(python_tracer_level=0)
+    with tempfile.TemporaryDirectory() as folder:
+        with tf.profiler.experimental.Profile(folder, options):
+            workload.run(0)
+        of_gpu = bool(tf.config.list_physical_devices("GPU"))
+        workload.facts["profile"] = summarize(read_events(folder, of_gpu), steps)
+    return workload
 
 
 def forward_pass(model: str, precision: str, batch_size: int, steps: int) -> Workload:

@@ -119,11 +119,7 @@ def measure_case(
 def report_case(case: Case) -> dict[str, list[dict[str, Any]]]:
     """Puts a case into the rows of a report: "results", "ceilings" and "ratios"."""
     ceiling = ceiling_figures(case)
-    networks = [
-        measurement
-        for measurement in case.measurements.values()
-        if "parameters" in measurement.facts
-    ]
+    networks = measured_networks(case)
     results = []
     for measurement in networks:
         row = {
@@ -138,6 +134,11 @@ def report_case(case: Case) -> dict[str, list[dict[str, Any]]]:
             row["share_of_matrix_product"] = share["ratio"]
         results.append(row)
     return {"results": results, "ceilings": [ceiling], "ratios": _ratios(case, networks)}
+
+
+def measured_networks(case: Case) -> list[Measurement]:
+    """The measurements of a case that are no ceilings."""
+    return [one for one in case.measurements.values() if "parameters" in one.facts]
 
 
 def _operations(case: Case) -> float | None:

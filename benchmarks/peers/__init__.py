@@ -36,7 +36,11 @@ class Peer:
     precisions: tuple[str, ...] = _PRECISIONS
 
 
-_PYTORCH_MODES = ("eager", "channels_last", "compiled", "compiled_channels_last")
+# The last two are for GPUs: channels-last too, and with PyTorch's fused optimizer.
+_PYTORCH_MODES = (
+    *("eager", "channels_last", "compiled", "compiled_channels_last"),
+    *("compiled_cuda_graphs", "compiled_max_autotune"),
+)
 
 PEERS = {
     "pytorch": Peer(
