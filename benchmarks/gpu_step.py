@@ -181,14 +181,20 @@ def _arguments(setting: Setting) -> dict[str, Any]:
 
 def _contenders(setting: Setting, has_gpu: bool) -> tuple[list[Contender], list[LeftOut]]:
     arguments = _arguments(setting)
+    variants: list[tuple[str, dict[str, Any]]] = [("", {})]
+    if has_gpu:
+        variants.append((", XLA", {"xla": True}))
+        if setting.precision == "float32":
+            # There TensorFlow moves channels to the front, and cuDNN's TF32 wants them last.
+            variants.append((", channels last", {"layout_optimizer": False}))
     ours = [
         Contender(
-            f"{OURS}, forms for a {form}{', XLA' if xla else ''}",
+            f"{OURS}, forms for a {form}{variant}",
             "our_networks:training_step",
-            {**arguments, "form": form, "xla": xla, "needs_gpu": has_gpu},
+            {**arguments, "form": form, "needs_gpu": has_gpu, **options},
         )
         for form in (_FORMS if setting.is_whole else _FORMS[-1:])
-        for xla in ((False, True) if has_gpu else (False,))
+        for variant, options in variants
     ]
     usual = _PEERS if has_gpu and "pytorch" in peers.installed_peers() else ()
     selection = usual if PEERS.value is None else PEERS.value

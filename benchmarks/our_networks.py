@@ -109,6 +109,7 @@ def training_step(
     steps: int,
     form: str | None = None,
     xla: bool = False,
+    layout_optimizer: bool = True,
     needs_gpu: bool = False,
 ) -> Workload:
     """Whole steps: device half of the preprocessing, forward, backward, update.
@@ -120,6 +121,7 @@ def training_step(
       steps: that a run does not interrupt.
       form: of the layers, CPU or GPU; None is that of the device which takes the step.
       xla: whether XLA compiles the whole step.
+      layout_optimizer: whether TensorFlow may change the layout of convolutions on a GPU.
       needs_gpu: whether it is left out where TensorFlow sees none.
 
     Raises:
@@ -127,6 +129,8 @@ def training_step(
     """
     if needs_gpu and not tf.config.list_physical_devices("GPU"):
         raise LeftOutError("TensorFlow sees no GPU")
+    if not layout_optimizer:  # for the whole process
+        tf.config.optimizer.set_experimental_options({"layout_optimizer": False})
     trainer = Trainer(model, precision, batch_size, form, xla)
     batch = trainer.synthetic_batch()
 

@@ -60,16 +60,17 @@ def traced_for_gpu() -> bool:
     """Whether what is called now, or traced, is for a GPU.
 
     That is where TensorFlow puts an operation here: on the device of the innermost `tf.device`
-    scope, which a strategy enters for each replica; without one, on a GPU if it sees one. Any
-    device that is no CPU counts as a GPU.
+    scope, which a strategy enters for each replica; without one, on a GPU if it sees one.
     """
     if _set_by_hand:
         return _set_by_hand[-1] == "GPU"
     with tf.init_scope():  # within a function, a scope around the function counts as well
         kind = tf.DeviceSpec.from_string(tf.negative(1.0).device).device_type
-    if kind is None:  # in a graph of TensorFlow 1, whose operations are put somewhere later
-        kind = "GPU" if tf.config.list_logical_devices("GPU") else "CPU"
-    return kind != "CPU"
+    if kind in KINDS:
+        return bool(kind == "GPU")
+    # Operations of DTensor are put on all devices of its mesh, those of a graph of TensorFlow 1
+    # somewhere later.
+    return bool(tf.config.list_logical_devices("GPU"))
 
 
 @contextlib.contextmanager

@@ -78,10 +78,13 @@ def test_on_a_gpu_every_variant_is_planned(planned):
         *(("alexnet", precision, 256) for precision in ("bfloat16", "float32", "float16")),
         *(("alexnet", "bfloat16", batch_size) for batch_size in (512, 1024)),
     ]
-    for (_, _, batch_size), names in planned.items():
+    for (_, precision, batch_size), names in planned.items():
         forms = ("CPU", "GPU") if batch_size == 256 else ("GPU",)
         assert [name for name in names if name.startswith("slimzoo")] == [
-            f"slimzoo, forms for a {form}{xla}" for form in forms for xla in ("", ", XLA")
+            f"slimzoo, forms for a {form}{variant}"
+            for form in forms
+            for variant in ("", ", XLA", ", channels last")
+            if precision == "float32" or variant != ", channels last"
         ]
         assert "pytorch compiled_cuda_graphs" in names
         assert ("memory copy" in names) == (batch_size == 256)

@@ -284,6 +284,14 @@ def test_the_scope_of_a_device_decides(device, expected):
         assert traced_for_gpu() is expected
 
 
+@pytest.mark.parametrize("device", ["", "/job:localhost/replica:0/task:0/device:CUSTOM:0"])
+def test_where_no_kind_is_named_it_is_a_gpu_if_there_is_one(device, monkeypatch):
+    for gpus in ([], ["GPU:0"]):
+        monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind, gpus=gpus: gpus)
+        with tf.Graph().as_default(), tf.device(device):
+            assert traced_for_gpu() is bool(gpus)
+
+
 def test_a_form_that_is_set_by_hand_ends_with_its_block():
     before = traced_for_gpu()
     with traced_for("GPU"):
