@@ -385,6 +385,12 @@ class TrainingConfig(InputConfig, PreprocessingConfig, OptimizationFlags):
         "Steps between entries in metrics.jsonl and TensorBoard.",
         theme=Theme.OUTPUT,
     )
+    steps_per_call: int = flag(
+        1,
+        "Steps that Python asks for at once, where nothing (log, validation, last step) is due "
+        "between them. It spares a GPU waiting for Python between short steps; Ctrl-C is heard "
+        "after the last of them. Weights and losses are the same.",
+    )
     shuffle_buffer_size: int = flag(
         10_000,
         "Number of images in the shuffle buffer, from which the next one is taken at random. They "
@@ -430,6 +436,7 @@ class TrainingConfig(InputConfig, PreprocessingConfig, OptimizationFlags):
             validation_interval_epochs=self.validation_interval_epochs,
             keep_checkpoints=self.keep_checkpoints,
             log_every_n_steps=self.log_every_n_steps,
+            steps_per_call=self.steps_per_call,
             shuffle_buffer_size=self.shuffle_buffer_size,
             opt_epsilon=self.opt_epsilon,
             adagrad_initial_accumulator_value=self.adagrad_initial_accumulator_value,
@@ -447,6 +454,12 @@ class TrainingConfig(InputConfig, PreprocessingConfig, OptimizationFlags):
             ftrl_l1=self.ftrl_l1,
             ftrl_l2=self.ftrl_l2,
         )
+        if self.steps_per_call > 1 and self.distribution_strategy == "multi_worker_mirrored":
+            raise ValueError(
+                f"--steps_per_call is {self.steps_per_call}, but several hosts agree at each step "
+                "whether to stop and to save. Leave it out with "
+                "--distribution_strategy=multi_worker_mirrored."
+            )
         if not self.ftrl_learning_rate_power <= 0:  # nor NaN
             raise ValueError(
                 f"--ftrl_learning_rate_power is {self.ftrl_learning_rate_power}; it must be 0 or "

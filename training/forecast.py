@@ -55,23 +55,24 @@ class Forecast:
 
     def __init__(self, plan: RunPlan):
         self._plan = plan
-        self._num_steps = 0
+        self._num_steps = self._num_untimed = 0
         self._started = 0.0
         self._is_said = False
 
-    def step(self, now: float) -> str:
+    def step(self, now: float, count: int = 1) -> str:
         """Takes note of a step.
 
         Args:
           now: when it was finished, in seconds.
+          count: of steps that were finished together then.
 
         Returns:
           What to say, in lines; mostly nothing.
         """
-        self._num_steps += 1
-        if self._num_steps <= _UNTIMED_STEPS:
-            self._started = now
-        timed, seconds = self._num_steps - _UNTIMED_STEPS, now - self._started
+        if self._num_steps < _UNTIMED_STEPS:
+            self._started, self._num_untimed = now, self._num_steps + count
+        self._num_steps += count
+        timed, seconds = self._num_steps - self._num_untimed, now - self._started
         is_enough = timed >= _ENOUGH_STEPS and seconds >= _LEAST_SECONDS
         if self._is_said or timed < 1 or not (is_enough or seconds >= _ENOUGH_SECONDS):
             return ""

@@ -71,10 +71,10 @@ class Reporter:
             with self._going_on("TensorBoard's events"):
                 writer.close()
 
-    def step(self) -> None:
-        """Counts a step."""
-        self._bar.update()
-        if self._forecast and (said := self._forecast.step(time.perf_counter())):
+    def step(self, count: int = 1) -> None:
+        """Counts a step, or so many that were taken together."""
+        self._bar.update(count)
+        if self._forecast and (said := self._forecast.step(time.perf_counter(), count)):
             self.say(said)
 
     def say(self, text: str) -> None:

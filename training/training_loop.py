@@ -11,9 +11,10 @@ from __future__ import annotations
 import dataclasses
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn, Protocol
 
+import numpy as np
 import tensorflow as tf
 
 from training.checkpoints.saving import RunCheckpoints
@@ -23,6 +24,7 @@ from training.input_pipeline import Example
 from training.learning_rates import DIVERGENCE_FACTOR, LearningRate
 from training.progress import Progress
 from training.reporting import Reporter
+from training.several_steps import SeveralSteps
 from training.training_state import TrainingState
 
 # In nats; a network that guesses loses 7 with 1,000 classes. The weights of one that is as sure and
@@ -30,6 +32,8 @@ from training.training_state import TrainingState
 _LOST = 1e4
 # Weights with a loss above this are not gone back to: they may be on the way there.
 _GOOD = 100.0
+# What the outcome of a step holds.
+_SUMS = ("loss", "right", "counted", "unread")
 # Seconds of work that a kill while validating may take along.
 _LONG = 30.0
 
@@ -92,6 +96,8 @@ class TrainingLoop:
       settings: how long and how often.
       validate: evaluates the network as it is; None does not validate.
       agreement: of the hosts; None is a single one.
+      several_steps: takes steps together where nothing is due between them; None takes each by
+        itself, as several hosts must, which agree at each step.
 
     Attributes:
       left_out: how many times an image was left out so far.
@@ -108,9 +114,11 @@ class TrainingLoop:
         settings: LoopSettings,
         validate: Callable[[], EvaluationResult] | None = None,
         agreement: Agreement | None = None,
+        several_steps: SeveralSteps | None = None,
     ):
         self._state = state
         self._take_step = step
+        self._take_several = several_steps
         self._learning_rate = learning_rate
         self._progress = progress
         self._checkpoints = checkpoints
@@ -120,9 +128,10 @@ class TrainingLoop:
         self._validate_every = max(
             1, round(settings.validation_interval_epochs * settings.steps_per_epoch)
         )
-        # The steps whose outcome has not been looked at, and the outcomes since the last report.
+        # The outcomes that have not been looked at, of calls by their first step, and those of
+        # steps since the last report.
         self._pending: list[tuple[int, dict[str, tf.Tensor]]] = []
-        self._outcomes: list[dict[str, tf.Tensor]] = []
+        self._outcomes: list[dict[str, float]] = []
         self._good_step = 0
         self._went_back_to = -1
         self.left_out = 0
@@ -140,7 +149,8 @@ class TrainingLoop:
           make_batches: gives the batches from the progress on, as the strategy distributes them.
             It is called again when the run goes back.
           reporter: shows and writes what happens.
-          stop_requested: asked at each step; if it says yes, the run is saved and left.
+          stop_requested: asked at each step, or after steps that were taken together; if it says
+            yes, the run is saved and left.
 
         Returns:
           The last validation; None without any.
@@ -176,22 +186,24 @@ class TrainingLoop:
         if self._owes_validation():
             result = self._validate_and_save(reporter)
         last_save = time.perf_counter()
-        for step in range(int(self._state.step) + 1, settings.num_steps + 1):
-            rate = self._learning_rate(self._place())
-            # A GPU is given one step ahead. With more, waiting for it would look like waiting for
+        while int(self._state.step) < settings.num_steps:
+            count = self._steps_together()
+            rates = [self._learning_rate(self._place() + ahead) for ahead in range(count)]
+            # A GPU is given one call ahead. With more, waiting for it would look like waiting for
             # the input.
             self._look_at_losses(but=1)
             started = time.perf_counter()
-            batch = self._next(batches)
+            taken = [self._next(batches) for _ in range(count)]
             reporter.waited(time.perf_counter() - started)
             saves = time.perf_counter() - last_save > settings.save_interval_secs
-            self._train_on(step, batch, rate, self._agreement.wishes(stop_requested(), saves))
-            reporter.step()
+            self._train_on(taken, rates, self._agreement.wishes(stop_requested(), saves))
+            step = int(self._state.step)
+            reporter.step(count)
             is_last = step == settings.num_steps
             is_validation = self._validates_now()
             stops, saves = self._agreement.on(stop_requested(), saves)
             if step % settings.log_every_n_steps == 0 or is_validation or is_last:
-                self._report(reporter, rate)
+                self._report(reporter, rates[-1])
             if is_validation or saves or is_last or stops:
                 started = time.perf_counter()
                 if is_validation:
@@ -225,34 +237,64 @@ class TrainingLoop:
                 self._save()
             raise
 
-    def _train_on(self, step: int, batch: Example, rate: float, wishes: tf.Tensor | None) -> None:
+    def _steps_together(self) -> int:
+        """How many steps come next in one call: several if nothing is due before the last."""
+        if self._take_several is None:
+            return 1
+        count, step = self._take_several.count, int(self._state.step)
+        if step + count > self._settings.num_steps:
+            return 1
+        for ahead in range(1, count):
+            is_logged = (step + ahead) % self._settings.log_every_n_steps == 0
+            if is_logged or self._validates_now(ahead) or self._changes_factors(ahead):
+                return 1
+        return count
+
+    def _changes_factors(self, ahead: int) -> bool:
+        """Whether the step after so many has other rate factors than the next one."""
+        if not self._state.rate_factors:
+            return False
+        now, then = (
+            self._state.rate_factors.at((self._place() + steps) / self._settings.steps_per_epoch)
+            for steps in (0, ahead)
+        )
+        return now != then
+
+    def _train_on(
+        self, batches: Sequence[Example], rates: Sequence[float], wishes: tf.Tensor | None
+    ) -> None:
         self._state.set_epoch(self._place() / self._settings.steps_per_epoch)
-        taken = tf.constant(step - 1, tf.int32)
-        outcome = self._take_step(batch, tf.constant(rate), taken, wishes)
-        self._pending.append((step, outcome))
-        self._state.step.assign(step)
-        self._progress.advance(self._settings.batch_size)
+        step = int(self._state.step)
+        taken = tf.constant(step, tf.int32)
+        if len(batches) == 1:
+            outcome = self._take_step(batches[0], tf.constant(rates[0]), taken, wishes)
+        else:
+            assert self._take_several
+            outcome = self._take_several(tuple(batches), tf.constant(rates), taken)
+        self._pending.append((step + 1, outcome))
+        self._state.step.assign(step + len(batches))
+        self._progress.advance(len(batches) * self._settings.batch_size)
 
     def _look_at_losses(self, but: int = 0) -> None:
-        """Waits for the losses of all steps but the newest, and raises if one is lost."""
+        """Waits for the losses of all calls but the newest, and raises if one is lost."""
         while len(self._pending) > but:
-            step, outcome = self._pending.pop(0)
-            loss = float(outcome["loss"]) / max(float(outcome["counted"]), 1)
-            if not math.isfinite(loss):
-                raise DivergenceError(step, "the loss is not a number any more")
-            if loss > _LOST:
-                raise DivergenceError(step, f"the loss is {loss:.3g}")
-            if loss <= _GOOD:
-                self._good_step = step - 1  # it is the loss of the weights before the step
-            self._agreement.learn(step, outcome)
-            self._outcomes.append(outcome)
+            first, outcome = self._pending.pop(0)
+            sums = {key: np.ravel(outcome[key]).tolist() for key in _SUMS}
+            for step, values in enumerate(zip(*sums.values(), strict=True), first):
+                of_step = dict(zip(sums, values, strict=True))
+                loss = of_step["loss"] / max(of_step["counted"], 1)
+                if not math.isfinite(loss):
+                    raise DivergenceError(step, "the loss is not a number any more")
+                if loss > _LOST:
+                    raise DivergenceError(step, f"the loss is {loss:.3g}")
+                if loss <= _GOOD:
+                    self._good_step = step - 1  # it is the loss of the weights before the step
+                self._agreement.learn(step, outcome)
+                self._outcomes.append(of_step)
 
     def _report(self, reporter: Reporter, rate: float) -> None:
         self._look_at_losses()
-        totals = {
-            key: sum(float(outcome[key]) for outcome in self._outcomes)
-            for key in ("loss", "right", "counted", "unread")
-        }
+        totals = {key: sum(outcome[key] for outcome in self._outcomes) for key in _SUMS}
         expected = len(self._outcomes) * self._settings.batch_size
         self.left_out += expected - round(totals["counted"])
         if totals["unread"] and not self.unread:
@@ -273,11 +315,12 @@ class TrainingLoop:
 
     # ------------------------------------------------------- validations and checkpoints
 
-    def _validates_now(self) -> bool:
+    def _validates_now(self, ahead: int = 0) -> bool:
+        """Whether a validation is due, or will be after so many steps more."""
         if self._validate is None:
             return False
-        left = self._settings.num_steps - int(self._state.step)
-        place = self._place()
+        left = self._settings.num_steps - int(self._state.step) - ahead
+        place = self._place() + ahead
         is_due = place // self._validate_every > (place - 1) // self._validate_every
         # One that the last step's would follow at once is left to it.
         return (is_due and 2 * left >= self._validate_every) or left <= 0

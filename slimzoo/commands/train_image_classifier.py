@@ -47,6 +47,7 @@ from training.normalization import NormalizationSettings
 from training.optimizers import OptimizerSettings, optimizers
 from training.progress import Progress
 from training.reporting import Reporter
+from training.several_steps import SeveralSteps
 from training.storage.locks import locked
 from training.storage.whole_files import write_text
 from training.train_step import DTYPE_POLICIES, TrainStep
@@ -169,17 +170,19 @@ def _train(config: TrainingConfig, run: _Run) -> str:
         max_nan_restarts=config.max_nan_restarts,
     )
     preprocessing = run.description.make_preprocessing(run.train_dir, config.augment)
+    step = TrainStep(
+        state,
+        preprocessing,
+        run.strategy,
+        batch_size=config.batch_size,
+        label_smoothing=config.label_smoothing,
+        moving_average_decay=config.moving_average_decay or 0.0,
+        seed=config.seed,
+    )
+    together = config.steps_per_call
     loop = TrainingLoop(
         state,
-        TrainStep(
-            state,
-            preprocessing,
-            run.strategy,
-            batch_size=config.batch_size,
-            label_smoothing=config.label_smoothing,
-            moving_average_decay=config.moving_average_decay or 0.0,
-            seed=config.seed,
-        ),
+        step,
         learning_rate,
         progress,
         checkpoints,
@@ -194,6 +197,7 @@ def _train(config: TrainingConfig, run: _Run) -> str:
         ),
         validate=_make_validation(config, run, state),
         agreement=Agreement(run.strategy),
+        several_steps=SeveralSteps(step, run.strategy, together) if together > 1 else None,
     )
     if run.is_chief and not (loop.is_finished() and run_folder.is_described(run.train_dir)):
         run.description.save(run.train_dir)

@@ -102,6 +102,8 @@ def test_help_names_every_optimizer_and_decay_type():
         {"learning_rate": 1e39},
         {"moving_average_decay": 0.0},
         {"num_replicas": 0},
+        {"steps_per_call": 0},
+        {"steps_per_call": 2, "distribution_strategy": "multi_worker_mirrored"},
     ],
 )
 def test_numbers_out_of_range_are_refused_before_anything_is_done(values):

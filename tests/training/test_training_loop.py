@@ -18,6 +18,7 @@ from training.learning_rates import LearningRate, LearningRateSettings, Learning
 from training.optimizers import OptimizerSettings
 from training.progress import Progress
 from training.reporting import Reporter
+from training.several_steps import SeveralSteps
 from training.train_step import TrainStep
 from training.training_loop import LoopSettings, TrainingLoop
 from training.training_state import make_training_state
@@ -51,6 +52,8 @@ def run(
     decay_type="cosine",
     learning_rate=0.05,
     averages_decay=0.0,
+    steps_per_call=1,
+    rate_factors=(),
     **settings,
 ):
     """Trains `tiny` in a folder, or goes on there, and returns its state and the loop."""
@@ -58,7 +61,7 @@ def run(
     strategy = devices.make_strategy()
     state = make_training_state(
         lambda: nets_factory.get_network_fn("tiny", num_classes=3, is_training=True),
-        OptimizerSettings(),
+        OptimizerSettings(learning_rate_factors=rate_factors),
         strategy,
         keep_averages=bool(averages_decay),
     )
@@ -105,6 +108,7 @@ def run(
             **{"log_every_n_steps": 1, **settings},
         ),
         validate=validate and (lambda: validate(state)),
+        several_steps=SeveralSteps(step, strategy, steps_per_call) if steps_per_call > 1 else None,
     )
     pathlib.Path(folder).mkdir(exist_ok=True)
     with Reporter(str(folder), first_step, num_steps, BATCH_SIZE) as reporter:
@@ -134,6 +138,105 @@ def test_stopped_and_resumed_it_ends_as_a_run_never_stopped(tmp_path, decay_type
         saved_values(latest_checkpoint(tmp_path / "parts")),
     )
     assert steps_of(tmp_path / "parts") == list(range(1, 9))
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """The steps before each call of `SeveralSteps`."""
+    steps = []
+
+    class NotedSteps(SeveralSteps):
+        def __call__(self, batches, rates, step):
+            steps.append(int(step))
+            assert len(batches) == len(rates) == self.count
+            return super().__call__(batches, rates, step)
+
+    monkeypatch.setitem(globals(), "SeveralSteps", NotedSteps)
+    return steps
+
+
+def assert_same_run(one, other):
+    ends = [saved_values(latest_checkpoint(folder)) for folder in (one, other)]
+    assert ends[0].keys() == ends[1].keys()
+    for name, value in ends[0].items():
+        np.testing.assert_allclose(ends[1][name], value, rtol=1e-5, atol=1e-7, err_msg=name)
+    assert steps_of(one, "validation") == steps_of(other, "validation")
+    for line, expected in zip(metrics(one), metrics(other), strict=True):
+        for key in ("step", "loss", "top_1", "learning_rate", "epoch"):
+            assert line[key] == pytest.approx(expected[key], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("options", "together"),
+    [
+        # It validates at 3, 6, 9 and 11, logs there and at 5 and 10, and ends at 11.
+        ({"log_every_n_steps": 5}, [0, 3, 6]),
+        ({"log_every_n_steps": 5, "validate": None}, [0, 2, 5, 7]),
+        ({"log_every_n_steps": 1}, []),
+        # Factors change before the second step and before the eighth; it logs at 4 and 8.
+        (
+            {
+                "log_every_n_steps": 4,
+                "validate": None,
+                "rate_factors": ["*/conv1/*@0.3=3", "*@2.2=0.5"],
+            },
+            [1, 4, 8],
+        ),
+    ],
+    ids=["validated", "logged", "each logged", "factors that change"],
+)
+def test_steps_are_taken_together_where_nothing_is_due_and_change_nothing(
+    tmp_path, calls, options, together
+):
+    options = {"num_steps": 11, "averages_decay": 0.9, **options}
+    run(tmp_path / "singly", **options)
+    assert not calls
+    run(tmp_path / "together", **options, steps_per_call=2)
+    assert calls == together
+    assert_same_run(tmp_path / "together", tmp_path / "singly")
+
+
+def test_interrupted_between_steps_it_takes_those_of_the_call_and_goes_on_from_there(
+    tmp_path, calls
+):
+    options = {"num_steps": 8, "validate": None, "log_every_n_steps": 8}
+    run(tmp_path / "singly", **options)
+    with pytest.raises(KeyboardInterrupt, match="Interrupted and saved at step 6"):
+        run(
+            tmp_path / "together",
+            **options,
+            steps_per_call=3,
+            stop_requested=lambda state: int(state.step) >= 4,
+        )
+    assert calls == [0, 3]
+    run(tmp_path / "together", **options)
+    ends = [saved_values(latest_checkpoint(tmp_path / name)) for name in ("singly", "together")]
+    for name, value in ends[0].items():
+        np.testing.assert_allclose(ends[1][name], value, rtol=1e-5, atol=1e-7, err_msg=name)
+
+
+def test_an_input_that_fails_within_a_call_loses_no_step_before_it(tmp_path, calls):
+    def failing(batches):
+        for number, batch in enumerate(batches, 1):
+            if number == 6:
+                raise tf.errors.DataLossError(None, None, "torn")
+            yield batch
+
+    with pytest.raises(tf.errors.DataLossError):
+        run(tmp_path, batches=failing, validate=None, log_every_n_steps=9, steps_per_call=2)
+    assert calls == [0, 2]
+    assert checkpoints_in(tmp_path) == [4]
+
+
+def test_of_steps_taken_together_the_one_that_diverges_is_named(tmp_path, calls):
+    def poisoned(batches):
+        for number, batch in enumerate(batches, 1):
+            yield {**batch, "weight": batch["weight"] * (np.nan if number == 5 else 1)}
+
+    with pytest.raises(ValueError, match=r"At step 5 the loss is not a number any more"):
+        run(tmp_path, batches=poisoned, validate=None, log_every_n_steps=6, steps_per_call=3)
+    assert calls == [0, 3]
+    assert checkpoints_in(tmp_path) == []
 
 
 @pytest.mark.parametrize("interrupted_at", [3, 6])  # both are steps with a validation

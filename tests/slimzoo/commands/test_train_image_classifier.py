@@ -83,6 +83,19 @@ def test_interrupted_by_ctrl_c_and_resumed_it_ends_as_a_run_never_stopped(replac
     assert [line["step"] for line in metrics(config.train_dir)] == list(range(1, 41))
 
 
+def test_steps_that_python_asks_for_at_once_train_the_same(replaced, tmp_path):
+    options = {"max_number_of_steps": 8, "log_every_n_steps": 4, **VALIDATED_AT_THE_END}
+    singly = replaced(**options, train_dir=str(tmp_path / "singly"))
+    together = replaced(**options, train_dir=str(tmp_path / "together"), steps_per_call=4)
+    weights = [saved_weights(train(config)) for config in (singly, together)]
+    for name, value in weights[0].items():
+        np.testing.assert_allclose(weights[1][name], value, atol=1e-6)
+    lines = [metrics(config.train_dir) for config in (singly, together)]
+    assert [line["step"] for line in lines[1]] == [4, 8]
+    assert [line["loss"] for line in lines[1]] == pytest.approx([line["loss"] for line in lines[0]])
+    assert "--steps_per_call=4" in (tmp_path / "together" / "flags.txt").read_text().splitlines()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("optimizer", "cache"), [("momentum", False), ("adam", True)])
 def test_two_replicas_have_the_losses_of_one_device(replaced, tmp_path, optimizer, cache):
