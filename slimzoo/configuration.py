@@ -388,8 +388,8 @@ class TrainingConfig(InputConfig, PreprocessingConfig, OptimizationFlags):
     steps_per_call: int = flag(
         1,
         "Steps that Python asks for at once, where nothing (log, validation, last step) is due "
-        "between them. It spares a GPU waiting for Python between short steps; Ctrl-C is heard "
-        "after the last of them. Weights and losses are the same.",
+        "between them, with their batches on the device together. It spares a GPU waiting for "
+        "Python between short steps; Ctrl-C is heard after the last. Weights are the same.",
     )
     shuffle_buffer_size: int = flag(
         10_000,
@@ -454,6 +454,12 @@ class TrainingConfig(InputConfig, PreprocessingConfig, OptimizationFlags):
             ftrl_l1=self.ftrl_l1,
             ftrl_l2=self.ftrl_l2,
         )
+        if self.steps_per_call > self.log_every_n_steps:
+            raise ValueError(
+                f"--steps_per_call is {self.steps_per_call}, but there is an entry to log every "
+                f"{self.log_every_n_steps} steps, and no call goes beyond it. Give at most "
+                f"{self.log_every_n_steps}, or a larger --log_every_n_steps."
+            )
         if self.steps_per_call > 1 and self.distribution_strategy == "multi_worker_mirrored":
             raise ValueError(
                 f"--steps_per_call is {self.steps_per_call}, but several hosts agree at each step "

@@ -13,8 +13,9 @@ from training.train_step import TrainStep
 class SeveralSteps:
     """Takes a fixed number of steps, one after the other, in one graph.
 
-    Weights and outcomes are those of single steps. What is worth while depends on how long a step
-    is beside the milliseconds that Python takes for each.
+    Weights and outcomes are those of single steps. Whether it is worth while depends on how long a
+    step is beside the milliseconds that Python takes for each. The batches of a call are in the
+    device's memory together, twice.
 
     Args:
       step: takes each of them.

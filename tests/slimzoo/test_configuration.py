@@ -103,6 +103,7 @@ def test_help_names_every_optimizer_and_decay_type():
         {"moving_average_decay": 0.0},
         {"num_replicas": 0},
         {"steps_per_call": 0},
+        {"steps_per_call": 20, "log_every_n_steps": 10},
         {"steps_per_call": 2, "distribution_strategy": "multi_worker_mirrored"},
     ],
 )
