@@ -36,8 +36,8 @@ batch_normalization: normalisation in evaluation, float32
     GPU: `BatchNormalization._folded_into`. Nothing fuses it; in the weights it costs no pass.
 
 One form serves both where XLA compiles it, on a GPU into one kernel: the update of a weight
-(`training.optimizers`) and the device half of a preprocessing (`training.input_pipeline`). So does the
-matrix product that a kernel as large as its input is (`layers`).
+(`training.optimizers`) and the device half of a preprocessing (`training.input_pipeline`). So does
+the matrix product that a kernel as large as its input is (`layers`).
 
 The forms for a GPU were chosen by which kernels TensorFlow has, and are tested on a CPU against the
 others. Their speed has not been measured.
