@@ -19,7 +19,6 @@ import os
 import re
 from collections.abc import Mapping
 
-from image_datasets.class_folders import say_once
 from image_datasets.file_names import check_utf8, listed, printable
 from image_datasets.split_names import SPLIT_NAMES, split_meaning
 
@@ -32,7 +31,9 @@ _LOOKS_LIKE_RECORDS = re.compile(r"\.(tf_?)?records?\b|-\d+-of-\d+", re.IGNORECA
 _NAME_WITH_SPLIT = re.compile(
     rf"(?P<before>|.*[^a-z])(?P<split>{_WORDS})(?P<after>|[^a-z].*)", re.IGNORECASE
 )
-_SHARD = re.compile(r"-(\d+)-of-(\d+)")
+_SHARD = re.compile(
+    r"(?P<before>.*?)(?P<number>\d+)(?P<after>[-_]of[-_](?P<count>\d{1,5})(?!\d).*)", re.DOTALL
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,11 +44,54 @@ class RecordFiles:
       folder: that they are in, or below.
       pattern: the paths of the files, `%s` being the split.
       splits: the paths of each split, sorted.
+      fits: the paths that are asked for, whether they are there or not.
     """
 
     folder: str
     pattern: str
     splits: Mapping[str, tuple[str, ...]]
+    fits: re.Pattern[str]
+
+    def check_complete(self, split: str) -> None:
+        """Looks for the files that others promise: 00000-of-00002 is one of two.
+
+        Args:
+          split: whose files are looked at.
+
+        Raises:
+          ValueError: if some are not there. The message says which are, and which are not.
+        """
+        there: dict[tuple[str, str, int], dict[int, str]] = collections.defaultdict(dict)
+        for path in self.splits[split]:
+            folder, name = os.path.split(path)
+            if match := _SHARD.fullmatch(name):
+                before = os.path.join(folder, match["before"])
+                of_the_same = there[before, match["after"], int(match["count"])]
+                of_the_same[int(match["number"])] = match["number"]
+        for (before, after, count), numbers in there.items():
+            digits = len(numbers[min(numbers)])
+            first = 1 if count in numbers else 0  # some count from 1
+            promised = [f"{number:0{digits}}" for number in range(first, first + count)]
+            missing = [
+                number
+                for number in promised
+                if int(number) not in numbers and self.fits.fullmatch(before + number + after)
+            ]
+            if missing:
+                raise ValueError(self._what_is_missing(before, after, numbers, missing, count))
+
+    def _what_is_missing(
+        self, before: str, after: str, numbers: Mapping[int, str], missing: list[str], count: int
+    ) -> str:
+        there = [numbers[number] for number in sorted(numbers)]
+        return (
+            f"{len(missing):,} of the {count:,} files {printable(before)}*{printable(after)} "
+            f"{'is' if len(missing) == 1 else 'are'} missing: {listed(missing)}. There "
+            f"{'is' if len(there) == 1 else 'are'} {listed(there)}. Copy what is missing there, or "
+            "write the records again. If the others are meant alone, give a pattern as "
+            "--dataset_dir that does not fit those that are missing, or rename them to names "
+            "without -of-."
+        )
 
 
 def is_pattern(where: str) -> bool:
@@ -76,7 +120,9 @@ def find_record_files(where: str, accepts: str = ".*") -> RecordFiles:
     """
     where = os.path.abspath(os.path.expanduser(where))
     if os.path.isfile(where):
-        found = RecordFiles(os.path.dirname(where), where, {_ONLY_SPLIT: (where,)})
+        found = RecordFiles(
+            os.path.dirname(where), where, {_ONLY_SPLIT: (where,)}, re.compile(re.escape(where))
+        )
     elif is_pattern(where):
         found = _matching(where)
     else:
@@ -84,8 +130,6 @@ def find_record_files(where: str, accepts: str = ".*") -> RecordFiles:
             raise ValueError(f"The folder {where} does not exist.")
         found = _in_folder(where, accepts)
     check_utf8((path for paths in found.splits.values() for path in paths), found.folder)
-    for paths in found.splits.values():
-        _say_if_shards_are_missing(paths)
     return found
 
 
@@ -124,7 +168,8 @@ def _in_folder(folder: str, accepts: str) -> RecordFiles:
             f"{printable(min(patterns))}'."
         )
     (pattern, splits), *_ = patterns.items()
-    return RecordFiles(folder, os.path.join(folder, pattern), _in_order(splits))
+    every_file = re.compile(".*", re.DOTALL)
+    return RecordFiles(folder, os.path.join(folder, pattern), _in_order(splits), every_file)
 
 
 def _matching(pattern: str) -> RecordFiles:
@@ -142,7 +187,7 @@ def _matching(pattern: str) -> RecordFiles:
             splits.setdefault(match["split"] if after else _ONLY_SPLIT, []).append(path)
     if not splits:
         raise ValueError(f"No file matches {printable(pattern)}. {_what_is_there(folder)}")
-    return RecordFiles(folder, pattern, _in_order(splits))
+    return RecordFiles(folder, pattern, _in_order(splits), expression)
 
 
 def _in_order(splits: Mapping[str, list[str]]) -> dict[str, tuple[str, ...]]:
@@ -153,17 +198,3 @@ def _in_order(splits: Mapping[str, list[str]]) -> dict[str, tuple[str, ...]]:
 def _what_is_there(folder: str) -> str:
     names = sorted(name for name in os.listdir(folder) if not name.startswith("."))
     return f"In {printable(folder)} are: {listed(names)}." if names else "That folder is empty."
-
-
-def _say_if_shards_are_missing(paths: tuple[str, ...]) -> None:
-    """Prints a warning if files say of how many they are, and others of these are not there."""
-    there = collections.defaultdict(set)
-    for path in paths:
-        if match := _SHARD.search(os.path.basename(path)):
-            there[path[: path.rindex(match[0])], int(match[2])].add(int(match[1]))
-    for (beginning, count), numbers in there.items():
-        if missing := sorted(set(range(count)) - numbers):
-            say_once(
-                f"WARNING: {len(missing):,} of the {count:,} files {printable(beginning)}-*-of-* "
-                f"are not there, the first of them number {missing[0]}."
-            )

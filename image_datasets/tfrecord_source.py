@@ -61,8 +61,8 @@ class TfrecordSource(DatasetSource):
         """Returns one split; `describe` gives the file and the number of a record in it.
 
         Raises:
-          ValueError: if there are no such files, if one of the split cannot be read or is damaged,
-            if a record has no image or no label, or a label has no name.
+          ValueError: if there are no such files, if one of the split is missing, cannot be read or
+            is damaged, if a record has no image or no label, or a label has no name.
         """
         files = self._find(dataset_dir)
         splits = _Splits(files)
@@ -155,6 +155,7 @@ class _Splits(Mapping[str, tfds.core.SplitInfo]):
         return len(self._files.splits)
 
     def _count(self, name: str) -> tuple[CountedFile, ...]:
+        self._files.check_complete(name)
         return count_records(self._files.splits[name], self._files.folder)
 
 

@@ -47,6 +47,17 @@ def test_a_pattern_can_be_given_with_the_name(tmp_path):
     assert short_name("flowers", f"{folder}/flowers_%s_00001*") == "flowers"
 
 
+@pytest.mark.parametrize("name", ["flowers", "tfrecord"])
+def test_a_split_whose_files_are_not_all_there_is_refused(tmp_path, name):
+    folder = write_flowers(tmp_path)
+    (tmp_path / "flowers_train_00001-of-00003.tfrecord").unlink()
+    with pytest.raises(
+        ValueError, match=r"1 of the 3 files .*flowers_train_\*-of-00003.* 00001\. "
+    ):
+        get_dataset(name, "train[:5]", folder)
+    assert get_dataset(name, "validation", folder).num_examples == 21
+
+
 def test_a_folder_that_tfds_is_to_make_is_no_pattern_of_records(tmp_path):
     assert not is_named_by_folder("cifar10", str(tmp_path / "data[1]"))
     assert is_named_by_folder("cifar10", str(tmp_path / "%s.rec"))

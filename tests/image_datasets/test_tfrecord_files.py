@@ -125,13 +125,57 @@ def test_a_dataset_of_tfds_is_told_from_records(touched):
         find_record_files(folder)
 
 
-def test_files_that_are_missing_are_said(touched, capsys):
-    folder = touched("a/train-00000-of-00003", "a/train-00002-of-00003", "a/test-00000-of-00001")
-    find_record_files(f"{folder}/a")
-    said = capsys.readouterr().out
-    assert f"WARNING: 1 of the 3 files {folder}/a/train-*-of-* are not there" in said
-    assert "number 1" in said
-    assert said.count("WARNING") == 1
+@pytest.mark.parametrize(
+    ("names", "missing"),
+    [
+        (
+            ["flowers_train_00000-of-00002.tfrecord"],
+            ["1 of the 2", r"missing: 00001\.", "is 00000"],
+        ),
+        (
+            ["flowers_train-00001-of-00003.tfrecord", "flowers_train-00002-of-00003.tfrecord"],
+            ["1 of the 3", r"missing: 00000\.", r"are 00001, 00002\."],
+        ),
+        (["train-00007-of-00009"], ["8 of the 9", "missing: 00000, .* and 3 more", "is 00007"]),
+        (["train.record-00000-of-00010"], ["9 of the 10"]),
+        (["train-00000-of-00002.tfrecord.gz"], [r"train-\*-of-00002\.tfrecord\.gz is missing"]),
+        (
+            ["birds_train_1_of_3.tfrecord", "birds_train_3_of_3.tfrecord"],
+            [r"missing: 2\. .* 1, 3\."],
+        ),
+        (
+            ["train-00000-of-00001", "train-00000-of-00002"],  # of two times of writing
+            [r"1 of the 2 files .*train-\*-of-00002 is missing: 00001"],
+        ),
+    ],
+)
+def test_files_that_others_promise_are_missed(touched, names, missing):
+    folder = touched(*(f"data[1]/{name}" for name in names), "data[1]/labels.txt") + "/data[1]"
+    with pytest.raises(ValueError, match=".*".join(missing) + ".*Copy what is missing there"):
+        find_record_files(folder).check_complete("train")
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ["train-00000-of-00002", "train-00001-of-00002", "validation-00000-of-00002"],
+        ["train-1-of-2.tfrecord", "train-2-of-2.tfrecord"],
+        ["train-2.tfrecord"],
+        ["train-1-of-123456789.tfrecord"],  # no number of files
+    ],
+)
+def test_nothing_is_missed_where_all_are_there_that_are_promised(touched, names):
+    find_record_files(touched(*names)).check_complete("train")
+
+
+def test_what_a_pattern_leaves_out_is_not_missed(touched):
+    folder = touched("birds_train_00000-of-00003.rec", "birds_train_00002-of-00003.rec")
+    for where in ("birds_%s_*[02]-of-*", "birds_train_00000*", "birds_train_00000-of-00003.rec"):
+        find_record_files(os.path.join(folder, where)).check_complete("train")
+    for where in ("birds_%s_*", "%s_train_*-of-00003.rec", "*.rec"):
+        found = find_record_files(os.path.join(folder, where))
+        with pytest.raises(ValueError, match=r"1 of the 3 files .* is missing: 00001\."):
+            found.check_complete(next(iter(found.splits)))
 
 
 def test_a_name_that_is_not_utf8_is_refused(tmp_path):
