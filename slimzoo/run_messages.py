@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 import shutil
-import textwrap
 from collections.abc import Iterator
 
 from image_datasets.file_names import listed
@@ -17,6 +16,7 @@ from nets import nets_factory
 from preprocessing.preprocessing_factory import USE_GRAYSCALE
 from slimzoo.configuration import TrainingConfig
 from slimzoo.flags import settings
+from slimzoo.narrow_lines import in_narrow_lines
 from slimzoo.run_folder import RESPECT_EXIF
 from training.checkpoints.description import ModelDescription
 from training.checkpoints.saving import RunCheckpoints
@@ -80,14 +80,7 @@ def announcement(
         f"{num_replicas} replica{'' if num_replicas == 1 else 's'}; train_dir {train_dir}",
         _settings_of_the_network(config),
     ]
-    return "\n".join(map(_in_narrow_lines, filter(None, lines)))
-
-
-def _in_narrow_lines(text: str) -> str:
-    """A line in as many as a terminal of 80 columns needs, broken between words."""
-    return textwrap.fill(
-        text, 79, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
-    )
+    return "\n".join(map(in_narrow_lines, filter(None, lines)))
 
 
 def nothing_to_do(
@@ -115,7 +108,7 @@ def nothing_to_do(
         f"{rate:.2g}; a --learning_rate above or below {config.learning_rate:g} raises or lowers "
         "that.",
     ]
-    return "\n".join(map(_in_narrow_lines, lines))
+    return "\n".join(map(in_narrow_lines, lines))
 
 
 def nothing_learned(result: EvaluationResult, top_1: float) -> str:
@@ -130,7 +123,7 @@ def nothing_learned(result: EvaluationResult, top_1: float) -> str:
     by_chance = majority + math.sqrt(majority * (1 - majority) / count)
     if majority == 1 or top_1 > by_chance:
         return ""
-    return _in_narrow_lines(
+    return in_narrow_lines(
         f"NOTE: {top_1:.2%} is hardly more than the {majority:.2%} of who always names the most "
         "frequent class: so far the network tells no class from another. Give it more steps "
         "(--num_epochs, or a smaller --batch_size), another --learning_rate, or begin with "

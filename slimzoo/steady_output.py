@@ -1,7 +1,10 @@
-"""Standard output and error that never end a command: who reads them may be gone.
+"""Standard output and error that never end a command, and that people can read in a terminal.
 
-A terminal that is closed, or the `tee` behind a pipe, takes a week's run with it otherwise, since
-every line that is printed then raises an OSError.
+Who reads them may be gone: a terminal that is closed, or the `tee` behind a pipe, takes a week's
+run with it otherwise, since every line that is printed then raises an OSError.
+
+Messages come from every room and are of any length. Here, where all of them pass, a terminal gets
+them in narrow lines; a file or a pipe gets each in one, as programs read them.
 """
 
 from __future__ import annotations
@@ -13,9 +16,14 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any, TextIO, cast
 
+from slimzoo.narrow_lines import in_narrow_lines
+
+# What moves the cursor, as progress bars and colors do, says itself where its lines end.
+_MOVES_CURSOR = ("\r", "\x1b")
+
 
 class SteadyStream:
-    """A text stream that drops what cannot be written.
+    """A text stream that drops what cannot be written, and keeps to 80 columns of a terminal.
 
     Args:
       stream: what it writes to.
@@ -27,7 +35,8 @@ class SteadyStream:
     def write(self, text: str) -> int:
         """Writes text, or drops it."""
         with contextlib.suppress(OSError):
-            self._stream.write(text)
+            is_message = self._stream.isatty() and not any(map(text.count, _MOVES_CURSOR))
+            self._stream.write(in_narrow_lines(text) if is_message else text)
         return len(text)
 
     def flush(self) -> None:

@@ -1,3 +1,4 @@
+import io
 import os
 import sys
 
@@ -36,6 +37,29 @@ def test_what_can_be_written_is(capsys, monkeypatch):
     assert capsys.readouterr() == ("out\n", "err\n")
     assert sys.stdout.isatty() is False
     assert sys.stdout.encoding.lower() == "utf-8"
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+@pytest.mark.parametrize("stream", [Terminal(), io.StringIO()])
+def test_a_terminal_gets_messages_in_narrow_lines_and_a_file_in_one(monkeypatch, stream):
+    monkeypatch.setattr(sys, "stdout", stream)
+    monkeypatch.setattr(sys, "stderr", sys.stderr)
+    steady_output.install()
+    message = "ERROR: " + "a word " * 30
+    print(f"\n{message}")
+    said = stream.getvalue()
+    assert said.split() == message.split()
+    if stream.isatty():
+        assert max(map(len, said.splitlines())) < 80
+    else:
+        assert said == f"\n{message}\n"
+    bar = "\r" + "a figure " * 20
+    sys.stdout.write(bar)
+    assert stream.getvalue().endswith(bar)
 
 
 def test_a_process_without_streams_has_none(monkeypatch):
