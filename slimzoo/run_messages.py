@@ -27,6 +27,9 @@ from training.learning_rates import LearningRate, LearningRateSettings, Learning
 from training.progress import Progress
 from training.training_state import TrainingState
 
+# A standard deviation of validation's accuracy, above which it tells little.
+_COARSE = 0.1
+
 
 def announcement(
     config: TrainingConfig,
@@ -111,23 +114,59 @@ def nothing_to_do(
     return "\n".join(map(in_narrow_lines, lines))
 
 
-def nothing_learned(result: EvaluationResult, top_1: float) -> str:
+def large_batch(batch_size: int, num_examples: int, num_replicas: int) -> str:
+    """Says that a batch is larger than the dataset, and which is not; empty if it is not.
+
+    Args:
+      batch_size: images a step.
+      num_examples: that are trained on.
+      num_replicas: that share a batch evenly.
+    """
+    smaller = max(num_examples // 4 // num_replicas, 1) * num_replicas
+    if batch_size <= num_examples or smaller >= batch_size:
+        return ""
+    updates = num_examples / smaller
+    return in_narrow_lines(
+        f"NOTE: a batch of {batch_size:,} images is larger than the dataset, of {num_examples:,}: "
+        f"an epoch is {num_examples / batch_size:.2g} updates of the weights. --batch_size="
+        f"{smaller} makes them {updates:.2g}."
+    )
+
+
+def nothing_learned(result: EvaluationResult, top_1: float, has_trained_weights: bool) -> str:
     """Says that a network is no better than one that does not look; empty if it is better.
 
     Args:
       result: of a validation.
       top_1: the best share of right answers of all validations.
+      has_trained_weights: whether the run began with some.
     """
     majority, count = result.majority, result.num_examples
     # One standard deviation, by which an accuracy of so many images differs by chance.
-    by_chance = majority + math.sqrt(majority * (1 - majority) / count)
-    if majority == 1 or top_1 > by_chance:
+    by_chance = math.sqrt(majority * (1 - majority) / count)
+    difference = top_1 - majority
+    apart = round(difference * count)
+    if majority == 1 or difference > by_chance:
         return ""
+    of_majority = f"the {majority:.2%} of who always names the most frequent class"
+    if by_chance > _COARSE and abs(difference) <= 2 * by_chance:
+        how_far = "the same"
+        if apart:
+            how_far = f"{abs(apart):,} image{'' if abs(apart) == 1 else 's'} apart"
+        return in_narrow_lines(
+            f"NOTE: {count:,} validation images are too few to tell whether "
+            f"the network has learned: its {top_1:.2%} and {of_majority} are {how_far}. "
+            "More validation images would tell."
+        )
+    comparison = "hardly more than" if apart > 0 else "less than" if apart else "just"
+    advice = (
+        "Give it more steps (--num_epochs, or a smaller --batch_size) or another --learning_rate"
+    )
+    if not has_trained_weights:
+        advice += ", or begin with trained weights (--checkpoint_path)"
     return in_narrow_lines(
-        f"NOTE: {top_1:.2%} is hardly more than the {majority:.2%} of who always names the most "
-        "frequent class: so far the network tells no class from another. Give it more steps "
-        "(--num_epochs, or a smaller --batch_size), another --learning_rate, or begin with "
-        "trained weights (--checkpoint_path)."
+        f"NOTE: {top_1:.2%} is {comparison} {of_majority}: so far the network tells no class from "
+        f"another. {advice}."
     )
 
 

@@ -225,6 +225,10 @@ def _train(config: TrainingConfig, run: _Run) -> str:
     )
     for warning in run_messages.warnings(run.description, *datasets, checkpoints):
         print(f"WARNING: {warning}", flush=True)
+    if note := run_messages.large_batch(
+        config.batch_size, run.dataset.num_examples, run.strategy.num_replicas_in_sync
+    ):
+        print(note, flush=True)
     num_epochs = (num_steps - first_step) / steps_per_epoch
     plan = RunPlan(
         train_dir=run.train_dir,
@@ -416,7 +420,9 @@ def _conclude(
         print(f"Best validation top-1: {checkpoints.best_top_1:.2%}, {best}")
     if result is not None:
         top_1 = max(result.top_1, checkpoints.best_top_1 or 0)
-        if note := run_messages.nothing_learned(result, top_1):
+        if note := run_messages.nothing_learned(
+            result, top_1, has_trained_weights=bool(config.checkpoint_path)
+        ):
             print(note)
     print(f"Last checkpoint: {last}")
     earlier = outdated(best or last)

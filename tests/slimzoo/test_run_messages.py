@@ -69,6 +69,33 @@ def test_a_disk_too_small_for_the_checkpoints_is_named(
 
 
 @pytest.mark.parametrize(
+    ("batch_size", "num_examples", "num_replicas", "said"),
+    [
+        (128, 31, 1, "0.24 updates of the weights. --batch_size=7 makes them 4.4."),
+        (128, 31, 2, "0.24 updates of the weights. --batch_size=6 makes them 5.2."),
+        (32, 31, 1, "0.97 updates of the weights. --batch_size=7 makes them 4.4."),
+        (3, 2, 1, "0.67 updates of the weights. --batch_size=1 makes them 2."),
+        (31, 31, 1, ""),
+        (4, 3, 4, ""),  # no smaller one can be shared
+    ],
+)
+def test_a_batch_larger_than_the_dataset_hears_of_a_smaller_one(
+    batch_size, num_examples, num_replicas, said
+):
+    note = " ".join(run_messages.large_batch(batch_size, num_examples, num_replicas).split())
+    assert note.endswith(said)
+    assert bool(note) == bool(said)
+    smaller = int(note.rpartition("--batch_size=")[2].split()[0]) if note else num_replicas
+    assert smaller % num_replicas == 0
+
+
+def test_a_run_says_that_its_batch_is_larger_than_the_dataset(replaced, capsys):
+    train(replaced(max_number_of_steps=1, dataset_split_name="train[:5]", batch_size=6))
+    said = " ".join("".join(capsys.readouterr()).split())
+    assert "NOTE: a batch of 6 images is larger than the dataset, of 5: an epoch is 0.83" in said
+
+
+@pytest.mark.parametrize(
     ("num_examples", "majority", "top_1", "is_said"),
     [
         (100, 0.5, 0.5, True),
@@ -81,9 +108,47 @@ def test_a_disk_too_small_for_the_checkpoints_is_named(
 )
 def test_a_run_that_learned_nothing_hears_what_to_try(num_examples, majority, top_1, is_said):
     result = EvaluationResult(num_examples, 0, 1.0, top_1, 1.0, k=2, majority=majority)
-    said = run_messages.nothing_learned(result, top_1)
+    said = run_messages.nothing_learned(result, top_1, has_trained_weights=False)
     assert bool(said) == is_said
     if is_said:
         assert f"{majority:.2%} of who always names the most frequent class" in " ".join(
             said.split()
         )
+
+
+def said_of(num_examples, majority, top_1, has_trained_weights=False):
+    result = EvaluationResult(num_examples, 0, 1.0, top_1, 1.0, k=2, majority=majority)
+    said = run_messages.nothing_learned(result, top_1, has_trained_weights)
+    assert all(len(line) < 80 for line in said.splitlines())
+    return " ".join(said.split())
+
+
+@pytest.mark.parametrize(
+    ("top_1", "comparison"), [(0.52, "hardly more than"), (0.5, "just"), (0.1, "less than")]
+)
+def test_what_is_less_than_guessing_is_not_called_more(top_1, comparison):
+    assert said_of(100, 0.5, top_1).startswith(f"NOTE: {top_1:.2%} is {comparison} the 50.00% of")
+
+
+@pytest.mark.parametrize(
+    ("num_examples", "majority", "top_1", "how_far"),
+    [(5, 0.6, 0.4, "1 image apart"), (5, 0.6, 0.6, "the same"), (10, 0.5, 0.3, "2 images apart")],
+)
+def test_few_validation_images_tell_nothing(num_examples, majority, top_1, how_far):
+    said = said_of(num_examples, majority, top_1)
+    assert said.startswith(f"NOTE: {num_examples} validation images are too few to tell whether")
+    assert f"its {top_1:.2%} and the {majority:.2%} of who" in said
+    assert f" are {how_far}." in said
+    assert "tells no class from another" not in said
+
+
+def test_few_validation_images_tell_what_is_far_from_guessing():
+    assert said_of(5, 0.8, 0.2).startswith("NOTE: 20.00% is less than the 80.00% of who")
+    assert said_of(5, 0.4, 1.0) == ""
+
+
+def test_what_a_run_has_done_already_is_no_advice():
+    assert "or begin with trained weights (--checkpoint_path)." in said_of(100, 0.5, 0.5)
+    said = said_of(100, 0.5, 0.5, has_trained_weights=True)
+    assert "--checkpoint_path" not in said
+    assert said.endswith("(--num_epochs, or a smaller --batch_size) or another --learning_rate.")
