@@ -19,6 +19,9 @@ from training.storage.whole_files import write_text
 
 # Share of the time: below it, a faster input would hardly be noticed.
 _WORTH_SAYING = 0.1
+# From then on it is known whether pauses take most of the time: the first of them builds graphs.
+_ENOUGH_PAUSES = 3
+_ENOUGH_SECONDS = 10.0
 
 
 class Reporter:
@@ -60,6 +63,9 @@ class Reporter:
         self._last_step = first_step
         self._paused = 0.0
         self._waited = 0.0
+        self._started = self._last_time
+        self._all_pauses: list[float] = []  # in seconds
+        self._is_said_of_pauses = False
         self._forget_after(first_step)
 
     def __enter__(self) -> Reporter:
@@ -94,10 +100,15 @@ class Reporter:
         self._forget_after(step)
 
     def paused(self, seconds: float) -> None:
-        """Leaves time spent on validation or saving out of images per second."""
+        """Leaves time spent on validation or saving out of images per second.
+
+        If it is most of the time so far, a line says so, once.
+        """
         self._paused += seconds
         if self._forecast:
             self._forecast.paused(seconds)
+        self._all_pauses.append(seconds)
+        self._say_if_pauses_are_most()
 
     def waited(self, seconds: float) -> None:
         """Counts time in which the step waited for its batch."""
@@ -131,6 +142,17 @@ class Reporter:
         self._validated = metrics["top_1"]
         self._show()
         self._write("validation", step, epoch, metrics)
+
+    def _say_if_pauses_are_most(self) -> None:
+        total, elapsed = sum(self._all_pauses), time.perf_counter() - self._started
+        is_known = len(self._all_pauses) >= _ENOUGH_PAUSES and total >= _ENOUGH_SECONDS
+        validates = self._validated is not None
+        if is_known and validates and total > elapsed / 2 and not self._is_said_of_pauses:
+            self._is_said_of_pauses = True
+            self.say(
+                f"NOTE: {total / elapsed:.0%} of the time so far went into validating and saving. "
+                "A larger --validation_interval_epochs does both less often."
+            )
 
     def _show(self) -> None:
         figures = list(self._figures)

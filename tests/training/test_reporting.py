@@ -43,6 +43,26 @@ def test_a_line_says_how_fast_it_went_without_pauses_and_how_long_it_waited(cloc
     assert {**second, "step": 4, "epoch": 0.4} == first
 
 
+@pytest.mark.parametrize(
+    ("pause", "validates", "is_said"), [(6, True, True), (1, True, False), (6, False, False)]
+)
+def test_pauses_that_take_most_of_the_time_are_said_once(
+    clock, tmp_path, capsys, pause, validates, is_said
+):
+    with report(tmp_path) as reporter:
+        for step in range(1, 6):
+            clock.now += 2
+            reporter.step()
+            clock.now += pause
+            if validates:
+                reporter.validation_metrics(step, step / 10, {"top_1": 0.5, "loss": 1.0})
+            reporter.paused(pause)
+    said = capsys.readouterr().out
+    note = "NOTE: 75% of the time so far went into validating and saving. A larger"
+    assert said.count(note) == said.count("NOTE") == is_said
+    assert ("--validation_interval_epochs" in said) == is_said
+
+
 @pytest.mark.parametrize(("waited", "is_said"), [(0.04, False), (0.2, True)])
 def test_the_bar_says_that_it_waits_for_its_input_where_it_matters(
     clock, tmp_path, capsys, waited, is_said
