@@ -23,20 +23,24 @@ class _Dataset(NamedTuple):
 
     Attributes:
       accepts: a regular expression of how its script names the files, `%s` being the split.
+      example: such a name.
       tfds_name: of the same images in TFDS; None if it has not got them.
     """
 
     accepts: str
+    example: str
     tfds_name: str | None
 
 
 # Of research/slim/datasets: what the scripts download_and_convert_* and build_* write.
 _DATASETS = {
-    "cifar10": _Dataset(r"cifar10_%s\.tfrecord", "cifar10"),
-    "flowers": _Dataset(r"flowers_%s[_-].*\.tfrecord", "tf_flowers"),
-    "imagenet": _Dataset(r"%s-\*", "imagenet2012"),
-    "mnist": _Dataset(r"mnist_%s\.tfrecord", "mnist"),
-    "visualwakewords": _Dataset(r"%s\.record-\*", None),
+    "cifar10": _Dataset(r"cifar10_%s\.tfrecord", "cifar10_train.tfrecord", "cifar10"),
+    "flowers": _Dataset(
+        r"flowers_%s[_-].*\.tfrecord", "flowers_train_00000-of-00005.tfrecord", "tf_flowers"
+    ),
+    "imagenet": _Dataset(r"%s-\*", "train-00000-of-01024", "imagenet2012"),
+    "mnist": _Dataset(r"mnist_%s\.tfrecord", "mnist_train.tfrecord", "mnist"),
+    "visualwakewords": _Dataset(r"%s\.record-\*", "train.record-00000-of-00100", None),
 }
 
 
@@ -61,22 +65,35 @@ def find_tf_slim_dataset(name: str, dataset_dir: str | None) -> DatasetSource | 
     if dataset_dir and _has_records(dataset_dir, dataset.accepts):
         say_once(f"{name}: the records{where}, as TF-Slim's scripts write them.")
         return TfrecordSource(name, dataset.accepts, is_imagenet=name == "imagenet")
+    missed = _what_is_missed(name, dataset_dir) if dataset_dir else ""
     if dataset.tfds_name is None:
         raise ValueError(
-            f"There are no records of {name}{where}. Give the folder that TF-Slim's "
-            f"download_and_convert_data.py wrote them to as --dataset_dir."
+            f"{missed or f'There are no records of {name}.'} Give the folder that TF-Slim's "
+            "download_and_convert_data.py wrote them to as --dataset_dir."
         )
     if dataset.tfds_name != name:
         missing = f"there are no records of TF-Slim's{where}" if where else "no --dataset_dir"
         say_once(f"{name}: {missing}; TFDS's {dataset.tfds_name} is taken.")
     # TF-Slim numbers classes by the order of their names, and so do its checkpoints.
-    return TfdsSource(dataset.tfds_name, sorts_classes=name == "flowers")
+    return TfdsSource(dataset.tfds_name, sorts_classes=name == "flowers", missed=missed)
 
 
 def _has_records(where: str, accepts: str) -> bool:
     if is_pattern(where):  # or the name of a folder that TFDS is to make
         return SPLIT_MARK in where or bool(glob.glob(where))
     return os.path.isdir(where) and bool(patterns_in(where, accepts))
+
+
+def _what_is_missed(name: str, where: str) -> str:
+    """Says why there are no records of a dataset in a place."""
+    if is_pattern(where):
+        return f"No file matches {printable(where)}."
+    if not os.path.exists(where):
+        return f"The folder {printable(where)} does not exist."
+    return (
+        f"No file in {printable(where)} is called like records of {name} that TF-Slim's scripts "
+        f"write, such as {_DATASETS[name].example}."
+    )
 
 
 def _is_prepared(name: str, data_dir: str) -> bool:

@@ -44,11 +44,14 @@ class TfdsSource(DatasetSource):
         `dataset_dir` whose source code is not at hand.
       sorts_classes: whether labels number the classes by the order of their names, where TFDS has
         another.
+      missed: what was looked for before this dataset, which a message says where it is not there
+        either; empty for nothing.
     """
 
-    def __init__(self, name: str, sorts_classes: bool = False):
+    def __init__(self, name: str, sorts_classes: bool = False, missed: str = ""):
         self._name = name
         self._sorts_classes = sorts_classes
+        self._missed = missed
 
     def load(self, split: str, dataset_dir: str | None) -> ImageDataset:
         """Returns one split; its order is TFDS's own for files that are not shuffled.
@@ -58,7 +61,7 @@ class TfdsSource(DatasetSource):
             incomplete, or does not consist of labelled images.
         """
         name = self._name
-        builder = prepared_builder(name, dataset_dir)
+        builder = self._prepared(dataset_dir)
         record_files.check_descriptions(name, pathlib.Path(builder.data_path))
         image_key, label_key = _image_and_label_keys(name, builder.info)
         slices = parse_split(split, builder.info.splits, name)
@@ -124,16 +127,22 @@ class TfdsSource(DatasetSource):
         names = tuple(builder.info.features[label_key].names)
         # TFDS's stand-in for names that it has not read yet.
         if names == tuple(map(str, range(len(names)))):
-            features = prepared_builder(name, dataset_dir).info.features
+            features = self._prepared(dataset_dir).info.features
             names = tuple(features[label_key].names)
         return self._in_order(names)
+
+    def _prepared(self, dataset_dir: str | None) -> tfds.core.DatasetBuilder:
+        try:
+            return prepared_builder(self._name, dataset_dir)
+        except ValueError as error:
+            raise ValueError(f"{self._missed} {error}".strip()) from error
 
     def _in_order(self, names: Iterable[str]) -> tuple[str, ...]:
         return tuple(sorted(names) if self._sorts_classes else names)
 
     def split_sizes(self, dataset_dir: str | None) -> dict[str, int]:
         """Returns how many examples each split has, which is prepared if it is not."""
-        builder = prepared_builder(self._name, dataset_dir)
+        builder = self._prepared(dataset_dir)
         return {split: info.num_examples for split, info in builder.info.splits.items()}
 
 

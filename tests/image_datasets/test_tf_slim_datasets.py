@@ -5,6 +5,7 @@ from record_writers import record, write_flowers, write_labels, write_records
 
 from image_datasets.dataset_factory import (
     class_names,
+    default_validation_split,
     get_dataset,
     is_named_by_folder,
     respects_exif,
@@ -125,7 +126,22 @@ def test_what_was_prepared_under_a_name_of_tf_slims_is_found(shapes_dir, tmp_pat
 
 
 def test_visualwakewords_is_not_in_tfds(tmp_path):
-    with pytest.raises(ValueError, match=r"no records of visualwakewords in .*--dataset_dir"):
+    with pytest.raises(
+        ValueError, match=r"like records of visualwakewords .*train\.record-.*--dataset_dir"
+    ):
         get_dataset("visualwakewords", "train", str(tmp_path))
     with pytest.raises(ValueError, match=r"no records of visualwakewords\. Give the folder"):
         class_names("visualwakewords")
+
+
+@pytest.mark.parametrize("name", ["flowers", "imagenet", "cifar10", "mnist"])
+def test_where_tfds_has_nothing_either_it_is_said_what_was_looked_for(tmp_path, no_network, name):
+    called = rf"No file in {tmp_path} is called like records of {name} .*, such as \w*train\S+\. "
+    with pytest.raises(ValueError, match=rf"^{called}The dataset '.*{name}.*' is not prepared in"):
+        get_dataset(name, "train", str(tmp_path))
+    with pytest.raises(ValueError, match=r"^The folder .*/nowhere does not exist\. The dataset"):
+        get_dataset(name, "train", str(tmp_path / "nowhere"))
+    with pytest.raises(ValueError, match=r"^No file matches .*/\*\.none\. The dataset"):
+        get_dataset(name, "train", str(tmp_path / "*.none"))
+    with pytest.raises(ValueError, match=r"^The folder .*/other does not exist\. The dataset"):
+        default_validation_split(name, str(tmp_path / "other"))
