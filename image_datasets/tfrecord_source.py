@@ -9,7 +9,7 @@ from __future__ import annotations
 import bisect
 import functools
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import tensorflow as tf
 import tensorflow_datasets as tfds
@@ -70,6 +70,7 @@ class TfrecordSource(DatasetSource):
         class_names = self._class_names(files, splits)
         counted = [file for name in _names(parts) for file in splits.counted(name)]
         _check_labels(counted, class_names, files.folder)
+        _say_if_classes_are_not_told(counted)
 
         def pieces_from(start: int) -> list[Piece]:
             left = slices_from(parts, start)
@@ -163,16 +164,31 @@ def _check_labels(files: Sequence[CountedFile], class_names: Sequence[str], fold
     """Raises ValueError if a label has no name; it names the first record with such a one."""
     for file in files:
         if file.largest_label >= len(class_names):
-            labels = (record.label for record in labelled_records(file.path))
-            number, label = next(
-                (number, label) for number, label in enumerate(labels) if label >= len(class_names)
-            )
+            number, label = _first_label(file, lambda label: label >= len(class_names))
             named = os.path.join(folder, LABELS_NAME)
             named = printable(named) if os.path.exists(named) else "The dataset"
             raise ValueError(
                 f"Record {number} of {printable(file.path)} has the label {label}. {named} has "
                 f"names for the {len(class_names):,} labels 0 to {len(class_names) - 1:,}."
             )
+
+
+def _say_if_classes_are_not_told(files: Sequence[CountedFile]) -> None:
+    """Prints a warning that names the first record whose label is -1."""
+    for file in files:
+        if file.num_examples and file.least_label < 0:
+            number, label = _first_label(file, lambda label: label < 0)
+            say_once(
+                f"WARNING: record {number} of {printable(file.path)} has the label {label}, that "
+                "of an image whose class is not told. Such images are left out."
+            )
+            return
+
+
+def _first_label(file: CountedFile, is_meant: Callable[[int], bool]) -> tuple[int, int]:
+    """The number of the first record that has such a label, and this label."""
+    labels = (record.label for record in labelled_records(file.path))
+    return next((number, label) for number, label in enumerate(labels) if is_meant(label))
 
 
 def _find_damage(files: Sequence[CountedFile]) -> str | None:

@@ -289,7 +289,7 @@ class Predictions:
 
 
 def why_left_out(skip_corrupt_images: bool, left_out: int = 1, unread: int = 0) -> str:
-    """What images may have been left out for, after "images were left out: ".
+    """What images may have been left out for, after "an image was left out: ".
 
     Args:
       skip_corrupt_images: whether images that cannot be read or decoded are left out.

@@ -413,7 +413,10 @@ def _conclude(
         return last
     if left_out:
         why = evaluation.why_left_out(config.skip_corrupt_images, left_out, unread)
-        print(f"{left_out:,} times images were left out: {why}.")
+        how_often = "An image was left out once"
+        if left_out > 1:
+            how_often = f"Images were left out {left_out:,} times"
+        print(f"{how_often}: {why}.")
     if result is not None:
         print(f"Done: {result}.")
     if best:

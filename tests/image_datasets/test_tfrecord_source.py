@@ -143,10 +143,17 @@ def test_a_label_without_a_name_is_named_with_its_record(write_split, label):
         assert get_dataset("tfrecord", "train", folder).num_classes == 4
 
 
-def test_a_class_that_is_not_told_is_minus_one(write_split):
-    folder = write_split(record(b"", -1), record(b"", 0))
+def test_a_class_that_is_not_told_is_minus_one_and_the_first_such_record_is_named(
+    write_split, capsys
+):
+    folder = write_split(record(b"", 1), record(b"", -1), record(b"", -1))
     rows = rows_of(get_dataset("tfrecord", "train", folder))
-    assert [row["label"] for row in rows] == [-1, 0]
+    assert [row["label"] for row in rows] == [1, -1, -1]
+    said = f"WARNING: record 1 of {folder}/a_train.tfrecord has the label -1, that of an image "
+    assert capsys.readouterr().out.count(said) == 1
+    write_split(record(b"", 1), record(b"", 0))
+    get_dataset("tfrecord", "train", folder)
+    assert "WARNING" not in capsys.readouterr().out
 
 
 def test_contents_that_were_changed_are_found_with_the_record(write_split):

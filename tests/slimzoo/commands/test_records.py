@@ -15,6 +15,7 @@ from tiny_network import (
     NUM_TRAIN,
     NUM_VALIDATION,
     assert_equal_values,
+    encode_photo,
     metrics,
     saved_values,
     saved_weights,
@@ -98,7 +99,28 @@ def test_a_corrupt_image_is_named_or_left_out_and_counted(on_records, tmp_path, 
         train(config)
     assert tf.train.latest_checkpoint(config.train_dir).endswith("-13")  # what was done is saved
     train(on_records(**where, train_dir=str(tmp_path / "other"), skip_corrupt_images=True))
-    assert "2 times images were left out: not decoded" in capsys.readouterr().out
+    assert "Images were left out 2 times: not decoded" in capsys.readouterr().out
+
+
+def test_a_record_of_no_class_is_named_at_the_start_and_counted_at_the_end(
+    on_records, tmp_path, capsys
+):
+    records = photo_records(3)
+    records[4] = record(encode_photo(0, 0), -1)
+    write_records(tmp_path / "a_train.tfrecord", records)
+    write_labels(tmp_path, CLASSES)
+    train(
+        on_records(
+            dataset_name="tfrecord",
+            dataset_dir=str(tmp_path),
+            batch_size=3,
+            max_number_of_steps=3,
+            log_every_n_steps=1,
+        )
+    )
+    said = capsys.readouterr().out
+    assert f"WARNING: record 4 of {tmp_path}/a_train.tfrecord has the label -1, that of" in said
+    assert "An image was left out once: of a class that is unknown or below" in said
 
 
 def test_a_record_whose_contents_were_changed_is_named(on_records, tmp_path, flowers):

@@ -196,7 +196,7 @@ def test_classes_below_the_offset_are_left_out_and_not_called_corrupt(replaced, 
     assert (validated["num_examples"], validated["num_skipped"]) == (14, 7)
     printed = capsys.readouterr().out
     assert (
-        "10 times images were left out: of a class that is unknown or below --labels_offset."
+        "Images were left out 10 times: of a class that is unknown or below --labels_offset."
         in printed
     )
     assert "WARNING: --labels_offset=1 leaves out the images of blue, and" in printed
@@ -215,7 +215,7 @@ def test_corrupt_images_are_named_or_left_out_and_counted(replaced, photos, tmp_
     assert tf.train.latest_checkpoint(config.train_dir)
     other = str(tmp_path / "other")
     train(replaced(dataset_dir=str(root), train_dir=other, skip_corrupt_images=True))
-    assert "2 times images were left out: not decoded" in capsys.readouterr().out
+    assert "Images were left out 2 times: not decoded" in capsys.readouterr().out
 
 
 @pytest.mark.slow
@@ -235,7 +235,7 @@ def test_unreadable_files_are_named_after_a_save_or_left_out_and_counted(
     other = str(tmp_path / "other")
     shutil.copy(f"{photos}/train/green/4.jpg", root / "train" / "green" / "4.jpg")
     train(replaced(dataset_dir=str(root), train_dir=other, skip_corrupt_images=True))
-    assert "2 times images were left out: not read." in capsys.readouterr().out
+    assert "Images were left out 2 times: not read." in capsys.readouterr().out
 
 
 def test_an_image_that_is_too_large_is_refused_and_the_flag_that_allows_it_named(replaced):
