@@ -434,10 +434,12 @@ def _conclude(
         notes += outdated(last).lines(last)
     print("\n".join([*notes, "Next:"]))
     path = f"--checkpoint_path={shlex.quote(os.path.dirname(best or last))}{config.modules_flag()}"
+    trained_split = "" if best else _split_without_another(config)
     for driver in ("eval_image_classifier", "export_saved_model"):
         command = f"{program.beside_this_program(driver)} {path}"
         if driver == "eval_image_classifier":
-            command += "" if best else " --dataset_split_name=SPLIT"
+            if trained_split:
+                command += f" --dataset_split_name={shlex.quote(trained_split)}"
             command += " --skip_corrupt_images" if config.skip_corrupt_images else ""
         if driver == "export_saved_model" and any(
             record.format == "saved_model" for record in earlier.exports.values()
@@ -446,4 +448,19 @@ def _conclude(
         print(f"  {command}")
     folder = os.path.join(os.path.dirname(best or last), "evaluation")
     print(f"The first writes a report: {os.path.join(folder, PAGE_NAME)}")
+    if trained_split:
+        print(
+            f"It is of images that were trained on, as there is no split but {trained_split}: "
+            "others, in a folder of their own, tell more (--dataset_dir)."
+        )
     return last
+
+
+def _split_without_another(config: TrainingConfig) -> str:
+    """The split that is trained on, if evaluation finds no other by itself; else empty."""
+    is_known = config.validation_split_name not in (None, "none")
+    if is_known or dataset_factory.default_validation_split(
+        config.dataset_name, config.dataset_dir
+    ):
+        return ""
+    return config.dataset_split_name

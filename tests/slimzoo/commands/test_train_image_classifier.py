@@ -1,6 +1,8 @@
 import csv
+import functools
 import os
 import pathlib
+import shlex
 import shutil
 import signal
 import unicodedata
@@ -9,6 +11,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from tiny_network import (
+    NUM_TRAIN,
     NUM_VALIDATION,
     assert_equal_values,
     encode_photo,
@@ -119,6 +122,23 @@ def test_two_replicas_have_the_losses_of_one_device(replaced, tmp_path, optimize
     weights = saved_weights(checkpoints[1])
     for name, value in saved_weights(checkpoints[0]).items():
         np.testing.assert_allclose(weights[name], value, atol=1e-5)
+
+
+@pytest.mark.parametrize("has_validation", [True, False])
+def test_the_command_that_comes_next_runs_as_it_is_printed(
+    replaced, photos, tmp_path, capsys, has_validation
+):
+    if not has_validation:
+        shutil.copytree(f"{photos}/train", tmp_path / "photos/train")
+        replaced = functools.partial(replaced, dataset_dir=str(tmp_path / "photos"))
+    train(replaced(dataset_split_name="train[:50%]", max_number_of_steps=1))
+    printed = capsys.readouterr().out
+    (command,) = (line for line in printed.splitlines() if "eval_image_classifier" in line)
+    arguments = shlex.split(command.partition("eval_image_classifier")[2].removeprefix(".py"))
+    flags = dict(argument.removeprefix("--").split("=", 1) for argument in arguments)
+    result = evaluate(EvaluationConfig(**flags, report=False))
+    assert result.num_examples == (NUM_VALIDATION if has_validation else NUM_TRAIN // 2)
+    assert ("no split but train[:50%]: others" in printed) != has_validation
 
 
 def test_a_loss_that_is_no_number_stops_and_keeps_the_last_good_checkpoint(run, replaced):
