@@ -85,6 +85,7 @@ class NetworkFn:
         self._is_training = is_training
         self._minimum_image_size = network.minimum_image_size
         self._takes_one_size = network.takes_one_size
+        self._sizes_that_fit: set[tuple[int, int]] = set()
 
         if network.differs_in_training:
             options["is_training"] = is_training
@@ -250,18 +251,27 @@ class NetworkFn:
                 f"{self.name} was given images of {images.shape[1]}x{images.shape[2]} pixels; it "
                 f"takes {self._minimum_image_size}x{self._minimum_image_size} or more."
             )
-        if sizes.is_fully_defined() and set(sizes) != {self.default_image_size}:
-            # Asks every layer, and says what is wrong without the frames of Keras' call stack.
-            try:
-                self._model_with_end_points.compute_output_shape(images.shape.as_list())
-            except ValueError as error:
-                raise ValueError(
-                    f"{self.name} was given images of {images.shape[1]}x{images.shape[2]} pixels; "
-                    f"it is made for {own}x{own}. {error}"
-                ) from error
+        if sizes.is_fully_defined():
+            self._check_size(*sizes)
         if self._takes_one_size:
             images = tf.ensure_shape(images, [None, own, own, self.channels])
         return images
+
+    def _check_size(self, height: int, width: int) -> None:
+        """Asks every layer once; ValueError without the frames of Keras' call stack."""
+        if (height, width) in self._sizes_that_fit:
+            return
+        own = self.default_image_size
+        is_own = (height, width) == (own, own)
+        try:
+            # Options can be such that the network's own size does not fit either.
+            self._model_with_end_points.compute_output_shape([1, height, width, self.channels])
+        except ValueError as error:
+            made_for = ", its own size" if is_own else f"; it is made for {own}x{own}"
+            raise ValueError(
+                f"{self.name} was given images of {height}x{width} pixels{made_for}. {error}"
+            ) from error
+        self._sizes_that_fit.add((height, width))
 
 
 def get_network_fn(

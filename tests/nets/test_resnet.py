@@ -92,9 +92,15 @@ def test_without_a_global_pool_there_are_logits_for_each_position(version, noise
     assert not {"global_pool", "resnet/spatial_squeeze"} & set(maps)
 
 
-def test_squeezed_logits_of_several_positions_are_refused(outlined):
+@every_version
+def test_squeezed_logits_of_several_positions_are_refused_for_any_size(version, outlined):
+    network_fn = outlined(f"resnet_v{version}_50", global_pool=False)
     with pytest.raises(ValueError, match=r"2x3 positions.*spatial_squeeze=False"):
-        outlined("resnet_v1_50", global_pool=False)(tf.zeros([1, 64, 96, 3]))
+        network_fn(tf.zeros([1, 64, 96, 3]))
+    # The network's own size does not fit this option either.
+    expected = r"^resnet_v\d_50 was given images of 224x224 pixels, its own size. Its logits have 7x7 positions"
+    with pytest.raises(ValueError, match=expected):
+        network_fn(tf.zeros([1, 224, 224, 3]))
 
 
 def test_the_depth_multiplier_leaves_conv1_and_keeps_the_least_depth(outlined):
