@@ -70,12 +70,22 @@ class Registry(Mapping[str, T]):
         return len(self._entries)
 
 
-def unknown_name_message(kind: str, name: str, known: Iterable[str]) -> str:
-    """Says that `name` does not exist, what it was probably meant to be, and what does exist."""
+def unknown_name_message(
+    kind: str, name: str, known: Iterable[str], limit: int | None = None
+) -> str:
+    """Says that `name` does not exist, what it was probably meant to be, and what does exist.
+
+    Args:
+      kind: of the thing that has the name.
+      name: as it was given.
+      known: the names that there are.
+      limit: how many of them are listed, if not all.
+    """
     known = sorted(known)
     near = difflib.get_close_matches(str(name), known, n=1)
     hint = f" Did you mean {near[0]!r}?" if near else ""
-    return f"Unknown {kind} {name!r}.{hint} Known: {', '.join(known)}."
+    more = f", and {len(known) - limit} more" if limit and len(known) > limit else ""
+    return f"Unknown {kind} {name!r}.{hint} Known: {', '.join(known[:limit])}{more}."
 
 
 def import_modules(names: Iterable[str]) -> None:

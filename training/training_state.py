@@ -112,7 +112,7 @@ def make_training_state(
         network_fn = build_network()
         _check_one_row_an_image(network_fn)
         variables = network_fn.variables
-        names = select_scopes("trainable_scopes", variables, trainable_scopes) or list(variables)
+        names = select_scopes("--trainable_scopes", variables, trainable_scopes) or list(variables)
         trainable = {name: variables[name] for name in names if variables[name].trainable}
         set_normalization(network_fn, normalization or NormalizationSettings(), trainable.values())
         rate_factors = VariableFactors(

@@ -24,6 +24,7 @@ from slimzoo_registry import import_modules
 from training.checkpoints.description import ModelDescription
 from training.checkpoints.files import CHECKPOINT_NAME
 from training.checkpoints.finding import find_checkpoint
+from training.checkpoints.mismatch import BY_FLAGS_WITH_SCOPES
 from training.checkpoints.restoring import RestoreReport, restore_network
 from training.checkpoints.saving import tensorflow_variables
 from training.checkpoints.trained_model import describe_weights, imagenet_classes_or
@@ -160,6 +161,7 @@ def convert(config: ConversionConfig) -> RestoreReport:
         ignore_missing=config.ignore_missing_vars,
         use_moving_average=config.use_moving_average,
         bgr_to_rgb=config.bgr_to_rgb,
+        remedies=BY_FLAGS_WITH_SCOPES,
     )
     print(report)
     print(_differences(config, path, network_fn, pipeline))
@@ -209,6 +211,7 @@ def _differences(
         ],
         ignore_missing=config.ignore_missing_vars,
         use_moving_average=config.use_moving_average,
+        remedies=dataclasses.replace(BY_FLAGS_WITH_SCOPES, network="--source_model_name={name}"),
     )
     # What keeps its initial values in both is to be the same in both.
     for name in source_report.skipped:

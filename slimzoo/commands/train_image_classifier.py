@@ -26,6 +26,7 @@ from slimzoo_registry import import_modules
 from training import devices, evaluation, input_errors, input_pipeline
 from training.checkpoints.description import ModelDescription
 from training.checkpoints.finding import latest_checkpoint
+from training.checkpoints.mismatch import BY_FLAGS_WITH_SCOPES
 from training.checkpoints.restoring import restore_network
 from training.checkpoints.saving import RunCheckpoints
 from training.evaluation import EvaluationResult, Evaluator
@@ -390,7 +391,7 @@ def _restore(
             exclude_scopes=config.checkpoint_exclude_scopes,
             ignore_missing=config.ignore_missing_vars,
             skip_other_head=True,
-            use_moving_average=True,
+            remedies=BY_FLAGS_WITH_SCOPES,
         )
         state.start_averages()
         print(report)

@@ -9,6 +9,7 @@ import numpy as np
 
 from nets.nets_factory import NetworkFn
 from training.checkpoints.finding import find_checkpoint
+from training.checkpoints.mismatch import IN_PYTHON, Remedies, is_of_a_head, mismatch
 from training.checkpoints.scopes import select_scopes
 from training.checkpoints.sources import (
     DamagedCheckpointError,
@@ -55,8 +56,9 @@ def restore_network(
     exclude_scopes: Sequence[str] = (),
     ignore_missing: bool = False,
     skip_other_head: bool = False,
-    use_moving_average: bool = False,
+    use_moving_average: bool = True,
     bgr_to_rgb: bool = False,
+    remedies: Remedies = IN_PYTHON,
 ) -> RestoreReport:
     """Sets a network's variables from a checkpoint, by their TF-Slim names.
 
@@ -70,8 +72,10 @@ def restore_network(
       exclude_scopes: names or scopes (`alexnet_v2/fc8`) that keep their values.
       ignore_missing: whether variables that the checkpoint lacks keep their values.
       skip_other_head: whether a last layer for another number of classes keeps its values.
-      use_moving_average: whether to take moving averages where the checkpoint has them.
+      use_moving_average: whether to take moving averages where the checkpoint has them, with which
+        accuracies are published.
       bgr_to_rgb: whether to reverse the input channels of the first layer of a weight file.
+      remedies: what the message about a checkpoint that does not fit tells to give.
 
     Returns:
       What was restored and what was not.
@@ -81,7 +85,9 @@ def restore_network(
         other shapes; or if a scope excludes nothing.
     """
     prefix = find_checkpoint(checkpoint_path)
-    excluded = select_scopes("checkpoint_exclude_scopes", network_fn.variables, exclude_scopes)
+    excluded = select_scopes(
+        remedies.exclude or "exclude_scopes", network_fn.variables, exclude_scopes
+    )
     try:
         with open_source(prefix, network_fn, bgr_to_rgb, use_moving_average) as source:
             return _restore_from(
@@ -92,6 +98,7 @@ def restore_network(
                 ignore_missing=ignore_missing,
                 skip_other_head=skip_other_head,
                 use_moving_average=use_moving_average,
+                remedies=remedies,
             )
     except DamagedCheckpointError as error:
         raise ValueError(f"{error} Give an earlier one.") from error
@@ -106,6 +113,7 @@ def _restore_from(
     ignore_missing: bool,
     skip_other_head: bool,
     use_moving_average: bool,
+    remedies: Remedies,
 ) -> RestoreReport:
     variables, shapes = network_fn.variables, source.shapes
     keys, skipped, wrong = {}, {}, {}
@@ -121,7 +129,7 @@ def _restore_from(
             why = f"{shapes[key]} there, {list(variable.shape)} here"
             is_other_head = (
                 skip_other_head
-                and _is_of_a_head(name, network_fn)
+                and is_of_a_head(name, network_fn)
                 and shapes[key][:-1] == list(variable.shape[:-1])
             )
             if not is_other_head:
@@ -130,7 +138,7 @@ def _restore_from(
         else:
             keys[name] = key
     if wrong:
-        raise ValueError(_mismatch(prefix, network_fn, source, wrong, any_fits=bool(keys)))
+        raise ValueError(mismatch(prefix, network_fn, source, wrong, bool(keys), remedies))
     with damage_explained(prefix):
         values = {name: source.read(key) for name, key in keys.items()}
     broken = [name for name, value in values.items() if not np.isfinite(value).all()]
@@ -163,40 +171,3 @@ def _not_taken(source: WeightSource, keys: Mapping[str, str]) -> list[str]:
     averages = [source.find_key(name, use_moving_average=True) for name in keys]
     number = sum(key not in keys.values() for key in averages)
     return [*source.not_taken, *([f"moving averages ({number} variables)"] if number else [])]
-
-
-def _is_of_a_head(name: str, network_fn: NetworkFn) -> bool:
-    """Whether a variable belongs to a layer that gives one number a class."""
-    return any(name.startswith(f"{head}/") for head in network_fn.heads)
-
-
-def _mismatch(
-    prefix: str,
-    network_fn: NetworkFn,
-    source: WeightSource,
-    wrong: Mapping[str, str],
-    any_fits: bool,
-) -> str:
-    """Says what is wrong with which variables, and what to do about it."""
-    network = network_fn.name
-    lines = [f"{name} {why}" for name, why in wrong.items()]
-    lines += [f"{name} is in it, and {network} has no such" for name in source.unexpected]
-    limit = 20 if any_fits else 4  # the rest would only say again that it is something else
-    shown = "\n".join(f"  {line}" for line in lines[:limit])
-    more = f"\n  and {len(lines) - limit} more" if len(lines) > limit else ""
-    keys = [source.find_key(f"{head}/biases") for head in network_fn.heads]
-    outputs = [list(source.shapes[key])[-1] for key in keys if key]
-    only_heads = all(_is_of_a_head(name, network_fn) for name in wrong) and not source.unexpected
-    if only_heads and outputs and outputs[0] != network_fn.num_classes:
-        advice = (
-            f"The weights have {outputs[0]} outputs, but {network_fn.num_classes} classes are "
-            "asked for. Give with --dataset_name the dataset that they were trained on."
-        )
-    else:
-        holds = f"It holds variables of: {', '.join(source.scopes[:6])}. " if source.scopes else ""
-        another = "" if any_fits else "Nothing in it fits. "
-        advice = (
-            f"{another}{holds}Give the network that it was trained with. train_image_classifier "
-            "and convert_weights can also exclude scopes, and ignore what is missing."
-        )
-    return f"The checkpoint {prefix} does not fit {network}:\n{shown}{more}\n{advice}"

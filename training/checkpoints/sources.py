@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import tensorflow as tf
@@ -45,6 +45,29 @@ class WeightSource(NamedTuple):
     def find_key(self, name: str, use_moving_average: bool = False) -> str | None:
         """Returns under which name the value of a variable is; None if it is not there."""
         return find_key(name, self.shapes, use_moving_average, self.prefix)
+
+    def has_scope(self, scope: str) -> bool:
+        """Whether a checkpoint of TensorFlow has variables in a scope."""
+        starts = (f"{self.prefix}{scope}/", f"network/{_escaped(scope)}.S")
+        return any(key.startswith(starts) for key in self.shapes)
+
+    def left_over(self, taken: Collection[str]) -> list[str]:
+        """Names and shapes of the weights that are not in `taken`, which are keys of `shapes`."""
+        if not self.scopes:
+            return self.unexpected
+        ours = any(key.startswith("network/") for key in self.shapes)
+        # Beside weights there are counters, and what an optimizer or averages keep of a weight.
+        weights = [
+            key
+            for key in self.shapes
+            if (key.startswith("network/") if ours else "/" in key and not self._is_of_another(key))
+        ]
+        return [f"{_plain(key)} {self.shapes[key]}" for key in sorted(weights) if key not in taken]
+
+    def _is_of_another(self, key: str) -> bool:
+        """Whether a key is below that of another value: `conv1/weights/Momentum`."""
+        parts = key.split("/")
+        return any("/".join(parts[:end]) in self.shapes for end in range(1, len(parts)))
 
 
 @contextlib.contextmanager
@@ -188,11 +211,24 @@ def find_key(
       use_moving_average: whether its moving average is taken if it is there.
       prefix: what is before TF-Slim's names.
     """
-    escaped = name.replace(".", "..").replace("/", ".S")  # as tf.train.Checkpoint writes names
+    escaped = _escaped(name)
     keys = [f"network/{escaped}{_SUFFIX}", prefix + name]
     if use_moving_average:
         keys = [f"averages/{escaped}{_SUFFIX}", f"{prefix}{name}{_TF_SLIM_AVERAGE}", *keys]
     return next((key for key in keys if key in shapes), None)
+
+
+def _escaped(name: str) -> str:
+    """As tf.train.Checkpoint writes names."""
+    return name.replace(".", "..").replace("/", ".S")
+
+
+def _plain(key: str) -> str:
+    """The name that a key of a checkpoint stands for."""
+    if not key.endswith(_SUFFIX):
+        return key
+    escaped = key.removeprefix("network/").removesuffix(_SUFFIX)
+    return escaped.replace(".S", "/").replace("..", ".")
 
 
 def is_average(key: str) -> bool:

@@ -17,6 +17,7 @@ from preprocessing.base import Preprocessing
 from training.checkpoints.class_names import names_of_outputs
 from training.checkpoints.description import ModelDescription
 from training.checkpoints.finding import find_checkpoint, is_of_a_run
+from training.checkpoints.mismatch import BY_FLAGS
 from training.checkpoints.restoring import RestoreReport, restore_network
 from training.zoo.cache import kept_checkpoint
 from weight_formats import is_weight_file
@@ -81,7 +82,9 @@ def load_trained_model(
         network_fn = description.build(dtype_policy=dtype_policy)
     except (TypeError, ValueError) as error:  # of options that have the right types
         raise ValueError(f"The network of {prefix} cannot be built: {error}") from error
-    report = restore_network(network_fn, prefix, use_moving_average=use_moving_average)
+    report = restore_network(
+        network_fn, prefix, use_moving_average=use_moving_average, remedies=BY_FLAGS
+    )
     if not is_of_a_run(prefix) or report.unexpected or report.taken or report.not_taken:
         print(report)
     preprocessing = description.make_preprocessing(os.path.dirname(prefix), is_training=False)

@@ -4,6 +4,7 @@ import tensorflow as tf
 from weight_file_writers import torch_file
 
 from nets.nets_factory import get_network_fn
+from training.checkpoints.mismatch import BY_FLAGS
 from training.checkpoints.restoring import restore_network
 
 
@@ -91,8 +92,12 @@ def test_a_head_for_other_classes_keeps_its_initial_values(cifarnet_file):
     report = restore_network(network_fn, cifarnet_file, skip_other_head=True)
     assert "another number of classes" in report.skipped["cifarnet_18pct/fc10/weights"]
     assert len(report.restored) == 6
-    with pytest.raises(ValueError, match="The weights have 10 outputs, but 3 classes are asked"):
+    with pytest.raises(ValueError, match="The weights have 10 outputs, but 3 classes") as error:
         restore_network(network_fn, cifarnet_file)
+    assert "num_classes=10" in str(error.value)
+    assert "exclude_scopes=['cifarnet_18pct/fc10']" in str(error.value)
+    with pytest.raises(ValueError, match="Give with --dataset_name the dataset"):
+        restore_network(network_fn, cifarnet_file, remedies=BY_FLAGS)
 
 
 def test_another_network_is_told_in_a_few_lines_what_the_checkpoint_holds(write_tensorflow_1):
@@ -101,8 +106,10 @@ def test_another_network_is_told_in_a_few_lines_what_the_checkpoint_holds(write_
         restore_network(get_network_fn("cifarnet_18pct", 10), path)
     message = str(error.value)
     assert "Nothing in it fits. It holds variables of: vgg_16." in message
-    assert "and 13 more" in message  # of 8 that are missing and 9 that are not known
-    assert len(message.splitlines()) == 7
+    assert "and 4 more" in message  # of 8 that are missing
+    assert "and 5 more" in message  # of 9 that are not known
+    assert "Or leave out" not in message
+    assert len(message.splitlines()) == 12
 
 
 def test_a_checkpoint_with_nans_is_refused_and_what_is_left_over_listed(
@@ -131,7 +138,7 @@ def constant_values(network_fn, value):
 
 
 @pytest.mark.parametrize("scope", ["", "model/", "a/b/"])
-def test_moving_averages_of_tf_slim_are_taken_if_asked_for_and_said(
+def test_moving_averages_of_tf_slim_are_taken_unless_others_are_asked_for_and_said(
     network_fn, write_tensorflow_1, scope
 ):
     raw, averages = (constant_values(network_fn, value) for value in (1, 2))
@@ -142,11 +149,11 @@ def test_moving_averages_of_tf_slim_are_taken_if_asked_for_and_said(
             "global_step": np.int64(3),
         }
     )
-    report = restore_network(network_fn, path, use_moving_average=True)
+    report = restore_network(network_fn, path)  # by default, as the commands do it
     assert_unchanged(network_fn, averages)
     without = f", names without {scope}" if scope else ""
     assert str(report) == f"Restored 8 variables from {path} (moving averages{without})."
-    report = restore_network(network_fn, path)
+    report = restore_network(network_fn, path, use_moving_average=False)
     assert_unchanged(network_fn, raw)
     assert "also in it, and not taken: moving averages (8 variables)" in str(report)
     assert not report.unexpected
@@ -179,7 +186,7 @@ def test_a_checkpoint_of_pytorch_says_what_was_taken_and_what_else_is_there(
     average = {name.removeprefix("module."): 2 * value for name, value in state.items()}
     saved = {"epoch": 3, "state_dict": state, "state_dict_ema": average}
     path = torch_file(tmp_path / "model.pth", saved)
-    report = restore_network(network_fn, path)
+    report = restore_network(network_fn, path, use_moving_average=False)
     assert str(report) == (
         f"Restored 8 variables from {path} (under state_dict, names without module.).\n"
         "  also in it, and not taken: state_dict_ema (8 variables)"

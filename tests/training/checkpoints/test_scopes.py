@@ -31,8 +31,14 @@ def test_the_beginning_of_a_name_is_taken_where_no_scope_is_called_so():
 
 
 def test_a_scope_without_a_variable_is_named_with_the_nearest():
-    with pytest.raises(ValueError, match=r"--x: Unknown scope 'net/fc3'. Did you mean 'net/fc"):
+    with pytest.raises(ValueError, match=r"^x: Unknown scope 'net/fc3'. Did you mean 'net/fc"):
         select_scopes("x", VARIABLES, ["net/fc2", "net/fc3"])
+
+
+def test_of_many_scopes_the_first_and_their_number_are_listed():
+    many = [f"net/cell_{number:03}/weights" for number in range(100)]
+    with pytest.raises(ValueError, match=r"net/cell_005, and 94 more\.$"):
+        select_scopes("x", dict.fromkeys(many), ["other"])
 
 
 def test_an_asterisk_stands_for_any_text_of_a_whole_name():
