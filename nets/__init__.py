@@ -3,6 +3,8 @@
 `import nets` is all that Keras needs to load a `.keras` file with layers of these networks.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from nets.keras_settings import require_tensorflow
 
 require_tensorflow()
@@ -16,4 +18,11 @@ from nets import (  # noqa: E402, F401
     pooling,
     response_normalization,
     separable,
+    tf_slim_names,
 )
+
+if not TYPE_CHECKING:  # which would take every name for one that exists
+
+    def __getattr__(name: str) -> Any:
+        """Raises; for a module of TF-Slim, with what takes its place."""
+        raise tf_slim_names.not_in_the_package(name)

@@ -53,6 +53,19 @@ RESIDUALS: list[Fused | Bottleneck] = [
 ]
 
 
+_register = functools.partial(
+    register_network,
+    scope="MobilenetEdgeTPU",
+    first_layer="Conv",
+    head="Logits/Conv2d_1c_1x1",
+    default_image_size=224,
+    minimum_image_size=32,
+    preprocessing="inception",
+    hyperparameters=HYPERPARAMETERS,
+)
+
+
+@_register()
 def mobilenet_edgetpu(
     images: Any,
     num_classes: int | None = 1001,
@@ -103,17 +116,6 @@ def mobilenet_edgetpu(
     return stack.net, stack.end_points
 
 
-_register = functools.partial(
-    register_network,
-    scope="MobilenetEdgeTPU",
-    first_layer="Conv",
-    head="Logits/Conv2d_1c_1x1",
-    default_image_size=224,
-    minimum_image_size=32,
-    preprocessing="inception",
-    hyperparameters=HYPERPARAMETERS,
-)
-_register()(mobilenet_edgetpu)
 _register(name="mobilenet_edgetpu_075")(  # 2,989,441 parameters
     functools.partial(mobilenet_edgetpu, depth_multiplier=0.75, finegrain_classification_mode=True)
 )

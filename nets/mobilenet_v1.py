@@ -13,7 +13,7 @@ import keras
 
 from nets.mobilenet_parts import HYPERPARAMETERS, NormalizedStack, add_logits
 from nets.pooling import WindowOrMapPooling2D
-from nets.registry import EndPoints, register_network
+from nets.registry import EndPoints, on_symbolic_images, register_network
 
 MULTIPLIERS = {
     "mobilenet_v1": 1.0,  # 4,233,001 parameters for 1,001 classes
@@ -44,6 +44,7 @@ SEPARABLE = [
 ]
 
 
+@on_symbolic_images
 def mobilenet_v1(
     images: Any,
     num_classes: int | None = 1001,

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from nets.inverted_residuals import InvertedResidualStack
 from nets.mobilenet_parts import HYPERPARAMETERS, divisible
-from nets.registry import EndPoints, register_network
+from nets.registry import EndPoints, on_symbolic_images, register_network
 
 OPTIONS: dict[str, dict[str, Any]] = {
     "mobilenet_v2": {},  # 3,506,153 parameters for 1,001 classes
@@ -41,6 +41,7 @@ BOTTLENECKS = [
 ]
 
 
+@on_symbolic_images
 def mobilenet_v2(
     images: Any,
     num_classes: int | None = 1001,

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from nets.inverted_residuals import InvertedResidualStack
 from nets.mobilenet_parts import HYPERPARAMETERS, divisible
-from nets.registry import EndPoints, register_network
+from nets.registry import EndPoints, on_symbolic_images, register_network
 
 
 class Bottleneck(NamedTuple):
@@ -95,6 +95,7 @@ CONFIGURATIONS = {
 }
 
 
+@on_symbolic_images
 def mobilenet_v3(
     configuration: Configuration,
     images: Any,

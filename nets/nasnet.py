@@ -19,7 +19,7 @@ from nets.nasnet_parts import (
     add_last_layers,
     reductions,
 )
-from nets.registry import EndPoints, register_network
+from nets.registry import EndPoints, on_symbolic_images, register_network
 
 NORMAL = Cell(
     combinations=(
@@ -69,6 +69,7 @@ MOBILE = Stem(True, 1.0, False, 4, 0.9997, 0.001)
 LARGE = Stem(True, 3.0, True, 6, 0.9997, 0.001)
 
 
+@on_symbolic_images
 def nasnet(
     stem: Stem,
     images: Any,

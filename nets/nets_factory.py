@@ -22,7 +22,7 @@ import numpy as np
 import tensorflow as tf
 
 import nets
-from nets import drop_path, layers, scopes
+from nets import drop_path, layers, scopes, tf_slim_names
 from nets.batch_normalization import folded_into_convolutions
 from nets.registry import Network, networks, register_network
 from slimzoo_registry import unknown_name_message
@@ -344,21 +344,11 @@ def _keras_settings(dtype_policy: str | None) -> Iterator[None]:
         keras.config.set_image_data_format(outer_format)
 
 
-_IN_PLACE_OF_TF_SLIM = {
-    "networks_map": "`nets_factory.networks` has the names, and get_network_fn(name, num_classes) "
-    "makes the function",
-    "arg_scopes_map": "there are no argument scopes; get_network_fn(name, num_classes, "
-    "weight_decay) builds a network with its family's normalisation, initial values and decay",
-}
-
-
 if not TYPE_CHECKING:  # which would take every name for one that exists
 
     def __getattr__(name: str) -> Any:
         """Raises AttributeError; for what TF-Slim's module had, with what takes its place."""
-        instead = _IN_PLACE_OF_TF_SLIM.get(name)
-        because = f" of TF-Slim: {instead}" if instead else ""
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{because}.")
+        raise tf_slim_names.not_in_the_factory(__name__, name)
 
 
 def parameter_counts(network_fn: NetworkFn) -> dict[str, int]:

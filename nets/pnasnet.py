@@ -19,7 +19,7 @@ from nets.nasnet_parts import (
     add_last_layers,
     reductions,
 )
-from nets.registry import EndPoints, register_network
+from nets.registry import EndPoints, on_symbolic_images, register_network
 
 # The one kind of cell; in strides of 2, it reduces.
 CELL = Cell(
@@ -34,6 +34,7 @@ CELL = Cell(
 )
 
 
+@on_symbolic_images
 def pnasnet(
     stem_multiplier: float,
     auxiliary_kernel: int,

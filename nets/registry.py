@@ -7,10 +7,16 @@ and returns logits and end points.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import inspect
+import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+import tensorflow as tf
+
+from nets import tf_slim_names
 from slimzoo_registry import Registry
 
 EndPoints = dict[str, Any]
@@ -81,6 +87,52 @@ class Network:
 networks: Registry[Network] = Registry("network")
 
 
+def on_symbolic_images(build: BuildFn) -> BuildFn:
+    """Lets a function that builds a network refuse images that are no Keras symbolic tensor.
+
+    On others it would make new weights at each call, which nobody could reach. TF-Slim's functions,
+    which kept theirs in the graph, were called so. What `register_network` decorates has it.
+
+    Raises:
+      TypeError: where the function is called with images; the message says what to call.
+    """
+
+    @functools.wraps(build)
+    def checked(*arguments: Any, **options: Any) -> tuple[Any, EndPoints]:
+        for value in (*arguments, *options.values()):
+            if tf.is_tensor(value) or isinstance(value, np.ndarray):
+                names = _networks_of(lambda function: inspect.unwrap(function) is build)
+                name = names[0] if names else build.__name__
+                raise TypeError(
+                    f"{build.__name__} builds a network on a Keras symbolic tensor; on images it "
+                    "would have new weights at each call. "
+                    f"{tf_slim_names.making(name)} makes a function of images."
+                )
+        return build(*arguments, **options)
+
+    return checked
+
+
+def _networks_of(is_meant: Callable[[Callable[..., Any]], bool]) -> list[str]:
+    """The networks whose functions are meant, in the order in which they were registered."""
+    functions = {
+        name: getattr(network.build, "func", network.build) for name, network in networks.items()
+    }
+    return [name for name, function in functions.items() if is_meant(function)]
+
+
+def _answer_tf_slim_names(module_name: str) -> None:
+    """Lets a module of `nets` say what takes the place of the names that TF-Slim's had."""
+
+    def answer(name: str) -> Any:
+        family = _networks_of(lambda function: function.__module__ == module_name)
+        raise tf_slim_names.not_in_a_family(module_name, name, family)
+
+    module = sys.modules.get(module_name)
+    if module is not None and module_name.startswith("nets."):
+        vars(module).setdefault("__getattr__", answer)
+
+
 def register_network(
     *,
     first_layer: str,
@@ -136,6 +188,9 @@ def register_network(
             )
         if channels not in (1, 3):
             raise ValueError(f"channels is {channels!r}; images have 3, RGB, or 1, grey.")
+        _answer_tf_slim_names(getattr(build, "func", build).__module__)
+        if function_name is not None:
+            build = on_symbolic_images(build)
         networks.register(network_name)(
             Network(
                 name=network_name,

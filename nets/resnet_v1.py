@@ -11,7 +11,7 @@ import functools
 from collections.abc import Sequence
 from typing import Any
 
-from nets.registry import EndPoints, register_network
+from nets.registry import EndPoints, on_symbolic_images, register_network
 from nets.resnet_parts import BASE_DEPTHS, HYPERPARAMETERS, ResidualNetwork, blocks
 
 # Units in each of the four blocks; each has three convolutions.
@@ -23,6 +23,7 @@ CONFIGURATIONS = {
 }
 
 
+@on_symbolic_images
 def resnet_v1(
     name: str,
     units: Sequence[int],

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 
 from nets import layers
-from nets.registry import EndPoints, register_network
+from nets.registry import EndPoints, on_symbolic_images, register_network
 from nets.stacking import Stack, add_logits, convolution
 
 # Convolutions in each of the five blocks, whose filters are 64 to 512.
@@ -25,6 +25,7 @@ CONFIGURATIONS = {
 _FILTERS = (64, 128, 256, 512, 512)
 
 
+@on_symbolic_images
 def vgg(
     name: str,
     depths: Sequence[int],
