@@ -137,8 +137,8 @@ class Preprocessing(abc.ABC):
         self._check_num_crops(num_crops)
         if self.use_grayscale and not self.takes_grayscale:
             raise ValueError(
-                f"The preprocessing {type(self).__name__} is for RGB: grey images are prepared by "
-                f"{' or '.join(_taking_grayscale())} (--preprocessing_name)."
+                f"The preprocessing {_name_of(self)!r} is for RGB: grey images are prepared by "
+                f"{' or '.join(taking_grayscale())} (--preprocessing_name)."
             )
         if seed is None and not self.is_training:
             seed = (0, 0)  # nothing is drawn from it; a graph to export stays free of random state
@@ -202,7 +202,14 @@ PREPROCESSINGS: Registry[type[Preprocessing]] = Registry("preprocessing")
 register_preprocessing = PREPROCESSINGS.register
 
 
-def _taking_grayscale() -> list[str]:
+def _name_of(pipeline: Preprocessing) -> str:
+    """What a pipeline is registered as; the name of its class if it is not."""
+    names = (name for name, kind in PREPROCESSINGS.items() if kind is type(pipeline))
+    return next(names, type(pipeline).__name__)
+
+
+def taking_grayscale() -> list[str]:
+    """The pipelines that prepare grey images."""
     return [name for name, pipeline in PREPROCESSINGS.items() if pipeline.takes_grayscale]
 
 

@@ -40,6 +40,7 @@ from preprocessing.base import (
     current_options,
     file_option,
     register_preprocessing,
+    taking_grayscale,
 )
 
 __all__ = [
@@ -55,6 +56,7 @@ __all__ = [
     "options_for_channels",
     "pipeline_name",
     "register_preprocessing",
+    "taking_grayscale",
 ]
 
 USE_GRAYSCALE = "use_grayscale"  # the option of every pipeline that networks of grey images set

@@ -98,6 +98,12 @@ def choose_pipeline(
         options = preprocessing_factory.merge_options(name, options, found)
     options = preprocessing_factory.merge_options(name, options, given)
     takes_grey = channels == 1
+    if takes_grey and not preprocessing_factory.PREPROCESSINGS[name].takes_grayscale:
+        raise ValueError(
+            f"--preprocessing_name is {config.preprocessing_name or name}, which is for RGB; the "
+            "network takes grey ones: give "
+            f"{' or '.join(preprocessing_factory.taking_grayscale())}."
+        )
     if given.get(USE_GRAYSCALE, takes_grey) != takes_grey:
         raise ValueError(
             f"--preprocessing_options has {USE_GRAYSCALE}={given[USE_GRAYSCALE]}, but the network "

@@ -115,6 +115,15 @@ def readable_path(prefix: str) -> Iterator[str]:
         yield os.path.join(folder, CHECKPOINT_NAME)
 
 
+def missing_parts(prefix: str) -> list[str]:
+    """The files of values that a checkpoint lacks beside its index."""
+    names = map(os.path.basename, _files_of(prefix))
+    parts = [part for name in names if (part := re.search(r"\.data-(\d{5})-of-(\d{5})$", name))]
+    total = int(parts[0][2]) if parts else 1
+    there = {int(part[1]) for part in parts}
+    return [f"{prefix}.data-{n:05}-of-{total:05}" for n in range(total) if n not in there]
+
+
 def _files_of(prefix: str) -> list[str]:
     """The files that a checkpoint has besides its index."""
     folder, name = os.path.split(prefix)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 
 from nets.nets_factory import NetworkFn
+from training.checkpoints import files
 from training.checkpoints.finding import find_checkpoint
 from training.checkpoints.mismatch import IN_PYTHON, Remedies, is_of_a_head, mismatch
 from training.checkpoints.scopes import select_scopes
@@ -101,7 +103,17 @@ def restore_network(
                 remedies=remedies,
             )
     except DamagedCheckpointError as error:
-        raise ValueError(f"{error} Give an earlier one.") from error
+        raise ValueError(f"{error} {_remedy(prefix)}") from error
+
+
+def _remedy(prefix: str) -> str:
+    """What to do about a damaged checkpoint."""
+    folder, name = os.path.split(prefix)
+    if os.path.exists(f"{prefix}.index") and (missing := files.missing_parts(prefix)):
+        return f"There is no {missing[0]}, which belongs beside {name}.index."
+    if len(files.checkpoints_in(folder or ".")) > 1:
+        return "Give an earlier one."
+    return "Copy or download its files again: they were cut off or changed."
 
 
 def _restore_from(

@@ -70,8 +70,8 @@ class PublishedCheckpoint:
         """Raises ValueError if it is of another network than `model_name`."""
         if model_name != self.network:
             raise ValueError(
-                f"--model_name is {model_name}, but {PREFIX}{self.name} has weights of "
-                f"{self.network}: give --model_name={self.network}."
+                f"{PREFIX}{self.name} has weights of {self.network}, and not of {model_name}: give "
+                f"--model_name={self.network}."
             )
 
 

@@ -144,7 +144,10 @@ def test_tfds_mnist_trains_and_is_evaluated(mnist_dir, tmp_path):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"preprocessing_name": "vgg"}, "VggPreprocessing is for RGB.* cifarnet or lenet"),
+        *(
+            ({"preprocessing_name": name}, f"name is {name}, which is for RGB.* cifarnet or lenet")
+            for name in ("vgg", "resnet")
+        ),
         ({"preprocessing_options": ["use_grayscale=false"]}, "takes grey images. Leave it out"),
         (
             {"model_name": "cifarnet", "preprocessing_options": ["use_grayscale=true"]},

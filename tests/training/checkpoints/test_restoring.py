@@ -126,6 +126,30 @@ def test_a_checkpoint_with_nans_is_refused_and_what_is_left_over_listed(
     assert_unchanged(network_fn, values)
 
 
+def test_of_a_checkpoint_without_its_values_the_missing_file_is_named(
+    network_fn, write_tensorflow_1, tmp_path
+):
+    path = write_tensorflow_1(values_of(network_fn))
+    data = tmp_path / "slim.ckpt.data-00000-of-00001"
+    data.write_bytes(data.read_bytes()[:1000])
+    with pytest.raises(ValueError, match=r"damaged or incomplete\. Copy or download its files"):
+        restore_network(network_fn, path)
+    for step in (1, 2):
+        (tmp_path / f"slim.ckpt-{step}.index").touch()
+    with pytest.raises(ValueError, match="Give an earlier one"):
+        restore_network(network_fn, path)
+    data.unlink()
+    expected = (
+        r"There is no .*slim\.ckpt\.data-00000-of-00001, which belongs beside slim\.ckpt\.ind"
+    )
+    with pytest.raises(ValueError, match=expected):
+        restore_network(network_fn, path)
+    for part in (0, 2):
+        (tmp_path / f"slim.ckpt.data-0000{part}-of-00003").touch()
+    with pytest.raises(ValueError, match=r"There is no .*slim\.ckpt\.data-00001-of-00003"):
+        restore_network(network_fn, path)
+
+
 def test_a_file_that_is_no_checkpoint_says_what_is_taken(network_fn, tmp_path):
     path = tmp_path / "notes.txt"
     path.write_text("no weights at all, only a text of some length")

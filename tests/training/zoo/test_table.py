@@ -100,5 +100,5 @@ def test_a_user_can_add_one():
 
 def test_another_network_is_refused():
     published_checkpoints["caffenet"].check_network("caffenet")
-    with pytest.raises(ValueError, match="zoo:caffenet has weights of caffenet: give --model_name"):
+    with pytest.raises(ValueError, match="of caffenet, and not of alexnet: give --model_name=c"):
         published_checkpoints["caffenet"].check_network("alexnet")
