@@ -30,6 +30,7 @@ class Registry(Mapping[str, T]):
     def __init__(self, kind: str):
         self.kind = kind
         self._entries: dict[str, T] = {}
+        self._explanations: list[Callable[[str], str]] = []
 
     def register(self, name: str) -> Callable[[T], T]:
         """Returns a decorator that stores its argument under `name`.
@@ -46,6 +47,11 @@ class Registry(Mapping[str, T]):
 
         return decorator
 
+    def explain_unknown(self, explanation: Callable[[str], str]) -> Callable[[str], str]:
+        """Lets a function say what a name that is not registered stands for; empty if nothing."""
+        self._explanations.append(explanation)
+        return explanation
+
     @contextlib.contextmanager
     def restored(self) -> Iterator[None]:
         """Forgets at the end what was registered inside."""
@@ -57,7 +63,12 @@ class Registry(Mapping[str, T]):
 
     def __getitem__(self, name: str) -> T:
         if name not in self._entries:
-            raise UnknownNameError(unknown_name_message(self.kind, name, self._entries))
+            said = " ".join(filter(None, (explain(name) for explain in self._explanations)))
+            raise UnknownNameError(
+                f"Unknown {self.kind} {name!r}. {said}"
+                if said
+                else unknown_name_message(self.kind, name, self._entries)
+            )
         return self._entries[name]
 
     def __contains__(self, name: object) -> bool:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import tensorflow as tf
@@ -19,6 +20,7 @@ from slimzoo.help_text import define_help_flags
 from slimzoo.tf_slim_flags import answer_tf_slim_flags, define_tf_slim_flags
 
 C = TypeVar("C")
+_OF_A_COMMAND = re.compile("^(train|eval|export)_")
 
 
 def run(config_class: type[C], command: Callable[[C], Any]) -> None:
@@ -80,10 +82,30 @@ def _parsed(arguments: list[str]) -> list[str]:
     """Parses the command line, as `app.run` does it, with messages that name the commands' help."""
     try:
         return list(flags.FLAGS(arguments))
+    except flags.UnrecognizedFlagError as error:
+        print(f"ERROR: {unknown_flag(error, list(flags.FLAGS))}", file=sys.stderr)
+        sys.exit(1)
     except flags.Error as error:
         why = str(error).removesuffix(".")
         print(f"ERROR: {why}. --help lists the flags.", file=sys.stderr)
         sys.exit(1)
+
+
+def unknown_flag(error: flags.UnrecognizedFlagError, known: Sequence[str]) -> str:
+    """Says that a flag does not exist, and which may be meant.
+
+    Args:
+      error: of absl, which suggests what is spelled like it.
+      known: the command's flags. One that another command calls otherwise comes first:
+        `--train_image_size` is `--eval_image_size` in evaluation.
+    """
+    name = error.flagname
+    meaning = _OF_A_COMMAND.sub("", name)
+    meant = [other for other in known if _OF_A_COMMAND.sub("", other) == meaning]
+    if not meant and (spelled := re.search(r"Did you mean: (.*) \?$", str(error))):
+        meant = spelled[1].split(", ")
+    hint = f" Did you mean {' or '.join(f'--{other}' for other in meant)}?" if meant else ""
+    return f"Unknown command line flag '{name}'.{hint} --help lists the flags."
 
 
 def error_text(error: Exception) -> str:

@@ -61,8 +61,8 @@ def _global_batch_size(given: Mapping[str, Any]) -> int:
     return given["batch_size"] * given["num_clones"] * given["worker_replicas"]
 
 
-def _export_dir(given: Mapping[str, Any]) -> str:
-    return f"--export_dir={os.path.splitext(given['output_file'])[0]}"
+def _export_dir(flag: str) -> Callable[[Mapping[str, Any]], str]:
+    return lambda given: f"--export_dir={os.path.splitext(given[flag])[0]}"
 
 
 _SEVERAL_HOSTS = "--distribution_strategy=multi_worker_mirrored"
@@ -187,7 +187,7 @@ EVAL_FLAGS = (
     _USE_GRAYSCALE,
 )
 
-# Of export_inference_graph.py, and one of freeze_graph, which was run on what it wrote.
+# Of export_inference_graph.py, and those of freeze_graph that were given for what it wrote.
 EXPORT_FLAGS = (
     TFSlimFlag(
         "is_training",
@@ -204,7 +204,7 @@ EXPORT_FLAGS = (
         "",
         "Give --export_dir, a folder: an export is a SavedModel, with the weights of "
         "--checkpoint_path inside.",
-        _export_dir,
+        _export_dir("output_file"),
     ),
     TFSlimFlag(
         "quantize",
@@ -222,6 +222,30 @@ EXPORT_FLAGS = (
         "what it takes and gives.",
     ),
     _USE_GRAYSCALE,
+    TFSlimFlag(
+        "input_graph",
+        str,
+        None,
+        "There is no graph to give: --model_name says which network the weights are of, and a run "
+        "of this project knows it.",
+    ),
+    TFSlimFlag(
+        "input_checkpoint",
+        str,
+        None,
+        "Give --checkpoint_path.",
+        lambda given: f"--checkpoint_path={given['input_checkpoint']}",
+    ),
+    TFSlimFlag(
+        "input_binary", bool, None, "There is no graph to give, in whatever form.", passes=True
+    ),
+    TFSlimFlag(
+        "output_graph",
+        str,
+        None,
+        "Give --export_dir, a folder: an export is a SavedModel, and there is nothing to freeze.",
+        _export_dir("output_graph"),
+    ),
     TFSlimFlag(
         "output_node_names",
         str,

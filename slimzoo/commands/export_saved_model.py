@@ -147,7 +147,8 @@ class ExportConfig(CommandConfig):
         """Checks ranges, and that what is given goes together."""
         super().__post_init__()
         check_positive(
-            export_image_size=self.export_image_size,
+            # Either name may have been given.
+            **{"image_size or --export_image_size": self.export_image_size},
             top_k=self.top_k,
             num_calibration_images=self.num_calibration_images,
         )

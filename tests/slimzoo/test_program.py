@@ -10,6 +10,7 @@ import time
 
 import pytest
 import tensorflow as tf
+from absl import flags
 
 from slimzoo import environment, program
 
@@ -105,7 +106,18 @@ CASES = [
     ("fails", ["train"], 1, "ERROR: Unexpected arguments: train. Flags are --name=value."),
     ("fails", [], 1, "ERROR: --dataset_name is not given. "),
     ("fails", GIVEN, 1, "ERROR: a/b: Is a directory."),
-    ("fails", ["--output_dri=x"], 1, "ERROR: Unknown command line flag 'output_dri'. Did you mean"),
+    (
+        "fails",
+        ["--output_dri=x"],
+        1,
+        "ERROR: Unknown command line flag 'output_dri'. Did you mean --output_dir?",
+    ),
+    (
+        "fails",
+        ["--eval_image_size=9"],
+        1,
+        "ERROR: Unknown command line flag 'eval_image_size'. Did ",
+    ),
     ("fails", ["--image_size=big"], 1, "ERROR: flag --image_size=big: "),
     ("is_read_no_more", ["--help"], 0, ""),
     ("prints_a_cat", GIVEN, 0, r"caf\xe9/\u732b"),
@@ -137,6 +149,27 @@ def test_what_a_user_can_cause_ends_in_one_line_and_a_status(outcomes, number):
     lines = outcomes[number][1].strip().splitlines() or [""]
     assert lines[-1].startswith(message)
     assert "Traceback" not in outcomes[number][1]
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "hint"),
+    [
+        ("eval_image_size", ["images", "image_size", "top_k"], " Did you mean --image_size?"),
+        ("image_size", ["top_k", "train_image_size"], " Did you mean --train_image_size?"),
+        ("train_image_size", ["eval_image_size"], " Did you mean --eval_image_size?"),
+        ("otput", ["output_dir", "output_file"], " Did you mean --output_dir or --output_file?"),
+        ("zebra", ["top_k"], ""),
+    ],
+)
+def test_an_unknown_flag_is_told_which_is_meant(name, known, hint):
+    values = flags.FlagValues()
+    for one in known:
+        flags.DEFINE_string(one, None, "", flag_values=values)
+    with pytest.raises(flags.UnrecognizedFlagError) as raised:
+        values(["program", f"--{name}=1"])
+    assert program.unknown_flag(raised.value, known) == (
+        f"Unknown command line flag '{name}'.{hint} --help lists the flags."
+    )
 
 
 def test_tensorflows_messages_lose_the_names_of_nodes():

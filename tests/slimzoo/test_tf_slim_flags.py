@@ -29,6 +29,9 @@ DRIVERS = {
     "eval_image_classifier": (EvaluationConfig, EVAL_FLAGS, tf_slim_drivers.EVAL),
     "export_inference_graph": (ExportConfig, EXPORT_FLAGS, tf_slim_drivers.EXPORT),
 }
+FREEZE_GRAPH = [
+    *("input_graph", "input_checkpoint", "input_binary", "output_graph", "output_node_names")
+]
 every_driver = pytest.mark.parametrize("driver", DRIVERS)
 every_flag = pytest.mark.parametrize(
     ("driver", "one"),
@@ -57,7 +60,7 @@ def test_every_flag_of_the_original_is_taken_or_in_the_table(driver):
     # In the original's order; what comes after is of other programs.
     not_taken = [name for name in originals if name not in taken]
     assert replaced[: len(not_taken)] == not_taken
-    assert replaced[len(not_taken) :] == ["output_node_names"] * (config_class is ExportConfig)
+    assert replaced[len(not_taken) :] == FREEZE_GRAPH * (config_class is ExportConfig)
 
 
 @every_driver

@@ -11,7 +11,7 @@ import keras
 from nets import scopes
 from nets.nets_factory import NetworkFn, get_network_fn, networks
 from training.checkpoints.sources import WeightSource
-from training.zoo.table import published_checkpoints
+from training.zoo.table import PREFIX, published_checkpoints
 
 _SHOWN = 4  # of each list: the rest would only say again that it is something else
 
@@ -148,6 +148,16 @@ class FittingNetwork:
         """How it is asked for."""
         options = [remedies.option.format(name=n, value=v) for n, v in self.options.items()]
         return remedies.network.format(name=self.name, options="".join(options))
+
+
+@networks.explain_unknown
+def _of_published_weights(name: str) -> str:
+    """What to say of a network that is called like a published checkpoint."""
+    if name not in published_checkpoints:
+        return ""
+    row = published_checkpoints[name]
+    fitting = FittingNetwork(row.network, row.network_options)
+    return f"{PREFIX}{name} is a published checkpoint of the network {fitting}."
 
 
 def fitting_networks(network_fn: NetworkFn, source: WeightSource) -> list[FittingNetwork]:

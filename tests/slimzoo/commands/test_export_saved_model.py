@@ -81,7 +81,7 @@ def test_nothing_is_overwritten(trained, tmp_path):
     ("values", "message"),
     [
         ({"top_k": 0}, "--top_k is 0"),
-        ({"export_image_size": -3}, "--export_image_size is -3"),
+        ({"export_image_size": -3}, "--image_size or --export_image_size is -3"),
         ({"checkpoint_path": None}, "--checkpoint_path is not given"),
         ({"checkpoint_path": "/nowhere"}, "/nowhere does not exist"),
         ({"model_name": "alexnet_v2"}, "holds a run of tiny"),

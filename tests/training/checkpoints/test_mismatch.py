@@ -87,3 +87,18 @@ def test_what_was_given_is_not_advised_again(write_tensorflow_1):
     message = message_of(outlined("lenet"), path, exclude_scopes=["LeNet/conv2"])
     assert "is in it" not in message.replace("is not in it", "")  # what is excluded is known
     assert "what is missing with ignore_missing=True" in message
+
+
+@pytest.mark.parametrize(
+    ("name", "network"),
+    [
+        ("mobilenet_v2_1.0_224", "mobilenet_v2"),
+        ("mobilenet_v1_0.5_160", "mobilenet_v1_050"),
+        ("mobilenet_v2_0.75_224", "mobilenet_v2 with depth_multiplier=0.75"),
+    ],
+)
+def test_a_network_called_like_published_weights_is_told_which_one_they_are_of(name, network):
+    with pytest.raises(ValueError, match=f"'{name}'. zoo:{name} is a .* of the network {network}"):
+        get_network_fn(name)
+    with pytest.raises(ValueError, match="Did you mean 'mobilenet_v2'"):
+        get_network_fn("mobilenet_v22")
