@@ -44,6 +44,7 @@ INITIALIZATIONS = {
 @register_network(
     first_layer="conv1",
     head="fc8",
+    convolutions_end="pool5",
     default_image_size=224,
     minimum_image_size=224,
     preprocessing="alexnet",
@@ -123,6 +124,7 @@ def alexnet(
 @register_network(
     first_layer="conv1",
     head="fc8",
+    convolutions_end="pool5",
     default_image_size=224,
     minimum_image_size=195,
     preprocessing="alexnet",

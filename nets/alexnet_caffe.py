@@ -23,6 +23,7 @@ _HYPERPARAMETERS = {"learning_rate_factors": ["*/biases=2"]}
 @register_network(
     first_layer="conv1",
     head="fc8",
+    convolutions_end="pool5",
     default_image_size=227,
     minimum_image_size=227,
     preprocessing="caffe",
@@ -77,6 +78,7 @@ def bvlc_alexnet(
 @register_network(
     first_layer="conv1",
     head="fc8",
+    convolutions_end="pool5",
     default_image_size=227,
     minimum_image_size=227,
     preprocessing="caffe",

@@ -17,6 +17,7 @@ from nets.stacking import Stack, add_logits, convolution
 @register_network(
     first_layer="conv1",
     head="fc8",
+    convolutions_end="pool5",
     default_image_size=32,
     minimum_image_size=31,
     preprocessing="cifar",

@@ -27,6 +27,7 @@ _spatial_norm = functools.partial(SpatialResponseNormalization, window=5, alpha=
 @register_network(
     first_layer="conv1",
     head="fc8",
+    convolutions_end="pool5",
     default_image_size=224,
     minimum_image_size=224,
     preprocessing="alexnet_2012",
@@ -106,6 +107,7 @@ def alexnet_2012(
 @register_network(
     first_layer="conv1",
     head="fc8",
+    convolutions_end="pool5",
     default_image_size=224,
     minimum_image_size=224,
     preprocessing="alexnet_2012",

@@ -20,6 +20,7 @@ from nets.stacking import Stack, convolution
     scope="CifarNet",
     first_layer="conv1",
     head="logits",
+    convolutions_end="pool2",
     default_image_size=32,
     minimum_image_size=32,
     takes_one_size=True,

@@ -19,6 +19,7 @@ from nets.stacking import Stack, convolution
     scope="LeNet",
     first_layer="conv1",
     head="fc4",
+    convolutions_end="pool2",
     default_image_size=28,
     minimum_image_size=28,
     takes_one_size=True,

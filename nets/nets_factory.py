@@ -65,6 +65,8 @@ class NetworkFn:
         of auxiliary logits last; none if it ends in features.
       default_image_size: in pixels.
       channels: of its images: 3 for RGB, 1 for grey.
+      convolutions_end: the last layer of its convolutional stage, by its name in `model`; None if
+        no fully connected layers follow it.
       preprocessing_name: the pipeline that feeds it.
       num_classes: of the logits; None if it ends in features.
       model: the Keras functional model from images to logits.
@@ -78,6 +80,9 @@ class NetworkFn:
         self.first_layer = scopes.joined(self.scope, network.first_layer)
         self.default_image_size = network.default_image_size
         self.channels = network.channels
+        self.convolutions_end = network.convolutions_end and scopes.layer_name(
+            network.convolutions_end
+        )
         self._decays_biases = network.decays_biases
         self._without_decay = network.without_decay
         self.preprocessing_name = network.preprocessing_name

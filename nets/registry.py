@@ -46,6 +46,8 @@ class Network:
       decays_biases: whether weight decay is on its biases too.
       without_decay: layers whose weights do not decay, by their names below the scope.
       channels: of its images: 3 for RGB, 1 for grey.
+      convolutions_end: the last layer before its fully connected ones, by its name below the
+        scope; None if it has none, or one alone.
     """
 
     name: str
@@ -62,6 +64,7 @@ class Network:
     decays_biases: bool = False
     without_decay: tuple[str, ...] = ()
     channels: int = 3
+    convolutions_end: str | None = None
 
     @property
     def num_classes(self) -> int | None:
@@ -146,6 +149,7 @@ def register_network(
     decays_biases: bool = False,
     without_decay: tuple[str, ...] = (),
     channels: int = 3,
+    convolutions_end: str | None = None,
     name: str | None = None,
     scope: str | None = None,
 ) -> Callable[[BuildFn], BuildFn]:
@@ -166,6 +170,8 @@ def register_network(
       decays_biases: whether weight decay is on its biases too.
       without_decay: layers whose weights do not decay, by their names below the scope.
       channels: of its images: 3 for RGB, 1 for grey.
+      convolutions_end: the last layer before the fully connected ones, by its name below the
+        scope: `pool5`. None if there are none, or one alone.
       name: the name in the registry; None is the function's name.
       scope: what the names of its variables and end points begin with; None is the function's
         name, or that in the registry if the function has none. An empty one is none at all.
@@ -207,6 +213,7 @@ def register_network(
                 decays_biases=decays_biases,
                 without_decay=tuple(without_decay),
                 channels=channels,
+                convolutions_end=convolutions_end,
             )
         )
         return build

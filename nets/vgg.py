@@ -78,6 +78,7 @@ for _name, _depths in CONFIGURATIONS.items():
         name=_name,
         first_layer="conv1/conv1_1",
         head="fc8",
+        convolutions_end="pool5",
         default_image_size=224,
         minimum_image_size=224,
         preprocessing="vgg",
