@@ -22,6 +22,7 @@ from slimzoo.flags import (
     flag,
     settings,
 )
+from slimzoo.hybrid_flags import HybridFlags
 from slimzoo.optimization_flags import OptimizationFlags
 from slimzoo.tf_slim_flags import TRAIN_FLAGS, TFSlimFlag
 from slimzoo_registry import unknown_name_message
@@ -206,7 +207,7 @@ _NETWORK_DEFAULTS: dict[str, Any] = {
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class TrainingConfig(InputConfig, PreprocessingConfig, OptimizationFlags):
+class TrainingConfig(HybridFlags, InputConfig, PreprocessingConfig, OptimizationFlags):
     """What `train_image_classifier` does; defaults are those of the libraries' settings."""
 
     first_flags = (

@@ -23,6 +23,7 @@ from training.checkpoints.saving import RunCheckpoints
 from training.dataset_preparation.pixel_statistics import dataset_of_statistics
 from training.evaluation import EvaluationResult
 from training.forecast import size
+from training.hybrid.hybrid_network import HybridNetworkFn
 from training.learning_rates import LearningRate, LearningRateSettings, LearningRateState
 from training.progress import Progress
 from training.training_state import TrainingState
@@ -81,9 +82,21 @@ def announcement(
         f"{len(description.class_names)} classes in {dataset.split}; {validation}",
         f"steps {first_step:,} to {num_steps:,} of {config.batch_size} images on "
         f"{num_replicas} replica{'' if num_replicas == 1 else 's'}; train_dir {train_dir}",
+        _division(config, state),
         _settings_of_the_network(config),
     ]
     return "\n".join(map(in_narrow_lines, filter(None, lines)))
+
+
+def _division(config: TrainingConfig, state: TrainingState) -> str:
+    """What each device has of what is divided; empty if nothing is."""
+    if not isinstance(state.network_fn, HybridNetworkFn):
+        return ""
+    total, most = state.network_fn.fully_connected.num_parameters()
+    return (
+        f"hybrid, scheme {config.hybrid_scheme}: of the {total:,} parameters of the fully "
+        f"connected layers a device has {most:,}"
+    )
 
 
 def nothing_to_do(

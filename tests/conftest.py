@@ -1,4 +1,4 @@
-"""Two logical CPU devices for the whole session: TensorFlow must be told before it starts."""
+"""Four logical CPU devices for the whole session: TensorFlow must be told before it starts."""
 
 from slimzoo import environment  # isort: skip
 
@@ -29,8 +29,9 @@ from preprocessing.preprocessing_factory import PREPROCESSINGS
 from training.optimizers import optimizers
 
 tf.config.set_logical_device_configuration(
-    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 2
+    tf.config.list_physical_devices("CPU")[0], [tf.config.LogicalDeviceConfiguration()] * 4
 )
+tf.config.list_logical_devices()  # and starts, before a test asks for two
 # Tests compare digits, of which a GPU would otherwise give three in a product.
 tf.config.experimental.enable_tensor_float_32_execution(False)
 

@@ -42,6 +42,7 @@ def register_tiny():
     """For one process; importing this does not, so that tests of every network do not find it."""
     nets_factory.register_network(
         first_layer="conv1",
+        convolutions_end="pool1",
         head="fc3",
         default_image_size=32,
         minimum_image_size=32,

@@ -12,6 +12,8 @@ from training.hosts.cluster import ClusterSettings, find_cluster
 from training.hosts.cooperation import join
 
 STRATEGIES = ("mirrored", "multi_worker_mirrored")
+# Of which one is for training alone.
+TRAINING_STRATEGIES = (*STRATEGIES, "hybrid")
 
 
 def make_strategy(
@@ -22,7 +24,7 @@ def make_strategy(
     """Makes the `tf.distribute` strategy that the drivers run under.
 
     Args:
-      name: `mirrored` or `multi_worker_mirrored`.
+      name: `mirrored`, `multi_worker_mirrored`, or `hybrid`, whose convolutions are mirrored.
       num_replicas: devices of this host; None is every GPU, or one CPU device. Where there is no
         GPU, the CPU is divided into so many logical devices, which shows that a program is right
         but makes none faster.
@@ -37,8 +39,8 @@ def make_strategy(
         are not described as they should be.
       TimeoutError: if a host does not come.
     """
-    if name not in STRATEGIES:
-        raise ValueError(unknown_name_message("distribution strategy", name, STRATEGIES))
+    if name not in TRAINING_STRATEGIES:
+        raise ValueError(unknown_name_message("distribution strategy", name, TRAINING_STRATEGIES))
     if name == "multi_worker_mirrored":
         if num_replicas:
             raise ValueError(

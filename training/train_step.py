@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import tensorflow as tf
 
 from preprocessing.base import Preprocessing
@@ -92,8 +95,12 @@ class TrainStep:
             scaled_loss = self._optimizer.scale_loss((loss + auxiliary) / self._batch_size)
         gradients = tape.gradient(scaled_loss, [variable.value for variable in self._trainable])
         if self._is_loss_scaled:
-            gradients = _overflowing_together(gradients)
+            gradients = made_infinite(gradients, overflows_anywhere(gradients))
         self._optimizer.apply(gradients, self._trainable)
+        return self._outcome(batch, logits, loss)
+
+    def _outcome(self, batch: Example, logits: tf.Tensor, loss: tf.Tensor) -> dict[str, tf.Tensor]:
+        """What a replica has to say of its images."""
         right = tf.cast(tf.argmax(logits, axis=-1) == batch["label"], tf.float32)
         return {
             "loss": loss,
@@ -119,25 +126,33 @@ class TrainStep:
         return AUXILIARY_WEIGHT * tf.reduce_sum(losses * batch["weight"])
 
     def _update_averages(self, step: tf.Tensor) -> None:
+        # Young averages follow faster, as those of tf.train.ExponentialMovingAverage do.
+        steps = tf.cast(step, tf.float32)
+        decay = tf.minimum(self._moving_average_decay, (1 + steps) / (10 + steps))
         for name, average in self._averages.items():
-            # Young averages follow faster, as those of tf.train.ExponentialMovingAverage do.
-            steps = tf.cast(step, tf.float32)
-            decay = tf.minimum(self._moving_average_decay, (1 + steps) / (10 + steps))
-            value = self._network_fn.variables[name].value
-            average.assign(average + (1 - decay) * (value - average))
+            self._follow(average, self._network_fn.variables[name], decay)
+
+    def _follow(self, average: Any, variable: Any, decay: tf.Tensor) -> None:
+        """Moves an average towards its variable."""
+        average.assign(average + (1 - decay) * (variable.value - average))
 
 
-def _overflowing_together(gradients: list[tf.Tensor]) -> list[tf.Tensor]:
-    """Makes the gradients of every replica infinite where those of one are.
-
-    Keras' loss scaling skips a step by the first replica's gradients, before they are added up.
-    """
+def overflows_anywhere(gradients: Sequence[tf.Tensor]) -> tf.Tensor:
+    """Whether a gradient of any replica is not finite, bool []; in a replica."""
     finite = tf.reduce_all([tf.reduce_all(tf.math.is_finite(gradient)) for gradient in gradients])
-    overflows = tf.distribute.get_replica_context().merge_call(
+    overflows: tf.Tensor = tf.distribute.get_replica_context().merge_call(
         lambda strategy, value: strategy.reduce("SUM", value, axis=None),
         args=(tf.cast(tf.logical_not(finite), tf.float32),),
     )
+    return overflows > 0
+
+
+def made_infinite(gradients: Sequence[tf.Tensor], overflow: tf.Tensor) -> list[tf.Tensor]:
+    """The gradients, or infinity if those of any replica overflow.
+
+    Keras' loss scaling skips a step by the first replica's gradients, before they are added up.
+    """
     return [
-        tf.where(overflows > 0, tf.constant(float("inf"), gradient.dtype), gradient)
+        tf.where(overflow, tf.constant(float("inf"), gradient.dtype), gradient)
         for gradient in gradients
     ]

@@ -20,6 +20,10 @@ import tensorflow as tf
 
 from nets.nets_factory import NetworkFn
 from training.checkpoints.scopes import select_scopes
+from training.hybrid.hybrid_network import make_hybrid_network
+from training.hybrid.hybrid_optimizer import HybridOptimizer
+from training.hybrid.schemes import HybridSettings
+from training.hybrid.sharded_variable import ShardedVariable
 from training.normalization import NormalizationSettings, set_normalization
 from training.optimizers import OptimizerSettings, make_optimizer
 from training.variable_factors import VariableFactors
@@ -40,10 +44,10 @@ class TrainingState:
     """
 
     network_fn: NetworkFn
-    trainable: Mapping[str, keras.Variable]
-    optimizer: keras.optimizers.Optimizer
+    trainable: Mapping[str, keras.Variable | ShardedVariable]
+    optimizer: keras.optimizers.Optimizer | HybridOptimizer
     step: tf.Variable
-    averages: Mapping[str, tf.Variable]
+    averages: Mapping[str, tf.Variable | ShardedVariable]
     rate_factors: VariableFactors
     rate_factors_now: tf.Variable | None
 
@@ -92,6 +96,7 @@ def make_training_state(
     trainable_scopes: Sequence[str] = (),
     keep_averages: bool = False,
     normalization: NormalizationSettings | None = None,
+    hybrid: HybridSettings | None = None,
 ) -> TrainingState:
     """Builds a network and what training it needs, on the devices of a strategy.
 
@@ -102,14 +107,18 @@ def make_training_state(
       trainable_scopes: TF-Slim names, for example `alexnet_v2/fc8`; empty trains all.
       keep_averages: whether to keep moving averages of the weights.
       normalization: of its batch normalisation; None is `NormalizationSettings()`.
+      hybrid: divides its fully connected layers among the devices, for a `HybridTrainStep`.
 
     Raises:
       ValueError: if a name does not exist, the network gives more than one row of logits, or it
         has no batch normalisation that `normalization` would be about.
     """
     strategy = strategy or tf.distribute.get_strategy()
+    # Outside of the scope: what is divided is a variable of its own on each device.
+    if hybrid:
+        divided = make_hybrid_network(build_network, strategy)
     with strategy.scope():
-        network_fn = build_network()
+        network_fn = divided if hybrid else build_network()
         _check_one_row_an_image(network_fn)
         variables = network_fn.variables
         names = select_scopes("--trainable_scopes", variables, trainable_scopes) or list(variables)
@@ -128,20 +137,31 @@ def make_training_state(
             if rate_factors
             else None
         )
-        optimizer = make_optimizer(
-            settings,
-            decay_factors=[
-                factor if name in decaying else None
-                for name, factor in zip(trainable, decay_factors.at(0), strict=True)
-            ],
-            rate_factors=rate_factors_now,
-            scale_loss=network_fn.model.compute_dtype == "float16",
-        )
-        optimizer.build(list(trainable.values()))
         averages = {
             name: tf.Variable(variable.value, trainable=False)
             for name, variable in variables.items()
-            if keep_averages
+            if keep_averages and not isinstance(variable, ShardedVariable)
+        }
+    options: dict[str, Any] = {
+        "decay_factors": [
+            factor if name in decaying else None
+            for name, factor in zip(trainable, decay_factors.at(0), strict=True)
+        ],
+        "rate_factors": rate_factors_now,
+        "scale_loss": network_fn.model.compute_dtype == "float16",
+    }
+    optimizer: keras.optimizers.Optimizer | HybridOptimizer
+    if hybrid is None:
+        with strategy.scope():
+            optimizer = make_optimizer(settings, **options)
+            optimizer.build(list(trainable.values()))
+    else:
+        optimizer = HybridOptimizer(settings, strategy, hybrid.fc_updates_per_step, **options)
+        optimizer.build(list(trainable.values()))
+        averages |= {
+            name: variable.copied()
+            for name, variable in variables.items()
+            if keep_averages and isinstance(variable, ShardedVariable)
         }
     with tf.device("CPU:0"):
         step = tf.Variable(0, dtype=tf.int64, name="step")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import functools
 import math
 import os
@@ -36,6 +37,8 @@ from training.forecast import Forecast, RunPlan
 from training.hosts.agreement import Agreement
 from training.hosts.cluster import ClusterSettings
 from training.hosts.cooperation import check_same, working_together
+from training.hybrid.hybrid_step import HybridTrainStep
+from training.hybrid.schemes import HybridSettings, check_hybrid
 from training.input_pipeline import Example
 from training.learning_rates import (
     DIVERGENCE_FACTOR,
@@ -81,6 +84,9 @@ def train(config: TrainingConfig) -> str:
         config.distribution_strategy, config.num_replicas, settings(ClusterSettings, config)
     )
     devices.per_replica_batch_size(config.batch_size, strategy)
+    hybrid = _hybrid_settings(config)
+    if hybrid is not None:
+        check_hybrid(hybrid, config.batch_size, strategy.num_replicas_in_sync)
     import_modules(config.import_modules)
     check_names(config)
     config = config.with_defaults(nets_factory.networks[config.model_name].hyperparameters)
@@ -171,15 +177,7 @@ def _train(config: TrainingConfig, run: _Run) -> str:
         max_nan_restarts=config.max_nan_restarts,
     )
     preprocessing = run.description.make_preprocessing(run.train_dir, config.augment)
-    step = TrainStep(
-        state,
-        preprocessing,
-        run.strategy,
-        batch_size=config.batch_size,
-        label_smoothing=config.label_smoothing,
-        moving_average_decay=config.moving_average_decay or 0.0,
-        seed=config.seed,
-    )
+    step = _make_step(config, run, state, preprocessing)
     together = config.steps_per_call
     loop = TrainingLoop(
         state,
@@ -295,6 +293,37 @@ def _make_state(config: TrainingConfig, run: _Run) -> TrainingState:
         trainable_scopes=config.trainable_scopes,
         keep_averages=bool(config.moving_average_decay),
         normalization=settings(NormalizationSettings, config),
+        hybrid=_hybrid_settings(config),
+    )
+
+
+def _hybrid_settings(config: TrainingConfig) -> HybridSettings | None:
+    """None with another strategy, which its flags then have no meaning for."""
+    given = settings(HybridSettings, config)
+    if config.distribution_strategy == "hybrid":
+        return given
+    for field in dataclasses.fields(HybridSettings):
+        if getattr(given, field.name) != field.default:
+            raise ValueError(
+                f"--{field.name} is for --distribution_strategy=hybrid, which is "
+                f"{config.distribution_strategy}: leave it out, or give that too."
+            )
+    return None
+
+
+def _make_step(
+    config: TrainingConfig, run: _Run, state: TrainingState, preprocessing: Preprocessing
+) -> TrainStep:
+    hybrid = _hybrid_settings(config)
+    make = TrainStep if hybrid is None else functools.partial(HybridTrainStep, settings=hybrid)
+    return make(
+        state,
+        preprocessing,
+        run.strategy,
+        batch_size=config.batch_size,
+        label_smoothing=config.label_smoothing,
+        moving_average_decay=config.moving_average_decay or 0.0,
+        seed=config.seed,
     )
 
 

@@ -131,9 +131,11 @@ class RunCheckpoints:
     def is_finite(self) -> bool:
         """Whether no weight, no average of it and nothing of the optimizer is a NaN or infinite."""
         return all(
-            bool(tf.reduce_all(tf.math.is_finite(variable)))
+            bool(tf.reduce_all(tf.math.is_finite(shard)))
             for part in self._numbers.values()
             for variable in part.values()
+            # Of one that is divided among devices, no device need hold the whole.
+            for shard in getattr(variable, "shards", [variable])
             if variable.dtype.is_floating
         )
 

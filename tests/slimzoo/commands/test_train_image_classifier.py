@@ -295,7 +295,7 @@ def test_a_factor_of_a_learning_rate_changes_at_its_epoch_also_in_a_run_that_goe
         ({"optimizer": "adm"}, "Did you mean 'adam'"),
         ({"learning_rate_decay_type": "step"}, "Known: cosine, exponential"),
         ({"batch_size": 5, "num_replicas": 2}, "2 replicas cannot share equally; 4 or 6"),
-        ({"num_replicas": 7}, "there are 2 logical CPU devices"),
+        ({"num_replicas": 7}, "there are 4 logical CPU devices"),
         ({"train_image_size": 16}, "32x32 or more"),
         ({"network_options": ["dropout_kep=0.5"]}, "Did you mean 'dropout_keep_prob'"),
         ({"network_options": ["dropout_keep_prob"]}, "name=value"),

@@ -1,0 +1,98 @@
+import gc
+import weakref
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from training.hybrid.fully_connected import FullyConnectedStage
+
+DEVICES = ["CPU:0", "CPU:1", "CPU:2"]
+
+
+def make_layers(hidden=6, outputs=4):
+    """Of a model that has run, so that the layers are built."""
+    keras.utils.set_random_seed(0)
+    images = keras.Input([5])
+    layers = [
+        keras.layers.Dense(hidden, activation="relu", name="fc6"),
+        keras.layers.Dense(hidden, activation="tanh", name="fc7"),
+        keras.layers.Dense(outputs, name="fc8"),
+        keras.layers.Reshape([outputs]),
+    ]
+    net = images
+    for layer in layers:
+        net = layer(net)
+    return keras.Model(images, net), layers
+
+
+@pytest.fixture
+def inputs():
+    return tf.random.stateless_normal([7, 5], [1, 2])
+
+
+def test_logits_and_gradients_are_those_of_the_whole(inputs):
+    model, layers = make_layers()
+    stage = FullyConnectedStage(layers, DEVICES)
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        logits = model(inputs)
+        loss = tf.reduce_sum(tf.square(logits))
+    of_inputs, *of_weights = tape.gradient(loss, [inputs, *(w.value for w in model.weights)])
+    for found in stage.logits([inputs] * 3):
+        np.testing.assert_allclose(found, logits, atol=1e-6)
+    gradients = stage.gradients([inputs] * 3, [lambda value: tf.reduce_sum(value**2)] * 3)
+    np.testing.assert_allclose(sum(gradients.of_inputs), of_inputs, rtol=1e-5, atol=1e-5)
+    for number, expected in enumerate(of_weights):
+        found = np.concatenate([share[number] for share in gradients.of_weights], axis=-1)
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_each_device_holds_its_units_and_no_others():
+    model, layers = make_layers()
+    stage = FullyConnectedStage(layers, DEVICES)
+    kernel, bias = stage.variables["fc6"]
+    assert (kernel.sizes, bias.sizes) == ([2, 2, 2], [2, 2, 2])
+    assert stage.variables["fc8"][0].sizes == [2, 1, 1]  # as many classes as there are
+    np.testing.assert_array_equal(kernel.numpy(), model.layers[1].kernel.numpy())
+
+
+def test_of_the_layers_that_were_divided_nothing_is_left():
+    model, layers = make_layers()
+    kernel = weakref.ref(layers[0].kernel.value)
+    stage = FullyConnectedStage(layers, DEVICES)
+    del model, layers
+    gc.collect()
+    assert kernel() is None
+    # Of fc6 and fc7 each device has 2 of 6 units, of fc8 the first has 2 of 4.
+    assert stage.num_parameters() == (6 * 6 + 6 * 7 + 4 * 7, 2 * 6 + 2 * 7 + 2 * 7)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        (
+            {"hidden": 8},
+            "fc6 has 8 units, which 3 devices cannot share. .* that divides them: 2, 4, 8;",
+        ),
+        ({"outputs": 2}, "fc8 has 2 units, which 3 devices cannot share. .* at most 2;"),
+    ],
+)
+def test_widths_that_cannot_be_divided_are_said(sizes, message):
+    with pytest.raises(ValueError, match=message):
+        FullyConnectedStage(make_layers(**sizes)[1], DEVICES)
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        (keras.layers.BatchNormalization(name="norm"), "norm is a BatchNormalization, whose units"),
+        (keras.layers.Conv2D(6, 1, groups=2, name="conv"), "Conv2D of several groups"),
+    ],
+    ids=["no_units", "groups"],
+)
+def test_layers_that_cannot_be_divided_are_said(layer, message):
+    layer(tf.zeros([1, 1, 1, 4]))
+    with pytest.raises(ValueError, match=message):
+        FullyConnectedStage([layer], DEVICES)

@@ -1,0 +1,202 @@
+"""The fully connected layers of a network, their units divided among devices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from training.hybrid.exchange import all_gather, reduce_scatter
+from training.hybrid.sharded_variable import ShardedVariable
+
+# What layers call the number of their units.
+_UNITS = ("filters", "units")
+
+
+class StageGradients(NamedTuple):
+    """What a pass of some images, forward and back, gives on each device.
+
+    Attributes:
+      logits: of all images, the same on each device.
+      of_inputs: gradients of the inputs, whose sum over devices is the whole.
+      of_weights: gradients of the weights that a device has.
+    """
+
+    logits: list[tf.Tensor]
+    of_inputs: list[tf.Tensor]
+    of_weights: list[list[tf.Tensor]]
+
+
+class _Record(NamedTuple):
+    """A pass through a device's share of a layer, and the way back."""
+
+    tape: tf.GradientTape
+    inputs: tf.Tensor
+    outputs: tf.Tensor
+    weights: list[tf.Variable]
+
+
+class FullyConnectedStage:
+    """What follows the convolutional stage of a network, over several devices.
+
+    A layer that has weights gives each device some of its units. All devices then get the outputs
+    of all units. What has no weights (dropout, squeezing) is done on each, to the same result.
+
+    Args:
+      layers: in order, built; they are copied.
+      devices: that share their units.
+
+    Attributes:
+      devices: as given.
+      variables: of each layer that has some, by its name.
+
+    Raises:
+      ValueError: if a layer cannot be divided among so many devices.
+    """
+
+    def __init__(self, layers: Sequence[keras.layers.Layer], devices: Sequence[str]):
+        self.devices = list(devices)
+        self.variables: dict[str, list[ShardedVariable]] = {}
+        # By layer, a model for each device: what comes before without weights, and its share.
+        self._blocks: list[list[keras.Sequential]] = []
+        before: list[keras.layers.Layer] = []
+        last = [layer for layer in layers if layer.weights][-1]
+        for layer in layers:
+            if not layer.weights:
+                # A copy, because a layer knows those before it, with all of their weights.
+                before.append(type(layer).from_config(layer.get_config()))
+                continue
+            shares = _divided(layer, self.devices, evenly=layer is not last)
+            self._blocks.append([keras.Sequential([*before, share]) for share in shares])
+            self.variables[layer.name] = [
+                ShardedVariable([share.weights[i] for share in shares], weight.path)
+                for i, weight in enumerate(layer.weights)
+            ]
+            before = []
+        self._after = keras.Sequential(before or [keras.layers.Identity(dtype=last.dtype_policy)])
+
+    def num_parameters(self) -> tuple[int, int]:
+        """Of all devices, and the most that one has."""
+        variables = [variable for of_layer in self.variables.values() for variable in of_layer]
+        of_devices = zip(*(variable.shards for variable in variables), strict=True)
+        counts = [sum(int(np.prod(shard.shape)) for shard in shards) for shards in of_devices]
+        return sum(counts), max(counts)
+
+    def logits(self, inputs: Sequence[tf.Tensor]) -> list[tf.Tensor]:
+        """What the stage gives in evaluation, on each device.
+
+        Args:
+          inputs: of all images, the same on each device.
+        """
+        for blocks in self._blocks:
+            outputs = self._on_each_device(lambda block, value: block(value), blocks, inputs)
+            inputs = all_gather(outputs, self.devices, axis=-1)
+        return self._on_each_device(self._after, inputs)
+
+    def gradients(
+        self, inputs: Sequence[tf.Tensor], losses: Sequence[Callable[[tf.Tensor], tf.Tensor]]
+    ) -> StageGradients:
+        """Passes images forward and back, in training.
+
+        Args:
+          inputs: of all images, the same on each device.
+          losses: for each device the loss of the logits, the same on all.
+        """
+        passes = []
+        for blocks in self._blocks:
+            records = self._on_each_device(_recorded, blocks, inputs)
+            passes.append(records)
+            inputs = all_gather([record.outputs for record in records], self.devices, axis=-1)
+
+        def end(
+            value: tf.Tensor, loss: Callable[[tf.Tensor], tf.Tensor]
+        ) -> tuple[tf.Tensor, tf.Tensor]:
+            with tf.GradientTape() as tape:
+                tape.watch(value)
+                logits = self._after(value)
+                total = loss(logits)
+            return logits, tape.gradient(total, value)
+
+        # Each device has all logits, and so finds the gradient of its own without the others.
+        logits, whole = zip(*self._on_each_device(end, inputs, losses), strict=True)
+        sizes = _sizes(passes[-1])
+        upstream = [
+            parts[device]
+            for device, parts in enumerate(
+                self._on_each_device(lambda value: tf.split(value, sizes, axis=-1), whole)
+            )
+        ]
+        of_weights: list[list[tf.Tensor]] = [[] for _ in self.devices]
+        for number, records in reversed(list(enumerate(passes))):
+            found = self._on_each_device(_gradients, records, upstream)
+            for device, (_, gradients) in enumerate(found):
+                of_weights[device] = gradients + of_weights[device]
+            of_inputs = [one for one, _ in found]
+            if number:
+                sizes = _sizes(passes[number - 1])
+                upstream = reduce_scatter(of_inputs, self.devices, sizes, self.devices, axis=-1)
+        return StageGradients(list(logits), of_inputs, of_weights)
+
+    def _on_each_device(self, function: Callable[..., Any], *arguments: Sequence[Any]) -> list[Any]:
+        results = []
+        for device, *own in zip(self.devices, *arguments, strict=True):
+            with tf.device(device):
+                results.append(function(*own))
+        return results
+
+
+def _divided(
+    layer: keras.layers.Layer, devices: Sequence[str], evenly: bool
+) -> list[keras.layers.Layer]:
+    """Copies of a layer, each on its device and with a part of the units."""
+    config = layer.get_config()
+    key = next((key for key in _UNITS if key in config), None)
+    if key is None or config.get("groups", 1) != 1:
+        raise ValueError(
+            f"The layer {layer.name} is a {type(layer).__name__}"
+            f"{'' if key is None else ' of several groups'}, whose units cannot be divided; "
+            "--distribution_strategy=hybrid takes dense layers, and convolutions of one group, "
+            "after a network's convolutional stage."
+        )
+    units, count = config[key], len(devices)
+    if units < count or (evenly and units % count):
+        fitting = [str(number) for number in range(2, units + 1) if not units % number]
+        takes = f"one that divides them: {', '.join(fitting[:6])}" if evenly else f"at most {units}"
+        raise ValueError(
+            f"{layer.name} has {units:,} units, which {count} devices cannot share. Give another "
+            f"--num_replicas, {takes}; or --distribution_strategy=mirrored."
+        )
+    sizes = [len(part) for part in np.array_split(np.arange(units), count)]
+    values = [np.split(weight, np.cumsum(sizes)[:-1], axis=-1) for weight in layer.get_weights()]
+    shares = []
+    for device, size, weights in zip(devices, sizes, zip(*values, strict=True), strict=True):
+        with tf.device(device):
+            share = type(layer).from_config({**config, key: size})
+            share.build(layer.input.shape)
+            share.set_weights(weights)
+        shares.append(share)
+    return shares
+
+
+def _recorded(block: keras.Sequential, inputs: tf.Tensor) -> _Record:
+    with tf.GradientTape() as tape:
+        tape.watch(inputs)
+        outputs = block(inputs, training=True)
+    weights = [variable.value for variable in block.trainable_weights]
+    return _Record(tape, inputs, outputs, weights)
+
+
+def _gradients(record: _Record, upstream: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    """Of the inputs and of the weights."""
+    of_inputs, *of_weights = record.tape.gradient(
+        record.outputs, [record.inputs, *record.weights], output_gradients=upstream
+    )
+    return of_inputs, of_weights
+
+
+def _sizes(records: Sequence[_Record]) -> list[int]:
+    """How many units each device has of the layer that was passed."""
+    return [record.outputs.shape[-1] for record in records]

@@ -1,0 +1,155 @@
+"""A network whose convolutional stage is on every device, and whose other layers are divided."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from nets import drop_path, layers, scopes
+from nets.nets_factory import NetworkFn
+from training.hybrid.exchange import all_gather
+from training.hybrid.fully_connected import FullyConnectedStage
+
+
+class HybridNetworkFn(NetworkFn):
+    """A network over several devices, to be called in their replicas. See `make_hybrid_network`.
+
+    Attributes:
+      convolutional: from images to the outputs of the convolutional stage; all of it on each
+        device.
+      fully_connected: the rest, of which each device has a part.
+    """
+
+    def __init__(
+        self,
+        outline: NetworkFn,
+        convolutional: keras.Model,
+        fully_connected: FullyConnectedStage,
+    ):
+        # What the network says of itself, and checks of images. It has no weights.
+        vars(self).update(vars(outline))
+        self._outline = outline
+        self.convolutional = convolutional
+        self.fully_connected = fully_connected
+
+    def __call__(
+        self,
+        images: tf.Tensor,
+        is_training: bool | None = None,
+        seed: tf.Tensor | None = None,
+        step: tf.Tensor | None = None,
+        **options: Any,
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """Runs the network in evaluation; in training, its stages are called one by one.
+
+        Args:
+          images: those of this replica, as `NetworkFn` takes them.
+          is_training: not true.
+          seed: is not used.
+          step: is not used.
+          **options: none are taken.
+
+        Returns:
+          Logits in float32, [batch, num_classes], and no end points.
+        """
+        if is_training or options:
+            raise TypeError("A network over several devices is called in evaluation alone.")
+        context = tf.distribute.get_replica_context()
+        features = self.convolutional(self._checked(images), training=False)
+        own_logits = context.merge_call(self._logits, args=(features,))
+        replica = tf.get_static_value(context.replica_id_in_sync_group)
+        return tf.cast(own_logits[replica], tf.float32), {}
+
+    def activities(self, images: tf.Tensor, seed: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
+        """Runs the convolutional stage in training.
+
+        Args:
+          images: those of this replica, as `NetworkFn` takes them.
+          seed: int32 [2] that layers which drop draw from.
+          step: an integer scalar, how many steps there were.
+        """
+        with layers.dropout_seed(seed), drop_path.training_step(step):
+            return self.convolutional(self._checked(images), training=True)
+
+    @property
+    def layers(self) -> list[keras.layers.Layer]:
+        """Those of the convolutional stage."""
+        return list(self.convolutional.layers)
+
+    @property
+    def variables(self) -> dict[str, Any]:
+        """Every weight by its TF-Slim name; of those that are divided, a `ShardedVariable`."""
+        placed: dict[str, Any] = scopes.variables_by_name(self.scope, self.layers)
+        divided = self.fully_connected.variables
+        for layer in self._outline.layers:
+            names = scopes.variables_by_name(self.scope, [layer])
+            placed.update(zip(names, divided.get(layer.name, ()), strict=False))
+        return placed
+
+    @property
+    def decaying(self) -> list[str]:
+        """The variables that weight decay is on."""
+        return self._outline.decaying
+
+    def _logits(self, strategy: tf.distribute.Strategy, features: tf.Tensor) -> list[tf.Tensor]:
+        """The logits of each replica's images, on its device."""
+        parts = strategy.experimental_local_results(features)
+        devices = self.fully_connected.devices
+        logits = self.fully_connected.logits(all_gather(parts, devices, axis=0))
+        own_logits = []
+        for number, device in enumerate(devices[: len(parts)]):
+            with tf.device(device):
+                sizes = [tf.shape(part)[0] for part in parts]
+                own_logits.append(tf.split(logits[number], sizes, num=len(parts))[number])
+        return own_logits
+
+
+def make_hybrid_network(
+    build_network: Callable[[], NetworkFn], strategy: tf.distribute.Strategy
+) -> HybridNetworkFn:
+    """Builds a network and divides it among the devices of a strategy.
+
+    Args:
+      build_network: called twice: for the weights, and for all but them.
+      strategy: whose devices it is for.
+
+    Raises:
+      ValueError: if the network does not say where its convolutional stage ends, or there are
+        layers after it that cannot be divided.
+    """
+    with tf.device("CPU:0"):
+        whole = build_network()
+    with keras.StatelessScope(initialize_variables=False):
+        outline = build_network()
+    if whole.convolutions_end is None:
+        raise ValueError(
+            f"--distribution_strategy=hybrid divides fully connected layers, and {whole.name} has "
+            "none behind a convolutional stage. alexnet and its kin, vgg_16 and overfeat have; "
+            "mirrored is for every network."
+        )
+    all_layers = whole.model.layers
+    end = all_layers.index(whole.model.get_layer(whole.convolutions_end))
+    _check_chain(all_layers[end:])
+    stage = keras.Model(whole.model.inputs, all_layers[end].output)
+    with strategy.scope():
+        convolutional = keras.models.clone_model(stage)
+        convolutional.set_weights(stage.get_weights())
+    devices = strategy.extended.worker_devices
+    return HybridNetworkFn(
+        outline, convolutional, FullyConnectedStage(all_layers[end + 1 :], devices)
+    )
+
+
+def _check_chain(layers_in_order: Sequence[keras.layers.Layer]) -> None:
+    """Raises ValueError if a layer does not take what the one before it gives, and that alone."""
+    for before, after in itertools.pairwise(layers_in_order):
+        if after.input is not before.output:
+            raise ValueError(
+                f"--distribution_strategy=hybrid takes layers one after the other behind the "
+                f"convolutional stage, and {after.name} does not take the outputs of "
+                f"{before.name} alone. mirrored is for every network."
+            )
