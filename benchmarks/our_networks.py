@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
+
 from slimzoo import environment
 
 environment.set_up()  # as the commands do, before TensorFlow is imported
@@ -21,6 +24,8 @@ from nets.nets_factory import NetworkFn
 from network_costs import count_costs
 from preprocessing.preprocessing_factory import get_preprocessing
 from training import devices
+from training.hybrid.hybrid_step import HybridTrainStep
+from training.hybrid.schemes import HybridSettings
 from training.input_pipeline import Example
 from training.optimizers import OptimizerSettings
 from training.train_step import DTYPE_POLICIES, TrainStep
@@ -42,14 +47,16 @@ class Trainer:
     Args:
       model: a registered network.
       precision: float32, bfloat16 or float16.
-      batch_size: images a step.
+      batch_size: images a step, of all devices.
       form: of the layers, CPU or GPU; None is that of the device which takes the step.
-      xla: whether XLA compiles the whole step.
+      xla: whether XLA compiles the whole step, on one device.
+      num_replicas: devices.
+      hybrid_scheme: a, b or c of `hybrid`; None is `mirrored`.
 
     Attributes:
       network_fn: the network.
       preprocessing: its own, for training.
-      strategy: one device.
+      strategy: of the devices.
     """
 
     def __init__(
@@ -59,17 +66,23 @@ class Trainer:
         batch_size: int,
         form: str | None = None,
         xla: bool = False,
+        num_replicas: int = 1,
+        hybrid_scheme: str | None = None,
     ):
-        self.strategy = devices.make_strategy(num_replicas=1)
+        hybrid = HybridSettings(hybrid_scheme=hybrid_scheme) if hybrid_scheme else None
+        self.strategy = devices.make_strategy("hybrid" if hybrid else "mirrored", num_replicas)
         state = make_training_state(
             lambda: nets_factory.get_network_fn(model, dtype_policy=DTYPE_POLICIES[precision]),
             OptimizerSettings(**nets_factory.networks[model].hyperparameters),
             self.strategy,
+            hybrid=hybrid,
         )
         self.network_fn = state.network_fn
         self.preprocessing = get_preprocessing(self.network_fn.preprocessing_name, is_training=True)
         self._batch_size = batch_size
-        make_step = CompiledTrainStep if xla else TrainStep
+        make_step: Callable[..., TrainStep] = CompiledTrainStep if xla else TrainStep
+        if hybrid:
+            make_step = functools.partial(HybridTrainStep, settings=hybrid)
         self._step = make_step(state, self.preprocessing, self.strategy, batch_size=batch_size)
         self._form = form
         self._rate = tf.constant(1e-4)
@@ -111,17 +124,21 @@ def training_step(
     xla: bool = False,
     layout_optimizer: bool = True,
     needs_gpu: bool = False,
+    num_replicas: int = 1,
+    hybrid_scheme: str | None = None,
 ) -> Workload:
     """Whole steps: device half of the preprocessing, forward, backward, update.
 
     Args:
       model: a registered network.
       precision: float32, bfloat16 or float16.
-      batch_size: images a step.
+      batch_size: images a step, of all devices.
       steps: that a run does not interrupt.
       form: of the layers, CPU or GPU; None is that of the device which takes the step.
       xla: whether XLA compiles the whole step.
       layout_optimizer: whether TensorFlow may change the layout of convolutions on a GPU.
+      num_replicas: devices.
+      hybrid_scheme: a, b or c of `hybrid`; None is `mirrored`.
       needs_gpu: whether it is left out where TensorFlow sees none.
 
     Raises:
@@ -131,8 +148,11 @@ def training_step(
         raise LeftOutError("TensorFlow sees no GPU")
     if not layout_optimizer:  # for the whole process
         tf.config.optimizer.set_experimental_options({"layout_optimizer": False})
-    trainer = Trainer(model, precision, batch_size, form, xla)
+    trainer = Trainer(model, precision, batch_size, form, xla, num_replicas, hybrid_scheme)
     batch = trainer.synthetic_batch()
+    if num_replicas > 1:
+        batches = tf.data.Dataset.from_tensor_slices(batch).batch(batch_size)
+        batch = next(iter(trainer.strategy.experimental_distribute_dataset(batches)))
 
     def take_steps() -> None:
         for _ in range(steps):

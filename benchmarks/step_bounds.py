@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 
+from device_traffic import divided, hybrid_traffic
 from gpus import Gpu
-from network_costs import NetworkCosts
+from network_costs import LayerCost, NetworkCosts
 
 _FLOAT32_BYTES = 4
 
@@ -25,7 +27,8 @@ class StepBounds:
       activation_bytes: read and written.
       weight_bytes: read in the forward and the backward pass, and gradients written.
       optimizer_bytes: read and written by the update.
-      all_reduce_bytes: sent to the other GPUs by a ring; the same number is received.
+      all_reduce_bytes: sent to the other GPUs, by a ring where gradients are added up; the same
+        number is received.
       host_bytes: of the images, from the host.
       gpu: whose rates count.
       precision: of the activations.
@@ -126,3 +129,62 @@ def step_bounds(
         precision=precision,
         batch_size=batch_size,
     )
+
+
+def hybrid_bounds(
+    costs: NetworkCosts,
+    gpu: Gpu,
+    convolutions_end: str,
+    scheme: str,
+    *,
+    precision: str,
+    batch_size: int,
+    num_gpus: int,
+    image_size: int,
+) -> StepBounds:
+    """Counts what a step has to do if the fully connected layers are divided among the GPUs.
+
+    Args:
+      costs: of the network, for one image.
+      gpu: the rates.
+      convolutions_end: the last layer that every GPU has the whole of.
+      scheme: of the fully connected layers, which read their weights once in a, and as often as
+        there are GPUs in b and c.
+      precision: as in `step_bounds`.
+      batch_size: images of each GPU.
+      num_gpus: K, that share the work.
+      image_size: height and width, in pixels.
+    """
+    stage, rest = divided(costs, convolutions_end)
+    # K times the images, and of a layer with weights a Kth of the outputs.
+    shares = [
+        dataclasses.replace(
+            layer,
+            inputs=layer.inputs * num_gpus,
+            outputs=layer.outputs * (1 if layer.parameters else num_gpus),
+        )
+        for layer in rest
+    ]
+    alone = step_bounds(
+        NetworkCosts((*stage, *shares)),
+        gpu,
+        precision=precision,
+        batch_size=batch_size,
+        num_gpus=1,
+        image_size=image_size,
+    )
+    of_stage = weight_traffic(_parameters(stage), precision)
+    of_share = weight_traffic(_parameters(rest) // num_gpus, precision)
+    traffic = hybrid_traffic(
+        costs, convolutions_end, num_gpus, num_gpus * batch_size, _width(precision)
+    )
+    return dataclasses.replace(
+        alone,
+        weight_bytes=of_stage[0] + of_share[0] * (1 if scheme == "a" else num_gpus),
+        optimizer_bytes=of_stage[1] + of_share[1],
+        all_reduce_bytes=traffic.sent_by_each,
+    )
+
+
+def _parameters(layers: Sequence[LayerCost]) -> int:
+    return sum(layer.parameters for layer in layers)
