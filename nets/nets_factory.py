@@ -270,13 +270,17 @@ class NetworkFn:
         is_own = (height, width) == (own, own)
         try:
             # Options can be such that the network's own size does not fit either.
-            self._model_with_end_points.compute_output_shape([1, height, width, self.channels])
+            self._ask_every_layer([1, height, width, self.channels])
         except ValueError as error:
             made_for = ", its own size" if is_own else f"; it is made for {own}x{own}"
             raise ValueError(
                 f"{self.name} was given images of {height}x{width} pixels{made_for}. {error}"
             ) from error
         self._sizes_that_fit.add((height, width))
+
+    def _ask_every_layer(self, shape: list[int]) -> None:
+        """Raises ValueError if a layer cannot take what images of a shape become."""
+        self._model_with_end_points.compute_output_shape(shape)
 
 
 def get_network_fn(

@@ -51,7 +51,8 @@ class FullyConnectedStage:
 
     Attributes:
       devices: as given.
-      variables: of each layer that has some, by its name.
+      layers: those with weights, as the first device has them.
+      variables: of each of them, by its name.
 
     Raises:
       ValueError: if a layer cannot be divided among so many devices.
@@ -59,6 +60,7 @@ class FullyConnectedStage:
 
     def __init__(self, layers: Sequence[keras.layers.Layer], devices: Sequence[str]):
         self.devices = list(devices)
+        self.layers: list[keras.layers.Layer] = []
         self.variables: dict[str, list[ShardedVariable]] = {}
         # By layer, a model for each device: what comes before without weights, and its share.
         self._blocks: list[list[keras.Sequential]] = []
@@ -71,12 +73,20 @@ class FullyConnectedStage:
                 continue
             shares = _divided(layer, self.devices, evenly=layer is not last)
             self._blocks.append([keras.Sequential([*before, share]) for share in shares])
+            self.layers.append(shares[0])
             self.variables[layer.name] = [
                 ShardedVariable([share.weights[i] for share in shares], weight.path)
                 for i, weight in enumerate(layer.weights)
             ]
             before = []
         self._after = keras.Sequential(before or [keras.layers.Identity(dtype=last.dtype_policy)])
+
+    def check_shape(self, inputs: tuple[int | None, ...]) -> None:
+        """Raises ValueError if the layers cannot take inputs of a shape."""
+        for blocks, layer in zip(self._blocks, self.layers, strict=True):
+            units = self.variables[layer.name][0].shape[-1]
+            inputs = (*blocks[0].compute_output_shape(inputs)[:-1], units)
+        self._after.compute_output_shape(inputs)
 
     def num_parameters(self) -> tuple[int, int]:
         """Of all devices, and the most that one has."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -15,26 +15,56 @@ from training.hybrid.exchange import all_gather
 from training.hybrid.fully_connected import FullyConnectedStage
 
 
+class HybridModel(NamedTuple):
+    """What is asked of a network's Keras model, of which there is none that is whole.
+
+    Attributes:
+      layers: of the convolutional stage, and of the rest those that the first device shares.
+      compute_dtype: of activations.
+      output_shape: of the logits.
+      num_parameters: of all devices, each counted once.
+    """
+
+    layers: list[keras.layers.Layer]
+    compute_dtype: str
+    output_shape: tuple[int | None, ...]
+    num_parameters: int
+
+    def count_params(self) -> int:
+        """As that of a Keras model."""
+        return self.num_parameters
+
+
 class HybridNetworkFn(NetworkFn):
     """A network over several devices, to be called in their replicas. See `make_hybrid_network`.
 
-    Attributes:
+    Args:
+      whole: the network, of which all but its weights is kept.
       convolutional: from images to the outputs of the convolutional stage; all of it on each
         device.
       fully_connected: the rest, of which each device has a part.
+
+    Attributes:
+      convolutional: as given.
+      fully_connected: as given.
     """
 
+    model: HybridModel
+
     def __init__(
-        self,
-        outline: NetworkFn,
-        convolutional: keras.Model,
-        fully_connected: FullyConnectedStage,
+        self, whole: NetworkFn, convolutional: keras.Model, fully_connected: FullyConnectedStage
     ):
-        # What the network says of itself, and checks of images. It has no weights.
-        vars(self).update(vars(outline))
-        self._outline = outline
+        with_weights = ("model", "_model_with_end_points")
+        vars(self).update({key: of for key, of in vars(whole).items() if key not in with_weights})
+        self._decaying = whole.decaying
         self.convolutional = convolutional
         self.fully_connected = fully_connected
+        self.model = HybridModel(
+            [*convolutional.layers, *fully_connected.layers],
+            whole.model.compute_dtype,
+            whole.model.output_shape,
+            whole.model.count_params(),
+        )
 
     def __call__(
         self,
@@ -84,16 +114,18 @@ class HybridNetworkFn(NetworkFn):
     def variables(self) -> dict[str, Any]:
         """Every weight by its TF-Slim name; of those that are divided, a `ShardedVariable`."""
         placed: dict[str, Any] = scopes.variables_by_name(self.scope, self.layers)
-        divided = self.fully_connected.variables
-        for layer in self._outline.layers:
+        for layer in self.fully_connected.layers:
             names = scopes.variables_by_name(self.scope, [layer])
-            placed.update(zip(names, divided.get(layer.name, ()), strict=False))
+            placed |= zip(names, self.fully_connected.variables[layer.name], strict=True)
         return placed
 
     @property
     def decaying(self) -> list[str]:
         """The variables that weight decay is on."""
-        return self._outline.decaying
+        return self._decaying
+
+    def _ask_every_layer(self, shape: list[int]) -> None:
+        self.fully_connected.check_shape(self.convolutional.compute_output_shape(shape))
 
     def _logits(self, strategy: tf.distribute.Strategy, features: tf.Tensor) -> list[tf.Tensor]:
         """The logits of each replica's images, on its device."""
@@ -114,7 +146,7 @@ def make_hybrid_network(
     """Builds a network and divides it among the devices of a strategy.
 
     Args:
-      build_network: called twice: for the weights, and for all but them.
+      build_network: of which the weights are copied.
       strategy: whose devices it is for.
 
     Raises:
@@ -123,8 +155,6 @@ def make_hybrid_network(
     """
     with tf.device("CPU:0"):
         whole = build_network()
-    with keras.StatelessScope(initialize_variables=False):
-        outline = build_network()
     if whole.convolutions_end is None:
         raise ValueError(
             f"--distribution_strategy=hybrid divides fully connected layers, and {whole.name} has "
@@ -139,9 +169,8 @@ def make_hybrid_network(
         convolutional = keras.models.clone_model(stage)
         convolutional.set_weights(stage.get_weights())
     devices = strategy.extended.worker_devices
-    return HybridNetworkFn(
-        outline, convolutional, FullyConnectedStage(all_layers[end + 1 :], devices)
-    )
+    fully_connected = FullyConnectedStage(all_layers[end + 1 :], devices)
+    return HybridNetworkFn(whole, convolutional, fully_connected)
 
 
 def _check_chain(layers_in_order: Sequence[keras.layers.Layer]) -> None:

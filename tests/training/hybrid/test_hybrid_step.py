@@ -1,5 +1,8 @@
 """Steps over several devices, against those of one."""
 
+import gc
+import weakref
+
 import keras
 import numpy as np
 import pytest
@@ -56,7 +59,9 @@ class Run:
             keep_averages=averages,
             **options,
         )
-        preprocessing = get_preprocessing("cifarnet", is_training=False)
+        preprocessing = get_preprocessing(
+            self.state.network_fn.preprocessing_name, is_training=False
+        )
         step_options = {"batch_size": BATCH_SIZE, "moving_average_decay": 0.5 if averages else 0.0}
         if hybrid:
             self.step = HybridTrainStep(
@@ -337,3 +342,33 @@ def test_averages_of_shares_stay_where_the_shares_are():
     for operation in assigned:
         value = operation.inputs[1].op
         assert value.device[-5:] == placed[operation.inputs[0].op.name]
+
+
+def test_nothing_keeps_weights_that_are_whole():
+    keras.utils.set_random_seed(0)
+    kernels = []
+
+    def build():
+        network_fn = get_network_fn("cifarnet", CLASSES)
+        kernels.append(weakref.ref(network_fn.variables["CifarNet/fc3/weights"].value))
+        return network_fn
+
+    strategy = devices.make_strategy("hybrid", 2)
+    state = make_training_state(build, OptimizerSettings(), strategy, hybrid=HybridSettings())
+    gc.collect()
+    assert [kernel() for kernel in kernels] == [None]
+    assert state.network_fn.model.count_params() == 1_755_461
+
+
+@pytest.mark.parametrize("side", [24, 64])
+def test_images_of_a_size_that_does_not_fit_are_refused_as_on_one_device(side):
+    messages = []
+    for hybrid in (None, HybridSettings()):
+        run = Run(2, hybrid, model="lenet")
+        batch = {**make_batch(0), "image": tf.zeros([BATCH_SIZE, side, side, 1], tf.uint8)}
+        examples = tf.data.Dataset.from_tensors(batch).unbatch().batch(BATCH_SIZE)
+        batch = next(iter(run.strategy.experimental_distribute_dataset(examples)))
+        with pytest.raises(ValueError, match="lenet") as refused:
+            run.step(batch, tf.constant(0.1), tf.constant(0))
+        messages.append(str(refused.value))
+    assert messages[0] == messages[1]
