@@ -100,7 +100,7 @@ def train(config: TrainingConfig) -> str:
     pipeline = run_folder.choose_run_pipeline(config)
     description = run_folder.describe(config, pipeline, dataset, validation)
     train_dir = run_folder.make_train_dir(config)
-    run = _Run(strategy, dataset, validation, description, train_dir)
+    run = _Run(strategy, dataset, validation, description, train_dir, hybrid)
     with locked(train_dir) if run.is_chief else contextlib.nullcontext():
         try:
             run_folder.fill_train_dir(train_dir, pipeline, description)
@@ -120,6 +120,7 @@ class _Run(NamedTuple):
     validation: ImageDataset | None
     description: ModelDescription
     train_dir: str
+    hybrid: HybridSettings | None
 
     @property
     def is_chief(self) -> bool:
@@ -293,7 +294,7 @@ def _make_state(config: TrainingConfig, run: _Run) -> TrainingState:
         trainable_scopes=config.trainable_scopes,
         keep_averages=bool(config.moving_average_decay),
         normalization=settings(NormalizationSettings, config),
-        hybrid=_hybrid_settings(config),
+        hybrid=run.hybrid,
     )
 
 
@@ -314,8 +315,9 @@ def _hybrid_settings(config: TrainingConfig) -> HybridSettings | None:
 def _make_step(
     config: TrainingConfig, run: _Run, state: TrainingState, preprocessing: Preprocessing
 ) -> TrainStep:
-    hybrid = _hybrid_settings(config)
-    make = TrainStep if hybrid is None else functools.partial(HybridTrainStep, settings=hybrid)
+    make = (
+        TrainStep if run.hybrid is None else functools.partial(HybridTrainStep, settings=run.hybrid)
+    )
     return make(
         state,
         preprocessing,

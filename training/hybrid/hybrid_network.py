@@ -133,7 +133,7 @@ class HybridNetworkFn(NetworkFn):
         devices = self.fully_connected.devices
         logits = self.fully_connected.logits(all_gather(parts, devices, axis=0))
         own_logits = []
-        for number, device in enumerate(devices[: len(parts)]):
+        for number, device in enumerate(devices):
             with tf.device(device):
                 sizes = [tf.shape(part)[0] for part in parts]
                 own_logits.append(tf.split(logits[number], sizes, num=len(parts))[number])
