@@ -153,12 +153,24 @@ def stable(line):
     return line.partition(', "images_per_second"')[0]
 
 
-@pytest.mark.parametrize(("num_workers", "num_steps"), [(1, 1600), (2, 240)])
+HYBRID = ["--model_name=cifarnet", "--distribution_strategy=hybrid", "--num_replicas=2"]
+IN_TURNS = ["--hybrid_scheme=b", "--fc_updates_per_step=2"]
+
+
+@pytest.mark.parametrize(
+    ("num_workers", "num_steps", "network"),
+    [
+        (1, 1600, ["--model_name=cifarnet_18pct"]),
+        (2, 240, ["--model_name=cifarnet_18pct"]),
+        (1, 1600, [*HYBRID, *IN_TURNS]),
+    ],
+    ids=["one_process", "two_hosts", "hybrid"],
+)
 def test_killed_twenty_times_a_run_ends_as_one_that_never_was(
-    photos, tmp_path, num_workers, num_steps, capsys
+    photos, tmp_path, num_workers, num_steps, network, capsys
 ):
     flags = [
-        *("--dataset_name=folder", f"--dataset_dir={photos}", "--model_name=cifarnet_18pct"),
+        *("--dataset_name=folder", f"--dataset_dir={photos}", *network),
         *(f"--batch_size={BATCH_SIZE}", f"--max_number_of_steps={num_steps}"),
         *("--log_every_n_steps=1", "--save_interval_secs=0.3", "--moving_average_decay=0.9"),
     ]
