@@ -59,7 +59,11 @@ def outcome_of(replicas, dtype_policy, together):
 
 @pytest.mark.parametrize(
     ("replicas", "dtype_policy"),
-    [(1, "float32"), (2, "float32"), pytest.param(1, "mixed_float16", marks=pytest.mark.slow)],
+    [
+        (1, "float32"),
+        pytest.param(2, "float32", marks=pytest.mark.slow),
+        pytest.param(1, "mixed_float16", marks=pytest.mark.slow),
+    ],
 )
 def test_steps_in_one_call_are_the_steps_one_by_one(replicas, dtype_policy):
     singly, together = (outcome_of(replicas, dtype_policy, one) for one in (False, True))

@@ -42,6 +42,7 @@ def test_the_network_of_another_width_is_named(remedies, given, write_tensorflow
     assert len(message.splitlines()) == 7  # with four variables, and how many more
 
 
+@pytest.mark.slow
 def test_options_of_published_networks_are_named(write_tensorflow_1):
     narrow = {"depth_multiplier": 0.125}
     path = write_tensorflow_1(zeros_of("mobilenet_v1_025", **narrow))
@@ -60,6 +61,7 @@ def test_options_of_published_networks_are_named(write_tensorflow_1):
     assert "Give get_network_fn('mobilenet_v1_025', ..., depth_multiplier=0.125)." in message
 
 
+@pytest.mark.slow
 def test_where_names_are_others_those_of_the_file_are_listed_too(write_tensorflow_1):
     values = zeros_of("mobilenet_v1_025")
     renamed = {name.replace("BatchNorm", "bn"): value for name, value in values.items()}
