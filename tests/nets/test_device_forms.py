@@ -200,9 +200,8 @@ def test_response_normalisation_for_a_gpu_is_one_kernel_forward_and_one_backward
     assert all(call.get_attr("_XlaMustCompile") for call in called("GPU"))
 
 
-@pytest.mark.parametrize(
-    "policy", ["float32", pytest.param("mixed_bfloat16", marks=pytest.mark.slow)]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
 @pytest.mark.parametrize("name", ["alexnet", "alexnet_v2", "alexnet_cifar"])
 def test_a_network_that_is_traced_for_either_gives_equal_logits(name, policy, narrow, noise):
     network_fn = narrow(name, dtype_policy=policy)

@@ -193,6 +193,7 @@ def test_weights_and_momentum_are_divided_among_the_devices():
     assert logits.sizes == [2, 1, 1, 1]
 
 
+@pytest.mark.slow
 def test_variable_batch_updates_the_fully_connected_layers_after_each_part():
     """By hand: two steps of the layers after pool2, with one of the convolutions."""
     options = {
@@ -310,6 +311,7 @@ def test_layers_that_drop_in_the_convolutional_stage_draw_from_the_seed_of_the_s
     assert difference(found.values(), expected.values()) < 1e-5
 
 
+@pytest.mark.slow
 def test_averages_of_shares_stay_where_the_shares_are():
     run = Run(4, HybridSettings(), averages=True)
     examples = (
