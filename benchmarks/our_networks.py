@@ -159,8 +159,10 @@ def training_step(
             trainer.take_step(batch)
         trainer.finish()
 
-    operations = count_costs(trainer.network_fn).training_operations
-    return Repetition(take_steps, steps * batch_size, _facts(trainer.network_fn, operations))
+    # Layers that are divided among devices are counted where they are whole.
+    whole = nets_factory.get_network_fn(model) if hybrid_scheme else trainer.network_fn
+    operations = count_costs(whole).training_operations
+    return Repetition(take_steps, steps * batch_size, _facts(whole, operations))
 
 
 def profiled_steps(steps: int, **arguments: Any) -> Workload:
