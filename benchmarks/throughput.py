@@ -32,8 +32,9 @@ PEERS = flags.DEFINE_list(
 )
 _KEEP_FREED_MEMORY = flags.DEFINE_bool(
     "keep_freed_memory",
-    False,
-    "Ask the peers' C library too to keep memory that was freed, as slimzoo's drivers do.",
+    True,
+    "Ask the peers' C library too to keep memory that was freed, as slimzoo's drivers do; "
+    "--nokeep_freed_memory measures the peers as they come.",
 )
 flags.register_validator(
     "peers",

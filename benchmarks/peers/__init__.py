@@ -23,7 +23,7 @@ class Peer:
       package: what has to be installed.
       module: of the functions `training_step` and `forward_pass`.
       modes: by task, the ways to use it.
-      usual_modes: those that are measured if none is asked for.
+      usual_modes: those that are measured if none is asked for, where the task has them.
       models: those of the networks that it has.
       precisions: in which it has them.
     """
@@ -36,24 +36,28 @@ class Peer:
     precisions: tuple[str, ...] = _PRECISIONS
 
 
-# The last two are for GPUs: channels-last too, and with PyTorch's fused optimizer.
+# The last two are for GPUs, and channels-last too.
 _PYTORCH_MODES = (
     *("eager", "channels_last", "compiled", "compiled_channels_last"),
     *("compiled_cuda_graphs", "compiled_max_autotune"),
 )
+_PYTORCH = {
+    "training_step": _PYTORCH_MODES,
+    "forward_pass": (*_PYTORCH_MODES, "compiled_frozen"),
+}
 
 PEERS = {
     "pytorch": Peer(
         "torch",
         "peers.pytorch",
-        {"training_step": _PYTORCH_MODES, "forward_pass": _PYTORCH_MODES},
-        usual_modes=("eager", "channels_last", "compiled"),
+        _PYTORCH,
+        usual_modes=(*_PYTORCH_MODES[:4], "compiled_frozen"),
     ),
     "torchvision": Peer(
         "torchvision",
         "peers.torchvision_networks",
-        {"training_step": _PYTORCH_MODES, "forward_pass": _PYTORCH_MODES},
-        usual_modes=("eager", "channels_last", "compiled_channels_last"),
+        _PYTORCH,
+        usual_modes=("eager", "channels_last", "compiled_channels_last", "compiled_frozen"),
         models=_TORCHVISION,
     ),
     "tf_slim": Peer(
@@ -101,7 +105,8 @@ def peer_contenders(
     for entry in selection:
         name, _, wanted = entry.partition(":")
         peer = PEERS[name]
-        for mode in [wanted] if wanted else peer.usual_modes:
+        usual = [mode for mode in peer.usual_modes if mode in peer.modes[task]]
+        for mode in [wanted] if wanted else usual:
             contender = Contender(
                 f"{name} {mode}", f"{peer.module}:{task}", {**arguments, "mode": mode}
             )
