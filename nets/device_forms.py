@@ -35,9 +35,13 @@ batch_normalization: normalisation in evaluation, float32
         for a few networks' (`folds_in_float32`).
     GPU: `BatchNormalization._folded_into`. Nothing fuses it; in the weights it costs no pass.
 
-One form serves both where XLA compiles it, on a GPU into one kernel: the update of a weight
-(`training.optimizers`) and the device half of a preprocessing (`training.input_pipeline`). So does
-the matrix product that a kernel as large as its input is (`layers`).
+compiled_updates: the update of a weight and of an optimizer's state
+    CPU: each result from inputs of its own. Then XLA computes all in one loop over memory.
+    GPU: one result from another. XLA makes one kernel of it as it is.
+
+One form serves both where XLA compiles it, on a GPU into one kernel: the device half of a
+preprocessing (`training.input_pipeline`). So does the matrix product that a kernel as large as its
+input is (`layers`).
 
 The forms for a GPU were chosen by which kernels TensorFlow has, and are tested on a CPU against the
 others. Their speed has not been measured.

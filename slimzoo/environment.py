@@ -26,10 +26,20 @@ VARIABLES = {
 """Environment variables that TensorFlow reads when it is imported, and never again."""
 
 
+# Several results of one loop over the same numbers, which `training.compiled_updates` relies on.
+_XLA_OPTION = "--xla_backend_extra_options=xla_cpu_use_multi_output_fusion"
+
+
 def set_variables() -> None:
-    """Sets `VARIABLES` where the user has not; without effect once TensorFlow is imported."""
+    """Sets `VARIABLES` where the user has not; without effect once TensorFlow is imported.
+
+    XLA_FLAGS of the user's are kept, and get one more unless they have its like.
+    """
     for name, value in VARIABLES.items():
         os.environ.setdefault(name, value)
+    xla_flags = os.environ.get("XLA_FLAGS", "")
+    if _XLA_OPTION.partition("=")[0] not in xla_flags:
+        os.environ["XLA_FLAGS"] = f"{xla_flags} {_XLA_OPTION}".strip()
 
 
 def set_up() -> None:

@@ -17,6 +17,7 @@ import keras
 import tensorflow as tf
 
 from slimzoo_registry import Registry
+from training.compiled_updates import update_by_adam, update_by_momentum
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -164,23 +165,22 @@ class MomentumSGD(PerVariable, keras.optimizers.SGD):
         decay: float | None,
     ) -> None:
         """Updates it and its velocity: a weight in one compiled loop, a bias with a kernel."""
+        dtype = variable.dtype
         # Under a strategy, handles are those of this device, where variables may be of another.
-        arguments = {
-            "var": variable.handle,
-            "accum": self.momentums[index].value.handle,
-            "lr": tf.cast(learning_rate, variable.dtype),
-            "momentum": tf.constant(self.momentum, variable.dtype),
-        }
+        handles = [variable.handle, self.momentums[index].value.handle]
+        rate, momentum = tf.cast(learning_rate, dtype), tf.constant(self.momentum, dtype)
         if decay is None:
-            gradient = tf.cast(gradient, variable.dtype)
-            tf.raw_ops.ResourceApplyKerasMomentum(grad=gradient, **arguments)
+            gradient = tf.cast(gradient, dtype)
+            tf.raw_ops.ResourceApplyKerasMomentum(
+                var=handles[0], accum=handles[1], lr=rate, grad=gradient, momentum=momentum
+            )
         else:
-            decay = tf.constant(decay, variable.dtype)
-            _update_weights(grad=_before_its_cast(gradient), decay=decay, **arguments)
+            gradient, decay = _before_its_cast(gradient), tf.constant(decay, dtype)
+            update_by_momentum(handles, dtype, rate, momentum, gradient, decay)
 
 
 class Adam(PerVariable, keras.optimizers.Adam):
-    """Keras' Adam, with weight decay in the gradient and compiled into three loops a variable."""
+    """Keras' Adam, with weight decay in the gradient and compiled."""
 
     def add_optimizer_variables(self, *args: Any, **kwargs: Any) -> Any:
         """Makes the moments, and keeps them where `update_variable` finds them."""
@@ -203,18 +203,17 @@ class Adam(PerVariable, keras.optimizers.Adam):
         dtype = variable.dtype
         beta_1, beta_2 = tf.constant(self.beta_1, dtype), tf.constant(self.beta_2, dtype)
         step = tf.cast(self.iterations + 1, dtype)
-        _update_weights_by_adam(
-            var=variable.handle,
-            m=self._first_moments[index].value.handle,
-            v=self._second_moments[index].value.handle,
-            lr=tf.cast(learning_rate, dtype)
-            * tf.sqrt(1 - tf.pow(beta_2, step))
-            / (1 - tf.pow(beta_1, step)),
-            beta1=beta_1,
-            beta2=beta_2,
-            epsilon=tf.constant(self.epsilon, dtype),
-            grad=_before_its_cast(gradient),
-            decay=tf.constant(decay, dtype),
+        corrections = tf.sqrt(1 - tf.pow(beta_2, step)) / (1 - tf.pow(beta_1, step))
+        moments = (self._first_moments[index], self._second_moments[index])
+        update_by_adam(
+            [variable.handle, *(moment.value.handle for moment in moments)],
+            dtype,
+            tf.cast(learning_rate, dtype) * corrections,
+            beta_1,
+            beta_2,
+            tf.constant(self.epsilon, dtype),
+            _before_its_cast(gradient),
+            tf.constant(decay, dtype),
         )
 
 
@@ -251,50 +250,6 @@ class Adadelta(PerVariable, keras.optimizers.Adadelta):
 
 class Ftrl(PerVariable, keras.optimizers.Ftrl):
     """Keras' FTRL, with weight decay in the gradient."""
-
-
-@tf.function(jit_compile=True, autograph=False)
-def _update_weights_by_adam(
-    var: tf.Tensor,
-    m: tf.Tensor,
-    v: tf.Tensor,
-    lr: tf.Tensor,
-    beta1: tf.Tensor,
-    beta2: tf.Tensor,
-    epsilon: tf.Tensor,
-    grad: tf.Tensor,
-    decay: tf.Tensor,
-) -> None:
-    """`ResourceApplyAdam` with weight decay; `lr` holds the corrections of the moments' bias."""
-    weights, first, second = (
-        tf.raw_ops.ReadVariableOp(resource=resource, dtype=lr.dtype) for resource in (var, m, v)
-    )
-    gradient = tf.cast(grad, lr.dtype) + decay * weights
-    first += (gradient - first) * (1 - beta1)
-    second += (tf.square(gradient) - second) * (1 - beta2)
-    tf.raw_ops.AssignVariableOp(resource=m, value=first)
-    tf.raw_ops.AssignVariableOp(resource=v, value=second)
-    tf.raw_ops.AssignVariableOp(
-        resource=var, value=weights - lr * first / (tf.sqrt(second) + epsilon)
-    )
-
-
-# TensorFlow's kernel knows no decay, and to add it beforehand is one more pass over all weights.
-@tf.function(jit_compile=True, autograph=False)
-def _update_weights(
-    var: tf.Tensor,
-    accum: tf.Tensor,
-    lr: tf.Tensor,
-    grad: tf.Tensor,
-    momentum: tf.Tensor,
-    decay: tf.Tensor,
-) -> None:
-    """`ResourceApplyKerasMomentum` with weight decay, and with a gradient of any float dtype."""
-    weights = tf.raw_ops.ReadVariableOp(resource=var, dtype=lr.dtype)
-    velocity = tf.raw_ops.ReadVariableOp(resource=accum, dtype=lr.dtype)
-    velocity = momentum * velocity - lr * (tf.cast(grad, lr.dtype) + decay * weights)
-    tf.raw_ops.AssignVariableOp(resource=accum, value=velocity)
-    tf.raw_ops.AssignVariableOp(resource=var, value=weights + velocity)
 
 
 def is_weight(variable: tf.Variable) -> bool:

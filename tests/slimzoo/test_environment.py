@@ -9,11 +9,12 @@ import pytest
 from slimzoo import environment
 
 ROOT = pathlib.Path(__file__).parents[2]
+OURS = {*environment.VARIABLES, "XLA_FLAGS"}
 
 
 def python(code, **variables):
     """What a new process prints, with nothing of ours in its environment."""
-    inherited = {k: v for k, v in os.environ.items() if k not in environment.VARIABLES}
+    inherited = {k: v for k, v in os.environ.items() if k not in OURS}
     return subprocess.run(
         [sys.executable, "-c", code],
         cwd=ROOT,
@@ -41,7 +42,7 @@ def test_importing_a_library_changes_neither_environment_nor_streams():
 
 @pytest.mark.parametrize("module", ["training.optimizers", "training.training_state", "nets"])
 def test_another_backend_of_keras_is_named_wherever_one_begins(module):
-    inherited = {k: v for k, v in os.environ.items() if k not in environment.VARIABLES}
+    inherited = {k: v for k, v in os.environ.items() if k not in OURS}
     finished = subprocess.run(
         [sys.executable, "-c", f"import {module}"],
         cwd=ROOT,
@@ -80,3 +81,19 @@ def test_what_the_user_has_set_stays(monkeypatch):
     environment.set_variables()
     assert os.environ["TF_CPP_MIN_LOG_LEVEL"] == "0"
     assert os.environ["TF_ENABLE_ONEDNN_OPTS"] == "1"
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ("", "{ours}"),
+        ("--xla_dump_to=here", "--xla_dump_to=here {ours}"),
+        ("--xla_backend_extra_options=theirs", "--xla_backend_extra_options=theirs"),
+    ],
+)
+def test_flags_of_xla_that_the_user_has_set_are_kept(monkeypatch, given, expected):
+    monkeypatch.setenv("XLA_FLAGS", given)
+    for _ in range(2):
+        environment.set_variables()
+        ours = "--xla_backend_extra_options=xla_cpu_use_multi_output_fusion"
+        assert os.environ["XLA_FLAGS"] == expected.format(ours=ours)
