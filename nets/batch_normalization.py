@@ -3,32 +3,25 @@
 from __future__ import annotations
 
 import contextlib
-import threading
-from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from nets.context_settings import holding
 from nets.device_forms import traced_for_gpu
 
-# Thread-local, because MirroredStrategy traces each replica in a thread of its own.
-_state = threading.local()
+_folds = ContextVar("folds", default=False)
 
 
-@contextlib.contextmanager
-def folded_into_convolutions(folds: bool = True) -> Iterator[None]:
+def folded_into_convolutions(folds: bool = True) -> contextlib.AbstractContextManager[None]:
     """Lets normalisation of evaluation change convolutions in a graph that is made inside.
 
     What the convolutions themselves gave is then computed only if it is asked for, and is no longer
     on the way to the result: there are no gradients by it.
     """
-    outer = getattr(_state, "folds", False)
-    _state.folds = folds
-    try:
-        yield
-    finally:
-        _state.folds = outer
+    return holding(_folds, folds)
 
 
 @keras.saving.register_keras_serializable(package="slimzoo")
@@ -163,7 +156,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
 def _convolution_to_change(values: tf.Tensor) -> tf.Operation | None:
     """The operation of a graph that made them, if it is a convolution, and is to be changed."""
-    if not (getattr(_state, "folds", False) and tf.is_symbolic_tensor(values)):
+    if not (_folds.get() and tf.is_symbolic_tensor(values)):
         return None
     while values.op.type in ("Identity", "IdentityN"):  # as a custom gradient leaves behind
         values = values.op.inputs[values.value_index]

@@ -7,13 +7,13 @@ Source: Zoph and others, "Learning Transferable Architectures for Scalable Image
 from __future__ import annotations
 
 import contextlib
-import threading
-from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from nets.context_settings import holding
 from nets.layers import draw_uniform
 
 
@@ -46,7 +46,7 @@ class DropPath(keras.layers.Layer):
 
     def call(self, inputs: tf.Tensor, training: bool = False) -> tf.Tensor:
         """Drops examples if `training`; its draws come from `layers.dropout_seed`."""
-        step = getattr(_state, "step", None)
+        step = _step.get()
         if not training or step is None:
             return inputs
         done = tf.minimum(tf.cast(step, tf.float32) / self.total_training_steps, 1)
@@ -66,16 +66,9 @@ class DropPath(keras.layers.Layer):
         }
 
 
-# Thread-local, because MirroredStrategy traces each replica in a thread of its own.
-_state = threading.local()
+_step = ContextVar[tf.Tensor | int | None]("training_step", default=None)
 
 
-@contextlib.contextmanager
-def training_step(step: tf.Tensor | int | None) -> Iterator[None]:
+def training_step(step: tf.Tensor | int | None) -> contextlib.AbstractContextManager[None]:
     """Tells the `DropPath` layers called inside how many steps were trained; None: drop nothing."""
-    outer = getattr(_state, "step", None)
-    _state.step = step
-    try:
-        yield
-    finally:
-        _state.step = outer
+    return holding(_step, step)

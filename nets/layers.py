@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import threading
 import zlib
-from collections.abc import Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from nets.activations import bfloat16_relu, compares_bits
+from nets.context_settings import holding
 from nets.device_forms import traced_for_gpu
 
 
@@ -262,24 +262,17 @@ class Dropout(keras.layers.Layer):
         }
 
 
-# Thread-local, because MirroredStrategy traces each replica in a thread of its own.
-_dropout_state = threading.local()
+_dropout_seed = ContextVar[tf.Tensor | None]("dropout_seed", default=None)
 
 
-@contextlib.contextmanager
-def dropout_seed(seed: tf.Tensor | None) -> Iterator[None]:
+def dropout_seed(seed: tf.Tensor | None) -> contextlib.AbstractContextManager[None]:
     """Makes the layers that drop, called inside, draw from `seed` (int32 [2]); None: at random."""
-    outer = getattr(_dropout_state, "seed", None)
-    _dropout_state.seed = seed
-    try:
-        yield
-    finally:
-        _dropout_state.seed = outer
+    return holding(_dropout_seed, seed)
 
 
 def draw_uniform(shape: Any, layer: str) -> tf.Tensor:
     """Draws from [0, 1) in float32 for a layer, by its name; from `dropout_seed` if one is set."""
-    seed = getattr(_dropout_state, "seed", None)
+    seed = _dropout_seed.get()
     if seed is None:
         seed = tf.random.uniform([2], tf.int32.min, tf.int32.max, dtype=tf.int32)
     # Each layer draws from a stream of its own, named by the layer rather than numbered, so that

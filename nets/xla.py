@@ -4,27 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from contextvars import ContextVar
 
 import tensorflow as tf
 
-# Thread-local, because MirroredStrategy traces each replica in a thread of its own.
-_state = threading.local()
+from nets.context_settings import holding
+
+_operation_by_operation = ContextVar("operation_by_operation", default=False)
 
 
-@contextlib.contextmanager
-def without_xla() -> Iterator[None]:
+def without_xla() -> contextlib.AbstractContextManager[None]:
     """Functions that are `fused` give their operations one by one to a graph that is made inside.
 
     For graphs that leave TensorFlow: converters know operations, and no functions of XLA's.
     """
-    outer = getattr(_state, "operation_by_operation", False)
-    _state.operation_by_operation = True
-    try:
-        yield
-    finally:
-        _state.operation_by_operation = outer
+    return holding(_operation_by_operation, True)
 
 
 def fused(function: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
@@ -39,7 +34,7 @@ def fused(function: Callable[..., tf.Tensor]) -> Callable[..., tf.Tensor]:
 
     @functools.wraps(function)
     def call(*tensors: tf.Tensor) -> tf.Tensor:
-        if getattr(_state, "operation_by_operation", False):
+        if _operation_by_operation.get():
             return function(*tensors)
         return compiled.get_concrete_function(*tensors)(*tensors)
 
