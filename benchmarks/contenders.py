@@ -22,6 +22,15 @@ _PROGRAM = pathlib.Path(__file__).with_name("contender_process.py")
 _SECONDS_TO_END = 30
 
 
+def keep_freed_memory() -> None:
+    """Asks the C library of every contender that starts from now on to keep memory that was freed.
+
+    As slimzoo's drivers do for themselves, see `slimzoo.memory`. Peers are up to a quarter faster.
+    """
+    # glibc reads them when a process starts.
+    os.environ |= {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
+
+
 @dataclasses.dataclass(frozen=True)
 class Contender:
     """What is to be measured.

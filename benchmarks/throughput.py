@@ -5,16 +5,15 @@ This module defines their flags.
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 from absl import flags
 
+import contenders
 import peers
 from ceilings import ceiling_figures, ceilings, matrix_product_rates
-from contenders import Contender
 from measuring import Case, LeftOut, Measurement, measure, paired_ratio
 from reports import describe_left_out, finish, format_table
 from run_flags import RUNS, SECONDS
@@ -67,8 +66,7 @@ def measure_networks(task: str, batch_size: int) -> None:
       batch_size: images a step.
     """
     if _KEEP_FREED_MEMORY.value:
-        # glibc reads them when a process starts; see `slimzoo.memory`.
-        os.environ |= {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(2**40)}
+        contenders.keep_freed_memory()
     content: dict[str, Any] = {
         "batch_size": batch_size,
         "results": [],
@@ -106,7 +104,7 @@ def measure_case(
     others, left_out = peers.peer_contenders(selection, task, arguments)
     for one in left_out:
         print(f"left out: {one.contender.name}: {one.reason}", file=sys.stderr)
-    ours = Contender(OURS, f"our_networks:{task}", arguments)
+    ours = contenders.Contender(OURS, f"our_networks:{task}", arguments)
     case = measure(
         [ours, *others, *ceilings(arguments["precision"].removesuffix("_weights"))],
         runs=RUNS.value,

@@ -24,7 +24,7 @@ def test_the_document_lists_every_script():
     document = (BENCHMARKS / "README.md").read_text()
     for script in SCRIPTS:
         assert f"python benchmarks/{script}" in document
-    assert len(SCRIPTS) == 16
+    assert len(SCRIPTS) == 17
 
 
 @pytest.mark.parametrize("script", SCRIPTS)
@@ -48,6 +48,7 @@ def test_every_other_module_can_be_imported(benchmark_module):
         ("inference_throughput.py", ["--precisions=float8"], "float16, bfloat16_weights."),
         ("batch_sizes.py", ["--batch_sizes=8,none"], "takes numbers greater than 0."),
         ("lrn.py", ["--peers=keras"], "takes tensorflow and pytorch."),
+        ("updates.py", ["--shape=0,8"], "takes two positive numbers."),
         ("train_throughput.py", ["--output=nowhere/x.json"], "--output is nowhere/x.json, but"),
         ("lrn.py", ["--output=nowhere/x.json"], "Nothing was measured."),
         (
