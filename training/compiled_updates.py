@@ -35,7 +35,7 @@ class CompiledUpdate:
 
     def __call__(self, handles: Sequence[tf.Tensor], dtype: tf.DType, *arguments: Any) -> None:
         """Updates the variables of these handles, all of this dtype, by the rule's arguments."""
-        own_arguments = len(handles) if shares_loops() and not traced_for_gpu() else 1
+        own_arguments = len(handles) if not traced_for_gpu() and shares_loops() else 1
         self._compiled(handles, dtype, [list(arguments) for _ in range(own_arguments)])
 
     def _update_weights(

@@ -67,5 +67,6 @@ def test_xla_makes_one_loop_of_it_where_it_is_told_to_as_the_commands_tell_it(up
         return [rule(values, *arguments)[index] for index, arguments in enumerate(own)]
 
     values = [tf.zeros(SHAPE) for _ in range(count)]
-    program = results.experimental_get_compiler_ir(values, own)(stage="optimized_hlo")
+    compiler = results.experimental_get_compiler_ir(values, own)
+    program = compiler(stage="optimized_hlo", platform_name="CPU")
     assert str(program).count(" fusion(") == 1
