@@ -144,7 +144,6 @@ TESTED_IN = {
     "nets.mobilenet_parts": "nets/test_tf_slim_zoo.py",
     "nets.resnet_parts": "nets/test_resnet.py",
     "nets.nasnet_parts": "nets/test_nasnet.py",
-    "nets.response_normalization": "nets/test_layers.py",
     "nets.scopes": "nets/test_tf_slim_zoo.py",
     "nets.separable": "nets/test_serialization.py",
     "nets.stacking": "nets/test_contributing.py",
