@@ -85,7 +85,14 @@ class PerVariable:
         are none, all weights have 1.
       rate_factors: float32 [variables], multiply the learning rate, read at each step; None are 1.
       **kwargs: those of the optimizer of Keras.
+
+    Attributes:
+      is_elementwise: whether each number of a variable is updated by its own gradient and its own
+        history alone, so that a device can update a part of a variable. A rule with a norm or a
+        mean of the whole (Lamb, Adafactor) is not. What does not say so is taken not to be.
     """
+
+    is_elementwise = False
 
     def __init__(
         self,
@@ -156,6 +163,8 @@ class MomentumSGD(PerVariable, keras.optimizers.SGD):
     The decay is not that of Keras' own optimizers, which shrinks weights apart from v.
     """
 
+    is_elementwise = True
+
     def update_variable(
         self,
         gradient: tf.Tensor,
@@ -181,6 +190,8 @@ class MomentumSGD(PerVariable, keras.optimizers.SGD):
 
 class Adam(PerVariable, keras.optimizers.Adam):
     """Keras' Adam, with weight decay in the gradient and compiled."""
+
+    is_elementwise = True
 
     def add_optimizer_variables(self, *args: Any, **kwargs: Any) -> Any:
         """Makes the moments, and keeps them where `update_variable` finds them."""
@@ -220,6 +231,8 @@ class Adam(PerVariable, keras.optimizers.Adam):
 class SGD(PerVariable, keras.optimizers.SGD):
     """Keras' SGD, with weight decay in the gradient."""
 
+    is_elementwise = True
+
 
 class RMSprop(PerVariable, keras.optimizers.RMSprop):
     """TensorFlow 1's RMSProp, with weight decay in the gradient.
@@ -230,6 +243,8 @@ class RMSprop(PerVariable, keras.optimizers.RMSprop):
     The mean square s begins at 1. From 0, as Keras has it, the first steps are longer: with an
     epsilon of 1, up to 1.41 times.
     """
+
+    is_elementwise = True
 
     def add_optimizer_variables(
         self, trainable_variables: Any, name: Any, initializer: Any = "zeros"
@@ -243,13 +258,19 @@ class RMSprop(PerVariable, keras.optimizers.RMSprop):
 class Adagrad(PerVariable, keras.optimizers.Adagrad):
     """Keras' Adagrad, with weight decay in the gradient."""
 
+    is_elementwise = True
+
 
 class Adadelta(PerVariable, keras.optimizers.Adadelta):
     """Keras' Adadelta, with weight decay in the gradient."""
 
+    is_elementwise = True
+
 
 class Ftrl(PerVariable, keras.optimizers.Ftrl):
     """Keras' FTRL, with weight decay in the gradient."""
+
+    is_elementwise = True
 
 
 def is_weight(variable: tf.Variable) -> bool:

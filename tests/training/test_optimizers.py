@@ -160,6 +160,24 @@ def test_what_is_relied_on_of_keras(name):
 
 
 @pytest.mark.parametrize("name", optimizers)
+def test_parts_of_a_variable_are_updated_as_the_whole(name):
+    """What `is_elementwise` says, by which devices may share a variable."""
+    options = {"optimizer": name, "weight_decay": 0.1}
+    whole, (kernel, _) = make(**options)
+    halves = [keras.Variable(half, name="kernel") for half in np.split(WEIGHTS, 2, axis=1)]
+    of_halves = make_optimizer(OptimizerSettings(**options))
+    of_halves.build(halves)
+    for seed in range(3):
+        gradient = np.random.default_rng(seed).normal(size=WEIGHTS.shape).astype(np.float32)
+        whole.apply([tf.constant(gradient), tf.zeros_like(BIASES)])
+        of_halves.apply([tf.constant(half) for half in np.split(gradient, 2, axis=1)])
+    assert whole.is_elementwise
+    found = np.concatenate([half.numpy() for half in halves], axis=1)
+    np.testing.assert_allclose(found, kernel.numpy(), rtol=1e-6)
+    assert not np.allclose(found, WEIGHTS)
+
+
+@pytest.mark.parametrize("name", optimizers)
 def test_a_copy_by_its_configuration_decays_as_much(name):
     optimizer = make_optimizer(
         OptimizerSettings(optimizer=name, weight_decay=0.25), decay_factors=[2.0, None]

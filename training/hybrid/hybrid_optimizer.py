@@ -45,14 +45,18 @@ class HybridOptimizer:
         self._shards: list[list[keras.Variable]] = []
 
     def build(self, variables: Sequence[Any]) -> None:
-        """Makes velocities and the like, each where its variable is."""
+        """Makes velocities and the like, each where its variable is.
+
+        Raises:
+          ValueError: if the optimizer cannot update parts of variables.
+        """
         whole = [i for i, one in enumerate(variables) if not isinstance(one, ShardedVariable)]
         divided = {i: one for i, one in enumerate(variables) if isinstance(one, ShardedVariable)}
         self._has_whole = bool(whole)
         with self._strategy.scope():
             self._of_whole = self._make(whole, self.fc_updates_per_step, self._is_loss_scaled)
             self._of_whole.build([variables[i] for i in whole])
-        _check_options(self._inner)
+        _check_rule(self._inner)
         for number, device in enumerate(self._strategy.extended.worker_devices):
             with tf.device(device):
                 share = self._make(list(divided), 1, scale_loss=False)
@@ -149,21 +153,51 @@ class HybridOptimizer:
 
 # What Keras does with the gradients of one device before it adds up those of all, or with weights
 # after an update; a share has the gradients of all images, but for some units.
-_OF_WHOLE_GRADIENTS = ("clipnorm", "global_clipnorm", "clipvalue", "gradient_accumulation_steps")
+_OF_WHOLE_GRADIENTS = (
+    "clipnorm",
+    "global_clipnorm",
+    "clipvalue",
+    "gradient_accumulation_steps",
+    "loss_scale_factor",
+)
 _OF_WHOLE_WEIGHTS = ("weight_decay", "use_ema")
+# What Keras calls once for all variables; a share calls what is called for each, `update_step`.
+_OF_ALL_VARIABLES = ("apply", "_backend_apply_gradients", "_backend_update_step")
 
 
-def _check_options(optimizer: keras.optimizers.Optimizer) -> None:
+def _check_rule(optimizer: keras.optimizers.Optimizer) -> None:
+    """Raises ValueError if parts of variables would not be updated as the whole ones are."""
+    name = type(optimizer).__name__
     given = [
-        name
-        for name in (*_OF_WHOLE_GRADIENTS, *_OF_WHOLE_WEIGHTS)
-        if getattr(optimizer, name, None)
+        option
+        for option in (*_OF_WHOLE_GRADIENTS, *_OF_WHOLE_WEIGHTS)
+        if getattr(optimizer, option, None)
     ]
     if given:
         raise ValueError(
-            f"The optimizer {type(optimizer).__name__} was made with {', '.join(given)}, which "
+            f"The optimizer {name} was made with {', '.join(given)}, which "
             "--distribution_strategy=hybrid cannot do: each device has a part of the weights' "
             "gradients. Leave that out, or take --distribution_strategy=mirrored."
+        )
+    if not getattr(optimizer, "is_elementwise", False):
+        raise ValueError(
+            f"The optimizer {name} does not say that it is elementwise. "
+            "--distribution_strategy=hybrid gives each device a part of a variable, and so takes "
+            "rules that update each number by its own gradient, without norms or means of the "
+            f"whole variable. If this is one, write is_elementwise = True in the class {name}; "
+            "otherwise take another --optimizer, or --distribution_strategy=mirrored."
+        )
+    own = [
+        method
+        for method in _OF_ALL_VARIABLES
+        if getattr(type(optimizer), method) is not getattr(keras.optimizers.Optimizer, method)
+    ]
+    if own:
+        raise ValueError(
+            f"The optimizer {name} has a method {' and '.join(own)} of its own, which "
+            "--distribution_strategy=hybrid does not call: it takes optimizers whose rule is in "
+            "update_step or update_variable alone. Take another --optimizer, or "
+            "--distribution_strategy=mirrored."
         )
 
 
