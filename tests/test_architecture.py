@@ -148,7 +148,6 @@ TESTED_IN = {
     "nets.separable": "nets/test_serialization.py",
     "nets.stacking": "nets/test_contributing.py",
     "slimzoo.hybrid_flags": "slimzoo/commands/test_hybrid.py",
-    "training.hybrid.hybrid_network": "training/hybrid/test_every_hybrid_network.py",
     "training.export.keras_file": "training/export/test_model_card.py",
     "training.export.onnx_model": "training/export/test_formats.py",
     "training.export.prepared_images": "training/export/test_formats.py",

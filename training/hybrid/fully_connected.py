@@ -22,7 +22,7 @@ class StageGradients(NamedTuple):
     Attributes:
       logits: of all images, the same on each device.
       of_inputs: gradients of the inputs, whose sum over devices is the whole.
-      of_weights: gradients of the weights that a device has.
+      of_weights: gradients of a device's shards of the variables that were asked for, in order.
     """
 
     logits: list[tf.Tensor]
@@ -36,7 +36,6 @@ class _Record(NamedTuple):
     tape: tf.GradientTape
     inputs: tf.Tensor
     outputs: tf.Tensor
-    weights: list[tf.Variable]
 
 
 class FullyConnectedStage:
@@ -107,13 +106,17 @@ class FullyConnectedStage:
         return self._on_each_device(self._after, inputs)
 
     def gradients(
-        self, inputs: Sequence[tf.Tensor], losses: Sequence[Callable[[tf.Tensor], tf.Tensor]]
+        self,
+        inputs: Sequence[tf.Tensor],
+        losses: Sequence[Callable[[tf.Tensor], tf.Tensor]],
+        variables: Sequence[ShardedVariable],
     ) -> StageGradients:
         """Passes images forward and back, in training.
 
         Args:
           inputs: of all images, the same on each device.
           losses: for each device the loss of the logits, the same on all.
+          variables: whose gradients are asked for: some of the stage's, all trainable.
         """
         passes = []
         for blocks in self._blocks:
@@ -139,16 +142,24 @@ class FullyConnectedStage:
                 self._on_each_device(lambda value: tf.split(value, sizes, axis=-1), whole)
             )
         ]
-        of_weights: list[list[tf.Tensor]] = [[] for _ in self.devices]
+        # By the number of the variable.
+        of_weights: list[dict[int, tf.Tensor]] = [{} for _ in self.devices]
         for number, records in reversed(list(enumerate(passes))):
-            found = self._on_each_device(_gradients, records, upstream)
-            for device, (_, gradients) in enumerate(found):
-                of_weights[device] = gradients + of_weights[device]
+            of_layer = self.variables[self.layers[number].name]
+            wanted = [i for i, variable in enumerate(variables) if variable in of_layer]
+            shards = [
+                [variables[i].shards[device].value for i in wanted]
+                for device in range(len(self.devices))
+            ]
+            found = self._on_each_device(_gradients, records, shards, upstream)
+            for of_device, (_, gradients) in zip(of_weights, found, strict=True):
+                of_device |= zip(wanted, gradients, strict=True)
             of_inputs = [one for one, _ in found]
             if number:
                 sizes = _sizes(passes[number - 1])
                 upstream = reduce_scatter(of_inputs, self.devices, sizes, self.devices, axis=-1)
-        return StageGradients(list(logits), of_inputs, of_weights)
+        in_order = [[of_device[i] for i in range(len(variables))] for of_device in of_weights]
+        return StageGradients(list(logits), of_inputs, in_order)
 
     def _on_each_device(self, function: Callable[..., Any], *arguments: Sequence[Any]) -> list[Any]:
         results = []
@@ -195,14 +206,15 @@ def _recorded(block: keras.Sequential, inputs: tf.Tensor) -> _Record:
     with tf.GradientTape() as tape:
         tape.watch(inputs)
         outputs = block(inputs, training=True)
-    weights = [variable.value for variable in block.trainable_weights]
-    return _Record(tape, inputs, outputs, weights)
+    return _Record(tape, inputs, outputs)
 
 
-def _gradients(record: _Record, upstream: tf.Tensor) -> tuple[tf.Tensor, list[tf.Tensor]]:
-    """Of the inputs and of the weights."""
+def _gradients(
+    record: _Record, weights: Sequence[tf.Variable], upstream: tf.Tensor
+) -> tuple[tf.Tensor, list[tf.Tensor]]:
+    """Of the inputs and of some of the weights."""
     of_inputs, *of_weights = record.tape.gradient(
-        record.outputs, [record.inputs, *record.weights], output_gradients=upstream
+        record.outputs, [record.inputs, *weights], output_gradients=upstream
     )
     return of_inputs, of_weights
 

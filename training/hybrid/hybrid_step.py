@@ -70,17 +70,10 @@ class HybridTrainStep(TrainStep):
             settings.hybrid_scheme, len(self._devices), self._batch_size // len(self._devices)
         )
         self._updates = settings.fc_updates_per_step
-        divided = [
-            name
-            for name, variable in self._network_fn.variables.items()
-            if isinstance(variable, ShardedVariable)
-        ]
-        # Numbers, among the weights of a device's share, of those that are trained; in the order in
-        # which the optimizer has them.
-        self._trained = [divided.index(name) for name in state.trainable if name in divided]
-        self._trainable = [
-            variable for name, variable in state.trainable.items() if name not in divided
-        ]
+        # Both in the order in which the optimizer has them.
+        trainable = state.trainable.values()
+        self._divided = [one for one in trainable if isinstance(one, ShardedVariable)]
+        self._trainable = [one for one in trainable if not isinstance(one, ShardedVariable)]
 
     def _replica_step(self, batch: Example, step: tf.Tensor) -> dict[str, tf.Tensor]:
         context = tf.distribute.get_replica_context()
@@ -135,7 +128,7 @@ class HybridTrainStep(TrainStep):
             # As one device would draw them, in the first pass.
             pass_seed = tf.random.experimental.stateless_fold_in(seed, number) if number else seed
             with layers.dropout_seed(pass_seed):
-                found = self._stage.gradients(sent[0], self._losses(*sent[1:]))
+                found = self._stage.gradients(sent[0], self._losses(*sent[1:]), self._divided)
             of_shares = self._added(of_shares, found.of_weights)
             for one, own_logits, own_upstream in self._scattered(rows, found):
                 logits[one.device].append(own_logits)
@@ -197,12 +190,11 @@ class HybridTrainStep(TrainStep):
     def _added(
         self, sums: list[list[tf.Tensor]], gradients: list[list[tf.Tensor]]
     ) -> list[list[tf.Tensor]]:
-        """Adds up, for each device, the gradients of what is trained."""
-        own = [[of_device[i] for i in self._trained] for of_device in gradients]
+        """Adds up, for each device, the gradients of its shards."""
         if not sums:
-            return own
+            return gradients
         added = []
-        for device, *pair in zip(self._devices, sums, own, strict=True):
+        for device, *pair in zip(self._devices, sums, gradients, strict=True):
             with tf.device(device):
                 added.append([one + other for one, other in zip(*pair, strict=True)])
         return added

@@ -42,11 +42,29 @@ def test_logits_and_gradients_are_those_of_the_whole(inputs):
     of_inputs, *of_weights = tape.gradient(loss, [inputs, *(w.value for w in model.weights)])
     for found in stage.logits([inputs] * 3):
         np.testing.assert_allclose(found, logits, atol=1e-6)
-    gradients = stage.gradients([inputs] * 3, [lambda value: tf.reduce_sum(value**2)] * 3)
+    variables = [one for of_layer in stage.variables.values() for one in of_layer]
+    losses = [lambda value: tf.reduce_sum(value**2)] * 3
+    gradients = stage.gradients([inputs] * 3, losses, variables)
     np.testing.assert_allclose(sum(gradients.of_inputs), of_inputs, rtol=1e-5, atol=1e-5)
     for number, expected in enumerate(of_weights):
         found = np.concatenate([share[number] for share in gradients.of_weights], axis=-1)
         np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_gradients_are_those_of_the_variables_that_are_asked_for(inputs):
+    model, layers = make_layers()
+    layers[1].trainable = False
+    stage = FullyConnectedStage(layers, DEVICES)
+    with tf.GradientTape() as tape:
+        loss = tf.reduce_sum(tf.square(model(inputs)))
+    wanted = [layers[2].bias, layers[0].kernel]
+    expected = tape.gradient(loss, [one.value for one in wanted])
+    losses = [lambda value: tf.reduce_sum(value**2)] * 3
+    variables = [stage.variables["fc8"][1], stage.variables["fc6"][0]]
+    gradients = stage.gradients([inputs] * 3, losses, variables)
+    for number, value in enumerate(expected):
+        found = np.concatenate([share[number] for share in gradients.of_weights], axis=-1)
+        np.testing.assert_allclose(found, value, rtol=1e-5, atol=1e-5)
 
 
 def test_each_device_holds_its_units_and_no_others():

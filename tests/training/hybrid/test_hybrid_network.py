@@ -1,0 +1,46 @@
+"""Networks of one's own over two devices: each trains as on one, or is refused."""
+
+import keras
+import pytest
+from hybrid_training import assert_close, weights_after_steps
+
+from nets import layers
+from nets.registry import networks, register_network
+from training.hybrid.schemes import HybridSettings
+
+
+@pytest.fixture(autouse=True)
+def networks_restored():
+    with networks.restored():
+        yield
+
+
+def register(layer_options=None, convolutions_end="pool1"):
+    """Registers `small`: a convolution and three layers behind it, with options by their names."""
+    options = layer_options or {}
+
+    @register_network(
+        first_layer="conv1",
+        convolutions_end=convolutions_end,
+        head="fc4",
+        default_image_size=32,
+        minimum_image_size=32,
+        preprocessing="cuda_convnet",
+    )
+    def small(images, num_classes=1000):
+        net = layers.Conv2D(4, 3, 4, name="conv1")(images / 64)
+        end_points = {"small/conv1": net}
+        net = keras.layers.GlobalAveragePooling2D(keepdims=True, name="pool1")(net)
+        for name, units in (("fc2", 8), ("fc3", 16)):
+            net = layers.Conv2D(units, 1, activation="relu", name=name, **options.get(name, {}))(
+                net
+            )
+        net = layers.Conv2D(num_classes, 1, name="fc4")(net)
+        return layers.SpatialSqueeze(name="squeeze")(net), {**end_points, "small/fc4": net}
+
+
+@pytest.mark.parametrize("name", ["fc2", "fc3"])
+def test_a_layer_that_is_not_trained_stays_as_it_is_and_the_others_are_trained(name):
+    register({name: {"trainable": False}})
+    expected = weights_after_steps("small", rate=0.1)
+    assert_close(weights_after_steps("small", HybridSettings(), rate=0.1), expected)
