@@ -14,6 +14,8 @@ from training.hybrid.sharded_variable import ShardedVariable
 
 # What layers call the number of their units.
 _UNITS = ("filters", "units")
+# Activations of which each output depends on all units.
+_OVER_ALL_UNITS = ("softmax", "log_softmax", "sparsemax", "glu")
 
 
 class StageGradients(NamedTuple):
@@ -175,13 +177,20 @@ def _divided(
     """Copies of a layer, each on its device and with a part of the units."""
     config = layer.get_config()
     key = next((key for key in _UNITS if key in config), None)
-    if key is None or config.get("groups", 1) != 1:
-        raise ValueError(
-            f"The layer {layer.name} is a {type(layer).__name__}"
-            f"{'' if key is None else ' of several groups'}, whose units cannot be divided; "
-            "--distribution_strategy=hybrid takes dense layers, and convolutions of one group, "
-            "after a network's convolutional stage."
-        )
+    if key is None:
+        raise _not_divisible(layer)
+    if config.get("groups", 1) != 1:
+        raise _not_divisible(layer, " of several groups")
+    if (activation := config.get("activation")) in _OVER_ALL_UNITS:
+        raise _not_divisible(layer, f" with a {activation} over all units")
+    for weight in layer.weights:
+        if weight.constraint is not None:
+            raise ValueError(
+                f"The layer {layer.name} has the constraint {type(weight.constraint).__name__} on "
+                f"its {weight.name}, which --distribution_strategy=hybrid does not apply: a device "
+                "has the weights of some units. Build the network without it, or take "
+                "--distribution_strategy=mirrored."
+            )
     units, count = config[key], len(devices)
     if units < count or (evenly and units % count):
         fitting = [str(number) for number in range(2, units + 1) if not units % number]
@@ -197,9 +206,20 @@ def _divided(
         with tf.device(device):
             share = type(layer).from_config({**config, key: size})
             share.build(layer.input.shape)
+            # Weights that are not by unit along their last axis: those of a separable convolution.
+            if [own.shape for own in share.weights] != [part.shape for part in weights]:
+                raise _not_divisible(layer)
             share.set_weights(weights)
         shares.append(share)
     return shares
+
+
+def _not_divisible(layer: keras.layers.Layer, how: str = "") -> ValueError:
+    return ValueError(
+        f"The layer {layer.name} is a {type(layer).__name__}{how}, whose units cannot be divided; "
+        "--distribution_strategy=hybrid takes dense layers, and convolutions of one group, after "
+        "a network's convolutional stage. mirrored is for every network."
+    )
 
 
 def _recorded(block: keras.Sequential, inputs: tf.Tensor) -> _Record:

@@ -107,10 +107,18 @@ def test_widths_that_cannot_be_divided_are_said(sizes, message):
     [
         (keras.layers.BatchNormalization(name="norm"), "norm is a BatchNormalization, whose units"),
         (keras.layers.Conv2D(6, 1, groups=2, name="conv"), "Conv2D of several groups"),
+        (keras.layers.SeparableConv2D(6, 1, name="conv"), "conv is a SeparableConv2D, whose units"),
+        # As many inputs as outputs, so that only the order of the axes tells.
+        (keras.layers.Conv2DTranspose(6, 1, name="conv"), "conv is a Conv2DTranspose, whose units"),
+        (keras.layers.Dense(6, "softmax", name="fc"), "Dense with a softmax over all units, whose"),
+        (
+            keras.layers.Dense(6, name="fc", kernel_constraint=keras.constraints.MaxNorm(1)),
+            "fc has the constraint MaxNorm on its kernel, which .* Build the network without it",
+        ),
     ],
-    ids=["no_units", "groups"],
+    ids=["no_units", "groups", "separable", "transposed", "softmax", "constraint"],
 )
 def test_layers_that_cannot_be_divided_are_said(layer, message):
-    layer(tf.zeros([1, 1, 1, 4]))
+    layer(keras.Input([1, 1, 6]))
     with pytest.raises(ValueError, match=message):
         FullyConnectedStage([layer], DEVICES)
