@@ -106,6 +106,7 @@ class NetworkFn:
         self.heads = () if num_classes is None else self._find_heads(network)
         self._check_end_points(end_points)
         self._check_layers(self.heads[:1] if options else self.heads)
+        self._check_convolutions_end()
         found = self._scopes_with_variables()
         self.heads = tuple(head for head in self.heads if head in found)
 
@@ -227,6 +228,15 @@ class NetworkFn:
                     f"{self.name} is registered with {scope!r} as its {role}, which has no "
                     f"variables. These have: {', '.join(found)}."
                 )
+
+    def _check_convolutions_end(self) -> None:
+        """ValueError if it is no layer from images to logits."""
+        names = [layer.name for layer in self.model.layers]
+        if self.convolutions_end is not None and self.convolutions_end not in names:
+            raise ValueError(
+                f"{self.name} is registered with {self.convolutions_end!r} as its "
+                f"convolutions_end, which is none of its layers. These are: {', '.join(names)}."
+            )
 
     def _scopes_with_variables(self) -> list[str]:
         return list(dict.fromkeys(name.rpartition("/")[0] for name in self.variables))

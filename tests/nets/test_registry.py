@@ -224,6 +224,7 @@ def test_a_network_may_be_built_otherwise_for_training():
         ({"first_layer": "pool"}, "'build/pool' as its first_layer, which has no variables"),
         ({"head": "fc8"}, "'build/fc8' as its head.*These have: build/fc1, build/fc2"),
         ({"head": ("fc2", "aux")}, "'build/aux' as its head"),
+        ({"convolutions_end": "pool9"}, "'pool9' as its convolutions_end.* are: .*fc1.*fc2"),
     ],
 )
 def test_layers_that_do_not_exist_are_refused_with_those_that_do(changes, message):
