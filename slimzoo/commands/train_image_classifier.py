@@ -37,6 +37,7 @@ from training.forecast import Forecast, RunPlan
 from training.hosts.agreement import Agreement
 from training.hosts.cluster import ClusterSettings
 from training.hosts.cooperation import check_same, working_together
+from training.hybrid.hybrid_network import check_has_stages
 from training.hybrid.hybrid_step import HybridTrainStep
 from training.hybrid.schemes import HybridSettings, check_hybrid
 from training.input_pipeline import Example
@@ -375,6 +376,8 @@ def check_names(config: TrainingConfig) -> None:
       ValueError: naming what exists.
     """
     network = nets_factory.networks[config.model_name]
+    if config.distribution_strategy == "hybrid":
+        check_has_stages(network.name, network.convolutions_end)
     name = config.preprocessing_name or network.preprocessing_name
     preprocessing_factory.PREPROCESSINGS[preprocessing_factory.pipeline_name(name)]
     optimizers[config.optimizer]

@@ -155,22 +155,56 @@ def make_hybrid_network(
     """
     with tf.device("CPU:0"):
         whole = build_network()
-    if whole.convolutions_end is None:
-        raise ValueError(
-            f"--distribution_strategy=hybrid divides fully connected layers, and {whole.name} has "
-            "none behind a convolutional stage. alexnet and its kin, vgg_16 and overfeat have; "
-            "mirrored is for every network."
-        )
+    check_has_stages(whole.name, whole.convolutions_end)
     all_layers = whole.model.layers
     end = all_layers.index(whole.model.get_layer(whole.convolutions_end))
     _check_chain(all_layers[end:])
     stage = keras.Model(whole.model.inputs, all_layers[end].output)
+    _check_weights(whole, stage.layers, all_layers[end + 1 :])
     with strategy.scope():
         convolutional = keras.models.clone_model(stage)
         convolutional.set_weights(stage.get_weights())
     devices = strategy.extended.worker_devices
     fully_connected = FullyConnectedStage(all_layers[end + 1 :], devices)
     return HybridNetworkFn(whole, convolutional, fully_connected)
+
+
+def check_has_stages(name: str, convolutions_end: str | None) -> None:
+    """Raises ValueError if a network does not say where its convolutional stage ends.
+
+    Args:
+      name: of the network.
+      convolutions_end: as it was registered.
+    """
+    if convolutions_end is None:
+        raise ValueError(
+            f"--distribution_strategy=hybrid divides fully connected layers, and {name} has none "
+            "behind a convolutional stage. alexnet and its kin, vgg_16 and overfeat have; "
+            "mirrored is for every network."
+        )
+
+
+def _check_weights(
+    whole: NetworkFn,
+    convolutional: Sequence[keras.layers.Layer],
+    others: Sequence[keras.layers.Layer],
+) -> None:
+    """Raises ValueError if no weights are behind the first stage, or some in neither stage."""
+    if not any(layer.weights for layer in others):
+        raise ValueError(
+            f"{whole.name} is registered with {whole.convolutions_end!r} as its convolutions_end, "
+            "and no layer behind that has weights which --distribution_strategy=hybrid could "
+            "divide. Name the last layer before the fully connected ones; without any, leave "
+            "convolutions_end out and take --distribution_strategy=mirrored."
+        )
+    placed = [*convolutional, *others]
+    beside = [layer.name for layer in whole.layers if layer.weights and layer not in placed]
+    if beside:
+        raise ValueError(
+            f"{whole.name} has layers beside those that give its logits: {', '.join(beside)}. "
+            "--distribution_strategy=hybrid trains no auxiliary logits: build the network without "
+            "them (--network_options), or take --distribution_strategy=mirrored."
+        )
 
 
 def _check_chain(layers_in_order: Sequence[keras.layers.Layer]) -> None:

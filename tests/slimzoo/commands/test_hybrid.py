@@ -108,7 +108,8 @@ def test_validation_evaluation_and_what_it_reports_are_those_of_one_device(
         ({"num_replicas": None}, "is for two devices or more, and here is one.*--num_replicas=2"),
         ({"num_replicas": 7, "batch_size": 14}, "num_replicas is 7, but there are 4"),
         (
-            {"model_name": "mobilenet_v1_025", "preprocessing_options": []},
+            # And before a dataset is prepared, which can take long.
+            {"model_name": "mobilenet_v1_025", "dataset_name": "imagenet2012"},
             "mobilenet_v1_025 has none behind a convolutional stage",
         ),
         ({"num_replicas": 3, "batch_size": 9}, "fc2 has 16 units, which 3 devices cannot share"),
