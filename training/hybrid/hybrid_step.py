@@ -14,7 +14,7 @@ from training.hybrid.exchange import all_gather, reduce_scatter
 from training.hybrid.fully_connected import StageGradients
 from training.hybrid.hybrid_network import HybridNetworkFn
 from training.hybrid.hybrid_optimizer import HybridOptimizer
-from training.hybrid.schemes import HybridSettings, Rows, passes
+from training.hybrid.schemes import HybridSettings, Rows, check_hybrid, passes
 from training.hybrid.sharded_variable import ShardedVariable
 from training.input_pipeline import Example
 from training.train_step import TrainStep, made_infinite, overflows_anywhere
@@ -48,8 +48,11 @@ class HybridTrainStep(TrainStep):
       state: made by `make_training_state` with these settings.
       preprocessing: as there.
       strategy: as there.
-      settings: which have passed `check_hybrid`.
+      settings: how the devices share the work.
       **options: as `TrainStep` takes them.
+
+    Raises:
+      ValueError: if the devices cannot share it so; see `check_hybrid`.
     """
 
     _network_fn: HybridNetworkFn
@@ -66,6 +69,7 @@ class HybridTrainStep(TrainStep):
         super().__init__(state, preprocessing, strategy, **options)
         self._stage = self._network_fn.fully_connected
         self._devices = self._stage.devices
+        check_hybrid(settings, self._batch_size, len(self._devices))
         self._passes = passes(
             settings.hybrid_scheme, len(self._devices), self._batch_size // len(self._devices)
         )

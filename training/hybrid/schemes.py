@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import NamedTuple
 
+from slimzoo_registry import unknown_name_message
+
 SCHEMES = ("a", "b", "c")
 
 
@@ -41,8 +43,10 @@ def passes(scheme: str, num_devices: int, rows: int) -> list[list[Rows]]:
       rows: images of each.
 
     Raises:
-      ValueError: if the images of a device cannot be divided.
+      ValueError: if the scheme is unknown, or the images of a device cannot be divided.
     """
+    if scheme not in SCHEMES:
+        raise ValueError(unknown_name_message("--hybrid_scheme", scheme, SCHEMES))
     devices = range(num_devices)
     if scheme == "a":
         return [[Rows(device, 0, rows) for device in devices]]

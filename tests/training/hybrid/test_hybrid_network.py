@@ -15,7 +15,7 @@ def networks_restored():
         yield
 
 
-def register(layer_options=None, convolutions_end="pool1"):
+def register(layer_options=None, convolutions_end="pool1", has_auxiliary_logits=False):
     """Registers `small`: a convolution and three layers behind it, with options by their names."""
     options = layer_options or {}
 
@@ -35,6 +35,9 @@ def register(layer_options=None, convolutions_end="pool1"):
             net = layers.Conv2D(units, 1, activation="relu", name=name, **options.get(name, {}))(
                 net
             )
+        if has_auxiliary_logits:
+            logits = keras.layers.Dense(num_classes, name="aux")(keras.layers.Flatten()(net))
+            end_points["AuxLogits"] = logits
         net = layers.Conv2D(num_classes, 1, name="fc4")(net)
         return layers.SpatialSqueeze(name="squeeze")(net), {**end_points, "small/fc4": net}
 
@@ -44,3 +47,30 @@ def test_a_layer_that_is_not_trained_stays_as_it_is_and_the_others_are_trained(n
     register({name: {"trainable": False}})
     expected = weights_after_steps("small", rate=0.1)
     assert_close(weights_after_steps("small", HybridSettings(), rate=0.1), expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            {"has_auxiliary_logits": True},
+            "small has layers beside those .* logits: aux\\. .*trains no auxiliary logits",
+        ),
+        ({"convolutions_end": "squeeze"}, "'squeeze' as its convolutions_end, and no layer behind"),
+    ],
+    ids=["auxiliary_logits", "nothing_behind"],
+)
+def test_a_network_that_two_stages_do_not_make_is_refused(options, message):
+    register(**options)
+    with pytest.raises(ValueError, match=f"{message}.*--distribution_strategy=mirrored"):
+        weights_after_steps("small", HybridSettings())
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [({"hybrid_scheme": "z"}, "Unknown --hybrid_scheme 'z'"), ({"fc_updates_per_step": 2}, "is 2")],
+)
+def test_settings_that_do_not_fit_are_refused_in_python_too(settings, message):
+    register()
+    with pytest.raises(ValueError, match=message):
+        weights_after_steps("small", HybridSettings(**settings))

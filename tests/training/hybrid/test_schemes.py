@@ -29,6 +29,7 @@ def test_each_image_passes_once(scheme):
 @pytest.mark.parametrize(
     ("settings", "num_devices", "message"),
     [
+        ({"hybrid_scheme": "z"}, 2, "Unknown --hybrid_scheme 'z'.* Known: a, b, c"),
         ({}, 1, "is for two devices or more, and here is one"),
         (
             {"hybrid_scheme": "c"},
