@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import functools
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -32,12 +33,40 @@ class StageGradients(NamedTuple):
     of_weights: list[list[tf.Tensor]]
 
 
+# Of a device's shares of the layers, the values of their weights that passes compute with.
+ShareWeights = list[list[tf.Tensor]]
+
+
+class _Block(NamedTuple):
+    """A device's share of a layer, and the layers without weights that come before it."""
+
+    before: list[keras.layers.Layer]
+    share: keras.layers.Layer
+
+    def __call__(self, inputs: tf.Tensor) -> tf.Tensor:
+        outputs: tf.Tensor = self.share(_through(self.before, inputs))
+        return outputs
+
+    def recorded(self, inputs: tf.Tensor, weights: Sequence[tf.Tensor]) -> _Record:
+        """A pass in training, with these values in place of the variables of the share."""
+        with tf.GradientTape() as tape:
+            tape.watch([inputs, *weights])
+            outputs = _through(self.before, inputs, training=True)
+            with keras.StatelessScope() as scope:
+                for variable, value in zip(self.share.weights, weights, strict=True):
+                    # Not by the scope's constructor, which casts to the dtype of the variable.
+                    scope.add_update((variable, value))
+                outputs = self.share(outputs, training=True)
+        return _Record(tape, inputs, outputs, weights)
+
+
 class _Record(NamedTuple):
     """A pass through a device's share of a layer, and the way back."""
 
     tape: tf.GradientTape
     inputs: tf.Tensor
     outputs: tf.Tensor
+    weights: Sequence[tf.Tensor]
 
 
 class FullyConnectedStage:
@@ -63,8 +92,8 @@ class FullyConnectedStage:
         self.devices = list(devices)
         self.layers: list[keras.layers.Layer] = []
         self.variables: dict[str, list[ShardedVariable]] = {}
-        # By layer, a model for each device: what comes before without weights, and its share.
-        self._blocks: list[list[keras.Sequential]] = []
+        # By layer, one for each device.
+        self._blocks: list[list[_Block]] = []
         before: list[keras.layers.Layer] = []
         last = [layer for layer in layers if layer.weights][-1]
         for layer in layers:
@@ -73,21 +102,23 @@ class FullyConnectedStage:
                 before.append(type(layer).from_config(layer.get_config()))
                 continue
             shares = _divided(layer, self.devices, evenly=layer is not last)
-            self._blocks.append([keras.Sequential([*before, share]) for share in shares])
+            self._blocks.append([_Block(before, share) for share in shares])
             self.layers.append(shares[0])
             self.variables[layer.name] = [
                 ShardedVariable([share.weights[i] for share in shares], weight.path)
                 for i, weight in enumerate(layer.weights)
             ]
             before = []
-        self._after = keras.Sequential(before or [keras.layers.Identity(dtype=last.dtype_policy)])
+        self._after = before
 
     def check_shape(self, inputs: tuple[int | None, ...]) -> None:
         """Raises ValueError if the layers cannot take inputs of a shape."""
-        for blocks, layer in zip(self._blocks, self.layers, strict=True):
-            units = self.variables[layer.name][0].shape[-1]
-            inputs = (*blocks[0].compute_output_shape(inputs)[:-1], units)
-        self._after.compute_output_shape(inputs)
+        for (block, *_), layer in zip(self._blocks, self.layers, strict=True):
+            for one in (*block.before, block.share):
+                inputs = one.compute_output_shape(inputs)
+            inputs = (*inputs[:-1], self.variables[layer.name][0].shape[-1])
+        for one in self._after:
+            inputs = one.compute_output_shape(inputs)
 
     def num_parameters(self) -> tuple[int, int]:
         """Of all devices, and the most that one has."""
@@ -105,12 +136,19 @@ class FullyConnectedStage:
         for blocks in self._blocks:
             outputs = self._on_each_device(lambda block, value: block(value), blocks, inputs)
             inputs = all_gather(outputs, self.devices, axis=-1)
-        return self._on_each_device(self._after, inputs)
+        return self._on_each_device(functools.partial(_through, self._after), inputs)
+
+    def weights_now(self) -> list[ShareWeights]:
+        """What each device computes with until its next update, cast once for all passes."""
+        return self._on_each_device(
+            lambda *blocks: [_computed_with(block.share) for block in blocks], *self._blocks
+        )
 
     def gradients(
         self,
         inputs: Sequence[tf.Tensor],
         losses: Sequence[Callable[[tf.Tensor], tf.Tensor]],
+        weights: Sequence[ShareWeights],
         variables: Sequence[ShardedVariable],
     ) -> StageGradients:
         """Passes images forward and back, in training.
@@ -118,11 +156,12 @@ class FullyConnectedStage:
         Args:
           inputs: of all images, the same on each device.
           losses: for each device the loss of the logits, the same on all.
+          weights: of `weights_now`.
           variables: whose gradients are asked for: some of the stage's, all trainable.
         """
         passes = []
-        for blocks in self._blocks:
-            records = self._on_each_device(_recorded, blocks, inputs)
+        for blocks, *own in zip(self._blocks, *weights, strict=True):
+            records = self._on_each_device(_Block.recorded, blocks, inputs, own)
             passes.append(records)
             inputs = all_gather([record.outputs for record in records], self.devices, axis=-1)
 
@@ -131,7 +170,7 @@ class FullyConnectedStage:
         ) -> tuple[tf.Tensor, tf.Tensor]:
             with tf.GradientTape() as tape:
                 tape.watch(value)
-                logits = self._after(value)
+                logits = _through(self._after, value, training=True)
                 total = loss(logits)
             return logits, tape.gradient(total, value)
 
@@ -148,19 +187,19 @@ class FullyConnectedStage:
         of_weights: list[dict[int, tf.Tensor]] = [{} for _ in self.devices]
         for number, records in reversed(list(enumerate(passes))):
             of_layer = self.variables[self.layers[number].name]
-            wanted = [i for i, variable in enumerate(variables) if variable in of_layer]
-            shards = [
-                [variables[i].shards[device].value for i in wanted]
-                for device in range(len(self.devices))
-            ]
-            found = self._on_each_device(_gradients, records, shards, upstream)
+            wanted = {i: of_layer.index(one) for i, one in enumerate(variables) if one in of_layer}
+            backward = functools.partial(_gradients, wanted.values())
+            found = self._on_each_device(backward, records, upstream)
             for of_device, (_, gradients) in zip(of_weights, found, strict=True):
                 of_device |= zip(wanted, gradients, strict=True)
             of_inputs = [one for one, _ in found]
             if number:
                 sizes = _sizes(passes[number - 1])
                 upstream = reduce_scatter(of_inputs, self.devices, sizes, self.devices, axis=-1)
-        in_order = [[of_device[i] for i in range(len(variables))] for of_device in of_weights]
+        in_order = self._on_each_device(
+            lambda found: [tf.cast(found[i], one.dtype) for i, one in enumerate(variables)],
+            of_weights,
+        )
         return StageGradients(list(logits), of_inputs, in_order)
 
     def _on_each_device(self, function: Callable[..., Any], *arguments: Sequence[Any]) -> list[Any]:
@@ -222,17 +261,28 @@ def _not_divisible(layer: keras.layers.Layer, how: str = "") -> ValueError:
     )
 
 
-def _recorded(block: keras.Sequential, inputs: tf.Tensor) -> _Record:
-    with tf.GradientTape() as tape:
-        tape.watch(inputs)
-        outputs = block(inputs, training=True)
-    return _Record(tape, inputs, outputs)
+def _through(
+    layers: Sequence[keras.layers.Layer], value: tf.Tensor, training: bool = False
+) -> tf.Tensor:
+    for layer in layers:
+        value = layer(value, training=training)
+    return value
+
+
+def _computed_with(share: keras.layers.Layer) -> list[tf.Tensor]:
+    """The values of its weights, in the dtype of its activations where Keras would cast them."""
+    values = [tf.convert_to_tensor(weight.value) for weight in share.weights]
+    return [
+        tf.cast(value, share.compute_dtype) if share.autocast and value.dtype.is_floating else value
+        for value in values
+    ]
 
 
 def _gradients(
-    record: _Record, weights: Sequence[tf.Variable], upstream: tf.Tensor
+    numbers: Iterable[int], record: _Record, upstream: tf.Tensor
 ) -> tuple[tf.Tensor, list[tf.Tensor]]:
-    """Of the inputs and of some of the weights."""
+    """Of the inputs, and of some of the weights by their numbers."""
+    weights = [record.weights[number] for number in numbers]
     of_inputs, *of_weights = record.tape.gradient(
         record.outputs, [record.inputs, *weights], output_gradients=upstream
     )

@@ -120,6 +120,7 @@ class HybridTrainStep(TrainStep):
         of_shares: list[list[tf.Tensor]] = []
         overflows: list[tf.Tensor | None] = []
         passes_an_update = len(self._passes) // self._updates
+        share_weights = self._stage.weights_now()
         for number, rows in enumerate(self._passes):
             if number and number % passes_an_update == 0:
                 overflow = self._overflows(of_shares)
@@ -128,11 +129,14 @@ class HybridTrainStep(TrainStep):
                     self._update_share(device, gradients, update, overflow)
                 overflows.append(overflow)
                 of_shares = []
+                share_weights = self._stage.weights_now()
             sent = [self._gathered(values, rows) for values in (features, labels, weights)]
             # As one device would draw them, in the first pass.
             pass_seed = tf.random.experimental.stateless_fold_in(seed, number) if number else seed
             with layers.dropout_seed(pass_seed):
-                found = self._stage.gradients(sent[0], self._losses(*sent[1:]), self._divided)
+                found = self._stage.gradients(
+                    sent[0], self._losses(*sent[1:]), share_weights, self._divided
+                )
             of_shares = self._added(of_shares, found.of_weights)
             for one, own_logits, own_upstream in self._scattered(rows, found):
                 logits[one.device].append(own_logits)

@@ -44,7 +44,7 @@ def test_logits_and_gradients_are_those_of_the_whole(inputs):
         np.testing.assert_allclose(found, logits, atol=1e-6)
     variables = [one for of_layer in stage.variables.values() for one in of_layer]
     losses = [lambda value: tf.reduce_sum(value**2)] * 3
-    gradients = stage.gradients([inputs] * 3, losses, variables)
+    gradients = stage.gradients([inputs] * 3, losses, stage.weights_now(), variables)
     np.testing.assert_allclose(sum(gradients.of_inputs), of_inputs, rtol=1e-5, atol=1e-5)
     for number, expected in enumerate(of_weights):
         found = np.concatenate([share[number] for share in gradients.of_weights], axis=-1)
@@ -61,10 +61,21 @@ def test_gradients_are_those_of_the_variables_that_are_asked_for(inputs):
     expected = tape.gradient(loss, [one.value for one in wanted])
     losses = [lambda value: tf.reduce_sum(value**2)] * 3
     variables = [stage.variables["fc8"][1], stage.variables["fc6"][0]]
-    gradients = stage.gradients([inputs] * 3, losses, variables)
+    gradients = stage.gradients([inputs] * 3, losses, stage.weights_now(), variables)
     for number, value in enumerate(expected):
         found = np.concatenate([share[number] for share in gradients.of_weights], axis=-1)
         np.testing.assert_allclose(found, value, rtol=1e-5, atol=1e-5)
+
+
+def test_layers_behind_the_last_weights_train_too(inputs):
+    """Dropout there drops: here, all but what the seed keeps, in training alone."""
+    _, layers = make_layers()
+    layers.append(keras.layers.Dropout(0.999, seed=0))
+    stage = FullyConnectedStage(layers, DEVICES)
+    losses = [lambda value: tf.reduce_sum(value**2)] * 3
+    found = stage.gradients([inputs] * 3, losses, stage.weights_now(), [])
+    assert np.all(found.logits[0] == 0)
+    assert np.all(stage.logits([inputs] * 3)[0] != 0)
 
 
 def test_each_device_holds_its_units_and_no_others():

@@ -2,7 +2,8 @@
 
 import keras
 import pytest
-from hybrid_training import assert_close, weights_after_steps
+import tensorflow as tf
+from hybrid_training import assert_close, make, make_batch, weights_after_steps
 
 from nets import layers
 from nets.registry import networks, register_network
@@ -74,3 +75,23 @@ def test_settings_that_do_not_fit_are_refused_in_python_too(settings, message):
     register()
     with pytest.raises(ValueError, match=message):
         weights_after_steps("small", HybridSettings(**settings))
+
+
+@pytest.mark.parametrize(
+    ("scheme", "updates", "casts"), [("a", 1, 1), ("b", 1, 1), ("c", 1, 1), ("c", 2, 2)]
+)
+def test_the_weights_of_a_share_are_cast_once_an_update(scheme, updates, casts):
+    register()
+    hybrid = HybridSettings(hybrid_scheme=scheme, fc_updates_per_step=updates)
+    _, step, strategy = make("small", hybrid, dtype_policy="mixed_bfloat16")
+    graph = step.__call__.get_concrete_function(
+        make_batch(strategy), tf.TensorSpec([]), tf.TensorSpec([], tf.int32)
+    ).graph
+    places = [
+        operation.device[-5:]
+        for operation in graph.get_operations()
+        if operation.type == "Cast"
+        and operation.outputs[0].dtype == tf.bfloat16
+        and operation.outputs[0].shape == [1, 1, 8, 8]  # half of fc3's 16 units
+    ]
+    assert sorted(places) == ["CPU:0"] * casts + ["CPU:1"] * casts
