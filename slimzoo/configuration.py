@@ -186,7 +186,8 @@ class InputConfig(SourceConfig):
     num_replicas: int | None = flag(
         None,
         "Devices of this host to use. Default: every GPU, or one CPU device. Without a GPU the "
-        "CPU is divided into so many logical devices.",
+        "CPU is divided into as many logical devices as are asked for, which shows that a program "
+        "is right and makes none faster.",
         theme=Theme.DEVICES,
     )
 
