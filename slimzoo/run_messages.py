@@ -89,13 +89,19 @@ def announcement(
 
 
 def _division(config: TrainingConfig, state: TrainingState) -> str:
-    """What each device has of what is divided; empty if nothing is."""
+    """What each device has of what is divided, and the rates; empty if nothing is."""
     if not isinstance(state.network_fn, HybridNetworkFn):
         return ""
     total, most = state.network_fn.fully_connected.num_parameters()
+    times = config.fc_updates_per_step
+    rates = (
+        f"; these have {times} updates a step, and the convolutions one at {times} times the rate"
+        if times > 1
+        else ""
+    )
     return (
         f"hybrid, scheme {config.hybrid_scheme}: of the {total:,} parameters of the fully "
-        f"connected layers a device has {most:,}"
+        f"connected layers a device has {most:,}{rates}"
     )
 
 
