@@ -15,7 +15,14 @@ from training.training_state import make_training_state
 BATCH_SIZE = 8
 
 
-def make(model, hybrid=None, dtype_policy="float32", network_options=None, **settings):
+def make(
+    model,
+    hybrid=None,
+    dtype_policy="float32",
+    network_options=None,
+    trainable_scopes=(),
+    **settings,
+):
     """The state, the step and the strategy of a network of three classes; two devices if hybrid."""
     keras.utils.set_random_seed(0)
     strategy = devices.make_strategy("hybrid", 2) if hybrid else devices.make_strategy()
@@ -23,6 +30,7 @@ def make(model, hybrid=None, dtype_policy="float32", network_options=None, **set
         lambda: get_network_fn(model, 3, dtype_policy=dtype_policy, **(network_options or {})),
         OptimizerSettings(**{"weight_decay": 0.01, **settings}),
         strategy,
+        trainable_scopes=trainable_scopes,
         hybrid=hybrid,
     )
     preprocessing = get_preprocessing(state.network_fn.preprocessing_name, is_training=False)

@@ -3,7 +3,7 @@
 import keras
 import pytest
 import tensorflow as tf
-from hybrid_training import assert_close, weights_after_steps
+from hybrid_training import assert_close, make, make_batch, weights_after_steps
 
 from training.hybrid.schemes import HybridSettings
 from training.optimizers import PerVariable, optimizers
@@ -60,3 +60,24 @@ def test_an_elementwise_optimizer_takes_the_steps_of_one_device():
 def test_what_would_train_otherwise_is_refused(optimizer, message):
     with pytest.raises(ValueError, match=f"{message}.*--distribution_strategy=mirrored"):
         take_steps(optimizer, HybridSettings())
+
+
+def test_with_no_convolution_trained_the_scale_of_the_loss_grows_as_keras_has_it():
+    """Then the optimizer counts itself, because Keras counts where it has gradients."""
+    counted = []
+    for hybrid in (None, HybridSettings()):
+        state, step, strategy = make(
+            "tiny", hybrid, dtype_policy="mixed_float16", trainable_scopes=["tiny/fc3"]
+        )
+        scaling = getattr(state.optimizer, "_of_whole", state.optimizer)
+        scaling.dynamic_growth_steps = 2
+        scaling.dynamic_scale.assign(8.0)
+        batch = make_batch(strategy)
+        seen = []
+        for number in range(5):
+            step(batch, tf.constant(0.001), tf.constant(number))
+            values = (scaling.dynamic_scale, scaling.step_counter, scaling.iterations)
+            seen.append([float(one.numpy()) for one in values])
+        counted.append(seen)
+    assert counted[0] == counted[1]
+    assert counted[0][-1] == [32.0, 1.0, 5.0]
