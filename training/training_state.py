@@ -114,12 +114,9 @@ def make_training_state(
         has no batch normalisation that `normalization` would be about.
     """
     strategy = strategy or tf.distribute.get_strategy()
-    # Outside of the scope: what is divided is a variable of its own on each device.
-    if hybrid:
-        divided = make_hybrid_network(build_network, strategy)
+    network_fn = _make_network(build_network, strategy, hybrid)
+    _check_one_row_an_image(network_fn)
     with strategy.scope():
-        network_fn = divided if hybrid else build_network()
-        _check_one_row_an_image(network_fn)
         variables = network_fn.variables
         names = select_scopes("--trainable_scopes", variables, trainable_scopes) or list(variables)
         trainable = {name: variables[name] for name in names if variables[name].trainable}
@@ -137,37 +134,69 @@ def make_training_state(
             if rate_factors
             else None
         )
-        averages = {
-            name: tf.Variable(variable.value, trainable=False)
-            for name, variable in variables.items()
-            if keep_averages and not isinstance(variable, ShardedVariable)
-        }
-    options: dict[str, Any] = {
-        "decay_factors": [
+    optimizer = _make_optimizer(
+        settings,
+        strategy,
+        hybrid,
+        list(trainable.values()),
+        decay_factors=[
             factor if name in decaying else None
             for name, factor in zip(trainable, decay_factors.at(0), strict=True)
         ],
-        "rate_factors": rate_factors_now,
-        "scale_loss": network_fn.model.compute_dtype == "float16",
+        rate_factors=rate_factors_now,
+        scale_loss=network_fn.model.compute_dtype == "float16",
+    )
+    averages = {
+        name: _average_of(variable, strategy)
+        for name, variable in variables.items()
+        if keep_averages
     }
-    optimizer: keras.optimizers.Optimizer | HybridOptimizer
-    if hybrid is None:
-        with strategy.scope():
-            optimizer = make_optimizer(settings, **options)
-            optimizer.build(list(trainable.values()))
-    else:
-        optimizer = HybridOptimizer(settings, strategy, hybrid.fc_updates_per_step, **options)
-        optimizer.build(list(trainable.values()))
-        averages |= {
-            name: variable.copied()
-            for name, variable in variables.items()
-            if keep_averages and isinstance(variable, ShardedVariable)
-        }
     with tf.device("CPU:0"):
         step = tf.Variable(0, dtype=tf.int64, name="step")
     return TrainingState(
         network_fn, trainable, optimizer, step, averages, rate_factors, rate_factors_now
     )
+
+
+# What is divided is a variable of its own on each device, and made outside of the scope.
+
+
+def _make_network(
+    build_network: Callable[[], NetworkFn],
+    strategy: tf.distribute.Strategy,
+    hybrid: HybridSettings | None,
+) -> NetworkFn:
+    if hybrid:
+        return make_hybrid_network(build_network, strategy)
+    with strategy.scope():
+        return build_network()
+
+
+def _make_optimizer(
+    settings: OptimizerSettings,
+    strategy: tf.distribute.Strategy,
+    hybrid: HybridSettings | None,
+    variables: Sequence[keras.Variable | ShardedVariable],
+    **options: Any,
+) -> keras.optimizers.Optimizer | HybridOptimizer:
+    """One that is built, with what goes along with the variables."""
+    if hybrid:
+        divided = HybridOptimizer(settings, strategy, hybrid.fc_updates_per_step, **options)
+        divided.build(variables)
+        return divided
+    with strategy.scope():
+        optimizer = make_optimizer(settings, **options)
+        optimizer.build(variables)
+        return optimizer
+
+
+def _average_of(
+    variable: keras.Variable | ShardedVariable, strategy: tf.distribute.Strategy
+) -> tf.Variable | ShardedVariable:
+    if isinstance(variable, ShardedVariable):
+        return variable.copied()
+    with strategy.scope():
+        return tf.Variable(variable.value, trainable=False)
 
 
 def _check_one_row_an_image(network_fn: NetworkFn) -> None:
