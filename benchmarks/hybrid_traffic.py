@@ -37,10 +37,10 @@ from preprocessing.preprocessing_factory import get_preprocessing
 from reports import finish, format_table, run
 from step_bounds import hybrid_bounds, step_bounds
 from training import devices
-from training.hybrid.hybrid_step import HybridTrainStep
+from training.hybrid.hybrid_step import make_train_step
 from training.hybrid.schemes import SCHEMES, HybridSettings
 from training.optimizers import OptimizerSettings
-from training.train_step import DTYPE_POLICIES, TrainStep
+from training.train_step import DTYPE_POLICIES
 from training.training_state import make_training_state
 
 _MODEL = flags.DEFINE_string("model", "alexnet", "The network.")
@@ -119,12 +119,7 @@ def _traced(name: str, num_devices: int, batch_size: int) -> tf.Graph:
     network_fn = state.network_fn
     size = network_fn.default_image_size
     preprocessing = get_preprocessing(network_fn.preprocessing_name, is_training=False)
-    options = {"batch_size": batch_size}
-    step = (
-        HybridTrainStep(state, preprocessing, strategy, hybrid, **options)
-        if hybrid
-        else TrainStep(state, preprocessing, strategy, **options)
-    )
+    step = make_train_step(state, preprocessing, strategy, hybrid, batch_size=batch_size)
     example = {
         "image": tf.zeros([size, size, network_fn.channels], tf.uint8),
         "label": tf.zeros([], tf.int64),

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable
-
 from slimzoo import environment
 
 environment.set_up()  # as the commands do, before TensorFlow is imported
@@ -24,7 +21,7 @@ from nets.nets_factory import NetworkFn
 from network_costs import count_costs
 from preprocessing.preprocessing_factory import get_preprocessing
 from training import devices
-from training.hybrid.hybrid_step import HybridTrainStep
+from training.hybrid.hybrid_step import make_train_step
 from training.hybrid.schemes import HybridSettings
 from training.input_pipeline import Example
 from training.optimizers import OptimizerSettings
@@ -80,10 +77,12 @@ class Trainer:
         self.network_fn = state.network_fn
         self.preprocessing = get_preprocessing(self.network_fn.preprocessing_name, is_training=True)
         self._batch_size = batch_size
-        make_step: Callable[..., TrainStep] = CompiledTrainStep if xla else TrainStep
-        if hybrid:
-            make_step = functools.partial(HybridTrainStep, settings=hybrid)
-        self._step = make_step(state, self.preprocessing, self.strategy, batch_size=batch_size)
+        arguments = (state, self.preprocessing, self.strategy)
+        self._step: TrainStep = (
+            CompiledTrainStep(*arguments, batch_size=batch_size)
+            if xla and not hybrid
+            else make_train_step(*arguments, hybrid, batch_size=batch_size)
+        )
         self._form = form
         self._rate = tf.constant(1e-4)
         self._loss = tf.zeros([])

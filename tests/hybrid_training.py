@@ -7,9 +7,8 @@ import tensorflow as tf
 from nets.nets_factory import get_network_fn
 from preprocessing.preprocessing_factory import get_preprocessing
 from training import devices
-from training.hybrid.hybrid_step import HybridTrainStep
+from training.hybrid.hybrid_step import make_train_step
 from training.optimizers import OptimizerSettings
-from training.train_step import TrainStep
 from training.training_state import make_training_state
 
 BATCH_SIZE = 8
@@ -34,10 +33,8 @@ def make(
         hybrid=hybrid,
     )
     preprocessing = get_preprocessing(state.network_fn.preprocessing_name, is_training=False)
-    arguments = (state, preprocessing, strategy)
-    if hybrid:
-        return state, HybridTrainStep(*arguments, hybrid, batch_size=BATCH_SIZE), strategy
-    return state, TrainStep(*arguments, batch_size=BATCH_SIZE), strategy
+    step = make_train_step(state, preprocessing, strategy, hybrid, batch_size=BATCH_SIZE)
+    return state, step, strategy
 
 
 def make_batch(strategy):

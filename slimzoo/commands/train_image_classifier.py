@@ -38,7 +38,7 @@ from training.hosts.agreement import Agreement
 from training.hosts.cluster import ClusterSettings
 from training.hosts.cooperation import check_same, working_together
 from training.hybrid.hybrid_network import check_has_stages
-from training.hybrid.hybrid_step import HybridTrainStep
+from training.hybrid.hybrid_step import make_train_step
 from training.hybrid.schemes import HybridSettings, check_hybrid
 from training.input_pipeline import Example
 from training.learning_rates import (
@@ -55,7 +55,7 @@ from training.reporting import Reporter
 from training.several_steps import SeveralSteps
 from training.storage.locks import locked
 from training.storage.whole_files import write_text
-from training.train_step import DTYPE_POLICIES, TrainStep
+from training.train_step import DTYPE_POLICIES
 from training.training_loop import LoopSettings, TrainingLoop
 from training.training_state import TrainingState, make_training_state
 
@@ -179,7 +179,16 @@ def _train(config: TrainingConfig, run: _Run) -> str:
         max_nan_restarts=config.max_nan_restarts,
     )
     preprocessing = run.description.make_preprocessing(run.train_dir, config.augment)
-    step = _make_step(config, run, state, preprocessing)
+    step = make_train_step(
+        state,
+        preprocessing,
+        run.strategy,
+        run.hybrid,
+        batch_size=config.batch_size,
+        label_smoothing=config.label_smoothing,
+        moving_average_decay=config.moving_average_decay or 0.0,
+        seed=config.seed,
+    )
     together = config.steps_per_call
     loop = TrainingLoop(
         state,
@@ -311,23 +320,6 @@ def _hybrid_settings(config: TrainingConfig) -> HybridSettings | None:
                 f"{config.distribution_strategy}: leave it out, or give that too."
             )
     return None
-
-
-def _make_step(
-    config: TrainingConfig, run: _Run, state: TrainingState, preprocessing: Preprocessing
-) -> TrainStep:
-    make = (
-        TrainStep if run.hybrid is None else functools.partial(HybridTrainStep, settings=run.hybrid)
-    )
-    return make(
-        state,
-        preprocessing,
-        run.strategy,
-        batch_size=config.batch_size,
-        label_smoothing=config.label_smoothing,
-        moving_average_decay=config.moving_average_decay or 0.0,
-        seed=config.seed,
-    )
 
 
 def _make_validation(

@@ -232,3 +232,27 @@ class HybridTrainStep(TrainStep):
         for own_average, own in zip(average.shards, variable.shards, strict=True):
             with tf.device(own.value.device):
                 super()._follow(own_average, own, decay)
+
+
+def make_train_step(
+    state: TrainingState,
+    preprocessing: Preprocessing,
+    strategy: tf.distribute.Strategy,
+    hybrid: HybridSettings | None = None,
+    **options: Any,
+) -> TrainStep:
+    """Makes the step that fits a state.
+
+    Args:
+      state: made by `make_training_state` with the same `hybrid`.
+      preprocessing: whose device half is applied.
+      strategy: the devices that share a batch.
+      hybrid: how they share the fully connected layers; None if they do not.
+      **options: as `TrainStep` takes them.
+
+    Raises:
+      ValueError: if the devices cannot share them so.
+    """
+    if hybrid is None:
+        return TrainStep(state, preprocessing, strategy, **options)
+    return HybridTrainStep(state, preprocessing, strategy, hybrid, **options)

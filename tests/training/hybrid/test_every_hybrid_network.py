@@ -11,10 +11,9 @@ from tiny_network import get_narrow_network_fn
 from nets.nets_factory import get_network_fn, networks
 from preprocessing.preprocessing_factory import get_preprocessing
 from training import devices
-from training.hybrid.hybrid_step import HybridTrainStep
+from training.hybrid.hybrid_step import make_train_step
 from training.hybrid.schemes import HybridSettings
 from training.optimizers import OptimizerSettings
-from training.train_step import TrainStep
 from training.training_state import make_training_state
 
 NAMES = sorted(name for name in networks if networks[name].convolutions_end)
@@ -39,11 +38,7 @@ def test_two_devices_take_the_step_of_one(name):
         )
         network_fn = state.network_fn
         preprocessing = get_preprocessing(network_fn.preprocessing_name, is_training=False)
-        step = (
-            HybridTrainStep(state, preprocessing, strategy, hybrid, batch_size=4)
-            if hybrid
-            else TrainStep(state, preprocessing, strategy, batch_size=4)
-        )
+        step = make_train_step(state, preprocessing, strategy, hybrid, batch_size=4)
         size = network_fn.default_image_size
         pixels = np.random.default_rng(2).integers(0, 256, (4, size, size, network_fn.channels))
         examples = {
