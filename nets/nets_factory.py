@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import abc
 import contextlib
 import enum
 import fnmatch
@@ -30,6 +31,7 @@ from slimzoo_registry import unknown_name_message
 __all__ = [
     "NetworkFn",
     "NumClasses",
+    "WholeNetworkFn",
     "get_network_fn",
     "networks",
     "parameter_counts",
@@ -54,10 +56,16 @@ class NumClasses(enum.Enum):
     OWN = "the network's own"
 
 
-class NetworkFn:
-    """A network with its variables, to be called on images. Made by `get_network_fn`.
+class NetworkFn(abc.ABC):
+    """A network with its variables, to be called on images; `WholeNetworkFn` is the usual one.
+
+    Args:
+      network: what is registered of it.
+      num_classes: of the logits; None if it ends in features.
+      is_training: the mode in which calls run that do not say it themselves.
 
     Attributes:
+      network: as given.
       name: the network's name in the registry.
       scope: what the names of its variables begin with; often the same.
       first_layer: the scope of the layer that sees the images, such as `alexnet_v2/conv1`.
@@ -68,13 +76,15 @@ class NetworkFn:
       convolutions_end: the last layer of its convolutional stage, by its name in `model`; None if
         no fully connected layers follow it.
       preprocessing_name: the pipeline that feeds it.
-      num_classes: of the logits; None if it ends in features.
+      num_classes: as given.
       model: the Keras functional model from images to logits.
     """
 
-    def __init__(
-        self, network: Network, num_classes: int | None, is_training: bool, **options: Any
-    ):
+    heads: tuple[str, ...]
+    model: keras.Model
+
+    def __init__(self, network: Network, num_classes: int | None, is_training: bool):
+        self.network = network
         self.name = network.name
         self.scope = network.scope
         self.first_layer = scopes.joined(self.scope, network.first_layer)
@@ -83,8 +93,6 @@ class NetworkFn:
         self.convolutions_end = network.convolutions_end and scopes.layer_name(
             network.convolutions_end
         )
-        self._decays_biases = network.decays_biases
-        self._without_decay = network.without_decay
         self.preprocessing_name = network.preprocessing_name
         self.num_classes = num_classes
         self._is_training = is_training
@@ -92,24 +100,7 @@ class NetworkFn:
         self._takes_one_size = network.takes_one_size
         self._sizes_that_fit: set[tuple[int, int]] = set()
 
-        if network.differs_in_training:
-            options["is_training"] = is_training
-        # In the dtype of the layers, so that images which have it already are not widened.
-        dtype = keras.config.dtype_policy().compute_dtype
-        size = network.default_image_size if network.takes_one_size else None
-        images = keras.Input([size, size, self.channels], dtype=dtype, name="images")
-        outputs, end_points = network.build(images, num_classes=num_classes, **options)
-        self.model = keras.Model(images, outputs, name=self.name)
-        self._end_point_names = list(end_points)
-        # The same layers, with every end point as an output.
-        self._model_with_end_points = keras.Model(images, [outputs, *end_points.values()])
-        self.heads = () if num_classes is None else self._find_heads(network)
-        self._check_end_points(end_points)
-        self._check_layers(self.heads[:1] if options else self.heads)
-        self._check_convolutions_end()
-        found = self._scopes_with_variables()
-        self.heads = tuple(head for head in self.heads if head in found)
-
+    @abc.abstractmethod
     def __call__(
         self,
         images: tf.Tensor,
@@ -139,6 +130,134 @@ class NetworkFn:
             these have from `get_network_fn`.
           ValueError: if rank, channels, dtype or size of `images` do not fit.
         """
+
+    @property
+    @abc.abstractmethod
+    def layers(self) -> list[keras.layers.Layer]:
+        """Every layer that the network is computed with."""
+
+    @property
+    @abc.abstractmethod
+    def variables(self) -> dict[str, Any]:
+        """Every weight by its TF-Slim name, for example `alexnet_v2/conv1/weights`."""
+
+    @property
+    @abc.abstractmethod
+    def decaying(self) -> list[str]:
+        """The variables that weight decay is on."""
+
+    @abc.abstractmethod
+    def _ask_every_layer(self, shape: list[int]) -> None:
+        """Raises ValueError if a layer cannot take what images of a shape become."""
+
+    def _where_options_go(self, options: Mapping[str, Any]) -> str:
+        """What to answer to a call with options, which TF-Slim's functions took."""
+        if "reuse" in options:
+            return "Every call of a network uses the same variables: leave out reuse."
+        known = self.network.options
+        for name in options:
+            if name not in known:
+                return unknown_name_message(f"option of {self.name}", name, known)
+        given = ", ".join(f"{name}={value!r}" for name, value in options.items())
+        return (
+            f"A network takes its options where it is built: get_network_fn({self.name!r}, ..., "
+            f"{given}), and not where it is called."
+        )
+
+    def _checked(self, images: tf.Tensor) -> tf.Tensor:
+        images = tf.convert_to_tensor(images)
+        if not images.dtype.is_floating:
+            raise ValueError(
+                f"{self.name} was given {images.dtype.name} images; it takes float ones, as "
+                f"the preprocessing {self.preprocessing_name!r} makes of uint8 images."
+            )
+        if images.shape.rank != 4 or images.shape[3] != self.channels:
+            raise ValueError(
+                f"{self.name} was given images of shape {images.shape}; "
+                f"it takes [batch, height, width, {self.channels}]"
+                f"{', grey' if self.channels == 1 else ''}."
+            )
+        sizes = images.shape[1:3]
+        own = self.default_image_size
+        if self._takes_one_size and any(size not in (None, own) for size in sizes):
+            raise ValueError(
+                f"{self.name} was given images of {images.shape[1]}x{images.shape[2]} pixels; it "
+                f"takes {own}x{own} alone, because it has weights for each position."
+            )
+        if any(size is not None and size < self._minimum_image_size for size in sizes):
+            raise ValueError(
+                f"{self.name} was given images of {images.shape[1]}x{images.shape[2]} pixels; it "
+                f"takes {self._minimum_image_size}x{self._minimum_image_size} or more."
+            )
+        if sizes.is_fully_defined():
+            self._check_size(*sizes)
+        if self._takes_one_size:
+            images = tf.ensure_shape(images, [None, own, own, self.channels])
+        return images
+
+    def _check_size(self, height: int, width: int) -> None:
+        """Asks every layer once; ValueError without the frames of Keras' call stack."""
+        if (height, width) in self._sizes_that_fit:
+            return
+        own = self.default_image_size
+        is_own = (height, width) == (own, own)
+        try:
+            # Options can be such that the network's own size does not fit either.
+            self._ask_every_layer([1, height, width, self.channels])
+        except ValueError as error:
+            made_for = ", its own size" if is_own else f"; it is made for {own}x{own}"
+            raise ValueError(
+                f"{self.name} was given images of {height}x{width} pixels{made_for}. {error}"
+            ) from error
+        self._sizes_that_fit.add((height, width))
+
+
+class WholeNetworkFn(NetworkFn):
+    """A network that is one Keras model. Made by `get_network_fn`.
+
+    Args:
+      network: what is registered of it.
+      num_classes: of the logits; None ends in features.
+      is_training: the mode that it is built for, and in which calls run that do not say it.
+      **options: of the network.
+
+    Raises:
+      ValueError: if it is not as it was registered.
+    """
+
+    def __init__(
+        self, network: Network, num_classes: int | None, is_training: bool, **options: Any
+    ):
+        super().__init__(network, num_classes, is_training)
+        self._decays_biases = network.decays_biases
+        self._without_decay = network.without_decay
+        if network.differs_in_training:
+            options["is_training"] = is_training
+        # In the dtype of the layers, so that images which have it already are not widened.
+        dtype = keras.config.dtype_policy().compute_dtype
+        size = network.default_image_size if network.takes_one_size else None
+        images = keras.Input([size, size, self.channels], dtype=dtype, name="images")
+        outputs, end_points = network.build(images, num_classes=num_classes, **options)
+        self.model = keras.Model(images, outputs, name=self.name)
+        self._end_point_names = list(end_points)
+        # The same layers, with every end point as an output.
+        self._model_with_end_points = keras.Model(images, [outputs, *end_points.values()])
+        self.heads = () if num_classes is None else self._find_heads(network)
+        self._check_end_points(end_points)
+        self._check_layers(self.heads[:1] if options else self.heads)
+        self._check_convolutions_end()
+        found = self._scopes_with_variables()
+        self.heads = tuple(head for head in self.heads if head in found)
+
+    def __call__(
+        self,
+        images: tf.Tensor,
+        is_training: bool | None = None,
+        seed: tf.Tensor | None = None,
+        step: tf.Tensor | None = None,
+        **options: Any,
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """As every network is called."""
         if options:
             raise TypeError(self._where_options_go(options))
         images = self._checked(images)
@@ -150,20 +269,6 @@ class NetworkFn:
         ):
             outputs, *values = self._model_with_end_points(images, training=training)
         return tf.cast(outputs, tf.float32), dict(zip(self._end_point_names, values, strict=True))
-
-    def _where_options_go(self, options: Mapping[str, Any]) -> str:
-        """What to answer to a call with options, which TF-Slim's functions took."""
-        if "reuse" in options:
-            return "Every call of a network uses the same variables: leave out reuse."
-        known = networks[self.name].options
-        for name in options:
-            if name not in known:
-                return unknown_name_message(f"option of {self.name}", name, known)
-        given = ", ".join(f"{name}={value!r}" for name, value in options.items())
-        return (
-            f"A network takes its options where it is built: get_network_fn({self.name!r}, ..., "
-            f"{given}), and not where it is called."
-        )
 
     @property
     def layers(self) -> list[keras.layers.Layer]:
@@ -241,53 +346,6 @@ class NetworkFn:
     def _scopes_with_variables(self) -> list[str]:
         return list(dict.fromkeys(name.rpartition("/")[0] for name in self.variables))
 
-    def _checked(self, images: tf.Tensor) -> tf.Tensor:
-        images = tf.convert_to_tensor(images)
-        if not images.dtype.is_floating:
-            raise ValueError(
-                f"{self.name} was given {images.dtype.name} images; it takes float ones, as "
-                f"the preprocessing {self.preprocessing_name!r} makes of uint8 images."
-            )
-        if images.shape.rank != 4 or images.shape[3] != self.channels:
-            raise ValueError(
-                f"{self.name} was given images of shape {images.shape}; "
-                f"it takes [batch, height, width, {self.channels}]"
-                f"{', grey' if self.channels == 1 else ''}."
-            )
-        sizes = images.shape[1:3]
-        own = self.default_image_size
-        if self._takes_one_size and any(size not in (None, own) for size in sizes):
-            raise ValueError(
-                f"{self.name} was given images of {images.shape[1]}x{images.shape[2]} pixels; it "
-                f"takes {own}x{own} alone, because it has weights for each position."
-            )
-        if any(size is not None and size < self._minimum_image_size for size in sizes):
-            raise ValueError(
-                f"{self.name} was given images of {images.shape[1]}x{images.shape[2]} pixels; it "
-                f"takes {self._minimum_image_size}x{self._minimum_image_size} or more."
-            )
-        if sizes.is_fully_defined():
-            self._check_size(*sizes)
-        if self._takes_one_size:
-            images = tf.ensure_shape(images, [None, own, own, self.channels])
-        return images
-
-    def _check_size(self, height: int, width: int) -> None:
-        """Asks every layer once; ValueError without the frames of Keras' call stack."""
-        if (height, width) in self._sizes_that_fit:
-            return
-        own = self.default_image_size
-        is_own = (height, width) == (own, own)
-        try:
-            # Options can be such that the network's own size does not fit either.
-            self._ask_every_layer([1, height, width, self.channels])
-        except ValueError as error:
-            made_for = ", its own size" if is_own else f"; it is made for {own}x{own}"
-            raise ValueError(
-                f"{self.name} was given images of {height}x{width} pixels{made_for}. {error}"
-            ) from error
-        self._sizes_that_fit.add((height, width))
-
     def _ask_every_layer(self, shape: list[int]) -> None:
         """Raises ValueError if a layer cannot take what images of a shape become."""
         self._model_with_end_points.compute_output_shape(shape)
@@ -300,7 +358,7 @@ def get_network_fn(
     is_training: bool = False,
     dtype_policy: str | None = None,
     **network_options: Any,
-) -> NetworkFn:
+) -> WholeNetworkFn:
     """Builds a network and returns it as a function of images.
 
     Args:
@@ -315,7 +373,7 @@ def get_network_fn(
       **network_options: of that network: `dropout_keep_prob`, `spatial_squeeze`, `global_pool`...
 
     Returns:
-      A `NetworkFn`; calling it again uses the same variables.
+      A `WholeNetworkFn`; calling it again uses the same variables.
 
     Raises:
       ValueError: if the name or an option is unknown, or a number is out of its range.
@@ -334,7 +392,7 @@ def get_network_fn(
         raise ValueError(f"weight_decay is {weight_decay}; it must not be negative.")
 
     with _keras_settings(dtype_policy):
-        network_fn = NetworkFn(network, num_classes or None, is_training, **network_options)
+        network_fn = WholeNetworkFn(network, num_classes or None, is_training, **network_options)
     if weight_decay:
         # Keras' L2(c) adds c * |w|^2, whose gradient is 2cw: half of it is weight decay.
         penalty = keras.regularizers.L2(weight_decay / 2)

@@ -10,6 +10,7 @@ import keras
 import tensorflow as tf
 
 from nets import drop_path, layers, scopes
+from nets.batch_normalization import folded_into_convolutions
 from nets.nets_factory import NetworkFn
 from training.hybrid.exchange import all_gather
 from training.hybrid.fully_connected import FullyConnectedStage
@@ -54,8 +55,8 @@ class HybridNetworkFn(NetworkFn):
     def __init__(
         self, whole: NetworkFn, convolutional: keras.Model, fully_connected: FullyConnectedStage
     ):
-        with_weights = ("model", "_model_with_end_points")
-        vars(self).update({key: of for key, of in vars(whole).items() if key not in with_weights})
+        super().__init__(whole.network, whole.num_classes, is_training=False)
+        self.heads = whole.heads
         self._decaying = whole.decaying
         self.convolutional = convolutional
         self.fully_connected = fully_connected
@@ -85,11 +86,18 @@ class HybridNetworkFn(NetworkFn):
 
         Returns:
           Logits in float32, [batch, num_classes], and no end points.
+
+        Raises:
+          TypeError: if it is called in training, or with options.
+          ValueError: if rank, channels, dtype or size of `images` do not fit.
         """
-        if is_training or options:
+        if options:
+            raise TypeError(self._where_options_go(options))
+        if is_training:
             raise TypeError("A network over several devices is called in evaluation alone.")
         context = tf.distribute.get_replica_context()
-        features = self.convolutional(self._checked(images), training=False)
+        with folded_into_convolutions():
+            features = self.convolutional(self._checked(images), training=False)
         own_logits = context.merge_call(self._logits, args=(features,))
         replica = tf.get_static_value(context.replica_id_in_sync_group)
         return tf.cast(own_logits[replica], tf.float32), {}

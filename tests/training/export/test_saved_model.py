@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 
 from nets.device_forms import traced_for, traced_for_gpu
-from nets.nets_factory import NetworkFn, get_network_fn
+from nets.nets_factory import WholeNetworkFn, get_network_fn
 from nets.registry import Network
 from preprocessing.preprocessing_factory import get_preprocessing
 from training.export import saved_model
@@ -104,7 +104,7 @@ def test_a_network_with_no_end_point_but_its_logits(photos):
         preprocessing_name="alexnet",
     )
     classifier = ServableClassifier(
-        NetworkFn(network, 3, False), get_preprocessing("cifar"), ["a", "b", "c"], 32
+        WholeNetworkFn(network, 3, False), get_preprocessing("cifar"), ["a", "b", "c"], 32
     )
     answers = classifier.serving_bytes(tf.constant([photo(photos, "red")]))
     np.testing.assert_array_equal(answers["features"], answers["logits"])

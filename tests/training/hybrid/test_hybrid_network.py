@@ -1,11 +1,13 @@
 """Networks of one's own over two devices: each trains as on one, or is refused."""
 
 import keras
+import numpy as np
 import pytest
 import tensorflow as tf
 from hybrid_training import assert_close, make, make_batch, weights_after_steps
 
 from nets import layers
+from nets.batch_normalization import BatchNormalization
 from nets.registry import networks, register_network
 from training.hybrid.schemes import HybridSettings
 
@@ -95,3 +97,52 @@ def test_the_weights_of_a_share_are_cast_once_an_update(scheme, updates, casts):
         and operation.outputs[0].shape == [1, 1, 8, 8]  # half of fc3's 16 units
     ]
     assert sorted(places) == ["CPU:0"] * casts + ["CPU:1"] * casts
+
+
+def evaluation(network_fn, strategy):
+    """A graph that gives the logits of all images."""
+    return tf.function(
+        lambda images: strategy.gather(
+            strategy.run(lambda own: network_fn(own, is_training=False)[0], (images,)), axis=0
+        )
+    )
+
+
+def test_in_evaluation_normalisation_is_folded_into_the_convolutions():
+    """As a network on one device has it; outputs are the same."""
+
+    @register_network(
+        first_layer="conv1",
+        convolutions_end="pool1",
+        head="fc2",
+        default_image_size=32,
+        minimum_image_size=32,
+        preprocessing="cuda_convnet",
+    )
+    def normalized(images, num_classes=1000):
+        net = layers.Conv2D(4, 3, 4, use_bias=False, name="conv1")(images / 64)
+        net = BatchNormalization(folds_in_float32=True, name="norm1")(net)
+        net = keras.layers.GlobalAveragePooling2D(keepdims=True, name="pool1")(net)
+        net = layers.Conv2D(num_classes, 1, name="fc2")(net)
+        return layers.SpatialSqueeze(name="squeeze")(net), {"normalized/fc2": net}
+
+    images = tf.random.stateless_uniform([8, 32, 32, 3], [1, 2], -128, 128)
+    logits = []
+    for hybrid in (None, HybridSettings()):
+        state, _, strategy = make("normalized", hybrid)
+        batches = tf.data.Dataset.from_tensor_slices(images).batch(8)
+        batch = next(iter(strategy.experimental_distribute_dataset(batches)))
+        graph = evaluation(state.network_fn, strategy).get_concrete_function(batch)
+        kinds = {operation.type for operation in graph.graph.get_operations()}
+        assert not [kind for kind in kinds if kind.startswith("FusedBatchNorm")]
+        logits.append(graph(batch))
+    np.testing.assert_allclose(*logits, atol=1e-5)
+
+
+def test_it_is_called_in_evaluation_and_without_options():
+    register()
+    state, _, _ = make("small", HybridSettings())
+    with pytest.raises(TypeError, match="is called in evaluation alone"):
+        state.network_fn(tf.zeros([1, 32, 32, 3]), is_training=True)
+    with pytest.raises(TypeError, match="leave out reuse"):
+        state.network_fn(tf.zeros([1, 32, 32, 3]), reuse=True)
