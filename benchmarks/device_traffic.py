@@ -43,6 +43,24 @@ class Traffic:
         """The mean of the devices."""
         return self.total / self.devices
 
+    @property
+    def sent_in_turns(self) -> float:
+        """What links carry one after another if devices take turns with their activities.
+
+        The copies of a device's activities leave by its link alone, and their gradients arrive by
+        it, while the links of the others wait. All else all send at once.
+        """
+        at_once = self.between_layers + self.gradients
+        return self.activities + self.labels + at_once / self.devices
+
+    @property
+    def least_in_turns(self) -> float:
+        """The same if all goes on at once but the turns of those that send activities.
+
+        Gradients then arrive by a link's other direction while the next device sends.
+        """
+        return max(self.activities / 2 + self.labels, self.sent_by_each)
+
 
 def mirrored_traffic(costs: NetworkCosts, num_devices: int) -> Traffic:
     """Every gradient goes to where it is added up, and every sum comes back."""
@@ -84,9 +102,11 @@ def sent_before_the_first_product(
     batch: int,
     width: int,
 ) -> float:
-    """Bytes that a device has to wait for before it can begin with the fully connected layers.
+    """Bytes through the busiest link before the fully connected layers can begin.
 
-    What comes later can hide behind computing: the passes of the schemes b and c but the first.
+    In a and c devices receive as many as they send. In b each receives the activities of one
+    device, but their copies for all others leave by that device's link. What comes later can hide
+    behind computing: the passes of the schemes b and c but the first.
 
     Args:
       scheme: a, b or c.
@@ -97,11 +117,8 @@ def sent_before_the_first_product(
       width: bytes of an activation.
     """
     stage, _ = divided(costs, convolutions_end)
-    one_device = batch / num_devices * stage[-1].outputs * width
-    others = num_devices - 1
-    return {"a": others * one_device, "b": one_device, "c": others * one_device / num_devices}[
-        scheme
-    ]
+    copies = (num_devices - 1) * batch / num_devices * stage[-1].outputs * width
+    return copies / num_devices if scheme == "c" else copies
 
 
 def divided(

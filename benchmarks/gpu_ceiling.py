@@ -3,10 +3,10 @@
     python benchmarks/gpu_ceiling.py --gpu=h100 --num_gpus=8 --batch_size=128
     python benchmarks/gpu_ceiling.py --tflops=400 --bandwidth_gbps=2000 --link_gbps=100
 
-Prints operations, bytes of activations, weights, optimizer and all-reduce, how long each takes at
-least, the images/s that follow, and what the host then has to read and decode. The counts are the
-network's own; the GPU's rates are its data sheet's, of which programs reach a part: give
---efficiency for the share that they reach.
+Prints operations, bytes of activations, weights, optimizer and those sent to other GPUs, how long
+each takes at least, the images/s that follow, and what the host then has to read and decode. The
+counts are the network's own; the GPU's rates are its data sheet's, of which programs reach a part:
+give --efficiency for the share that they reach.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ def _tables(content: dict[str, Any]) -> list[str]:
                 ("activations", "activation_bytes"),
                 ("weights", "weight_bytes"),
                 ("optimizer", "optimizer_bytes"),
-                ("all-reduce", "all_reduce_bytes"),
+                ("sending", "sent_bytes"),
                 ("images from the host", "host_bytes"),
             )
         },

@@ -71,10 +71,10 @@ def main(arguments: list[str]) -> None:
         for name in ("mirrored", *SCHEMES):
             if name == "mirrored":
                 computed = mirrored_traffic(costs, num_devices)
-                waited = 0.0
+                before = 0.0
             else:
                 computed = hybrid_traffic(costs, end, num_devices, batch_size, width)
-                waited = sent_before_the_first_product(
+                before = sent_before_the_first_product(
                     name, costs, end, num_devices, batch_size, width
                 )
             counted = sum(counted_bytes(_traced(name, num_devices, batch_size)).values())
@@ -90,7 +90,7 @@ def main(arguments: list[str]) -> None:
                     **dataclasses.asdict(computed),
                     "computed": computed.total,
                     "counted": counted,
-                    "waited_for": waited,
+                    "before_the_first_product": before,
                 }
             )
     content = {
@@ -155,7 +155,8 @@ def _ceilings(costs: NetworkCosts, end: str, image_size: int) -> list[dict[str, 
                 {
                     "link": link,
                     "strategy": name,
-                    "sending_seconds": bounds.seconds["all-reduce"],
+                    "sending_seconds": bounds.seconds["sending"],
+                    "least_sending_seconds": bounds.least_sent_bytes / rate,
                     "images_per_second": images / bounds.overlapped_seconds,
                     "images_per_second_if_nothing_overlaps": images / bounds.serial_seconds,
                 }
@@ -176,7 +177,7 @@ def _tables(content: dict[str, Any]) -> list[str]:
                     "gradients",
                     "computed",
                     "counted",
-                    "waited_for",
+                    "before_the_first_product",
                 )
             ),
         ]
@@ -187,6 +188,7 @@ def _tables(content: dict[str, Any]) -> list[str]:
             row["link"],
             row["strategy"],
             f"{1000 * row['sending_seconds']:.3g}",
+            f"{1000 * row['least_sending_seconds']:.3g}",
             f"{row['images_per_second']:,.0f}",
             f"{row['images_per_second_if_nothing_overlaps']:,.0f}",
         ]
@@ -194,8 +196,8 @@ def _tables(content: dict[str, Any]) -> list[str]:
     ]
     return [
         f"{content['model']}, {content['precision']}, {content['batch_size_per_device']} images of "
-        "each device: MB that all devices send in a step. The last column is what each must have "
-        "got before it can begin with the fully connected layers.",
+        "each device: MB that all devices send in a step. The last column is what the busiest link "
+        "carries before the fully connected layers can begin.",
         format_table(
             [
                 "devices",
@@ -210,7 +212,9 @@ def _tables(content: dict[str, Any]) -> list[str]:
             megabytes,
         ),
         f"8 x {content['gpu']}, from its data sheet:",
-        format_table(["link", "", "ms sending", "images/s at most", "without overlap"], ceilings),
+        format_table(
+            ["link", "", "ms sending", "at least", "images/s at most", "without overlap"], ceilings
+        ),
     ]
 
 

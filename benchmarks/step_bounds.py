@@ -27,8 +27,10 @@ class StepBounds:
       activation_bytes: read and written.
       weight_bytes: read in the forward and the backward pass, and gradients written.
       optimizer_bytes: read and written by the update.
-      all_reduce_bytes: sent to the other GPUs, by a ring where gradients are added up; the same
-        number is received.
+      sent_bytes: through a link if nothing overlaps: by each GPU to the others, by a ring where
+        gradients are added up, while it receives as many. Where GPUs take turns, by all of them,
+        because the links of the others wait.
+      least_sent_bytes: the same if all overlaps that can.
       host_bytes: of the images, from the host.
       gpu: whose rates count.
       precision: of the activations.
@@ -39,7 +41,8 @@ class StepBounds:
     activation_bytes: float
     weight_bytes: float
     optimizer_bytes: float
-    all_reduce_bytes: float
+    sent_bytes: float
+    least_sent_bytes: float
     host_bytes: float
     gpu: Gpu
     precision: str
@@ -53,7 +56,7 @@ class StepBounds:
             "activations": self.activation_bytes / self.gpu.memory,
             "weights": self.weight_bytes / self.gpu.memory,
             "optimizer": self.optimizer_bytes / self.gpu.memory,
-            "all-reduce": self.all_reduce_bytes / self.gpu.link,
+            "sending": self.sent_bytes / self.gpu.link,
             "images from the host": self.host_bytes / self.gpu.host,
         }
 
@@ -63,7 +66,10 @@ class StepBounds:
         seconds = self.seconds
         memory = seconds["activations"] + seconds["weights"] + seconds["optimizer"]
         return max(
-            seconds["operations"], memory, seconds["all-reduce"], seconds["images from the host"]
+            seconds["operations"],
+            memory,
+            self.least_sent_bytes / self.gpu.link,
+            seconds["images from the host"],
         )
 
     @property
@@ -117,13 +123,14 @@ def step_bounds(
       image_size: height and width, in pixels.
     """
     weight_bytes, optimizer_bytes = weight_traffic(costs.parameters, precision)
-    gradients = costs.parameters * _FLOAT32_BYTES
+    sent = 2 * (num_gpus - 1) / num_gpus * costs.parameters * _FLOAT32_BYTES
     return StepBounds(
         operations=batch_size * costs.training_operations,
         activation_bytes=batch_size * costs.training_activations * _width(precision),
         weight_bytes=weight_bytes,
         optimizer_bytes=optimizer_bytes,
-        all_reduce_bytes=2 * (num_gpus - 1) / num_gpus * gradients,
+        sent_bytes=sent,
+        least_sent_bytes=sent,
         host_bytes=batch_size * image_size**2 * _PIXEL_BYTES,
         gpu=gpu,
         precision=precision,
@@ -149,7 +156,7 @@ def hybrid_bounds(
       gpu: the rates.
       convolutions_end: the last layer that every GPU has the whole of.
       scheme: of the fully connected layers, which read their weights once in a, and as often as
-        there are GPUs in b and c.
+        there are GPUs in b and c. In b one GPU at a time sends its activities.
       precision: as in `step_bounds`.
       batch_size: images of each GPU.
       num_gpus: K, that share the work.
@@ -182,7 +189,8 @@ def hybrid_bounds(
         alone,
         weight_bytes=of_stage[0] + of_share[0] * (1 if scheme == "a" else num_gpus),
         optimizer_bytes=of_stage[1] + of_share[1],
-        all_reduce_bytes=traffic.sent_by_each,
+        sent_bytes=traffic.sent_in_turns if scheme == "b" else traffic.sent_by_each,
+        least_sent_bytes=traffic.least_in_turns if scheme == "b" else traffic.sent_by_each,
     )
 
 

@@ -35,8 +35,9 @@ def test_bytes_by_hand():
     assert found.total == found.activities + found.between_layers + found.labels + found.gradients
 
 
-@pytest.mark.parametrize(("scheme", "images"), [("a", 2 * 4), ("b", 4), ("c", 2 * 4 / 3)])
-def test_what_a_device_waits_for_at_first(scheme, images):
+# Of 4 images on each of 3 devices. In b those of one leave twice by its link.
+@pytest.mark.parametrize(("scheme", "images"), [("a", 2 * 4), ("b", 2 * 4), ("c", 2 * 4 / 3)])
+def test_what_the_busiest_link_carries_before_the_first_product(scheme, images):
     found = sent_before_the_first_product(scheme, COSTS, "pool1", 3, 12, width=4)
     assert found == pytest.approx(images * 8 * 4)
 
@@ -89,9 +90,26 @@ def test_bounds_of_a_hybrid_step_by_hand():
     assert bounds.weight_bytes == (200 + 75 // 4) * 3 * 4
     assert bounds.optimizer_bytes == (200 + 75 // 4) * 5 * 4
     assert bounds.activation_bytes > plain.activation_bytes
-    assert bounds.all_reduce_bytes == hybrid_traffic(COSTS, "pool1", 4, 12, 4).total / 4
+    assert bounds.sent_bytes == hybrid_traffic(COSTS, "pool1", 4, 12, 4).total / 4
+    assert bounds.least_sent_bytes == bounds.sent_bytes
     in_turns = hybrid_bounds(COSTS, gpu, "pool1", "b", **options)
     assert in_turns.weight_bytes == (200 + 4 * (75 // 4)) * 3 * 4
+
+
+def test_in_scheme_b_links_wait_for_each_other_and_in_c_they_do_not():
+    gpu = Gpu(float32=1e9, bfloat16=1e9, memory=1e9, link=1.0, host=1e9)
+    options = {"precision": "float32", "batch_size": 30, "num_gpus": 4, "image_size": 2}
+    # Each of 4 GPUs sends 30 images, of 8 numbers and a label, to 3 others.
+    activities, labels = 4 * 3 * 30 * 8 * 4, 4 * 3 * 30 * (8 + 4)
+    # 4 links at once: outputs of 6 units and 4 classes, gradients of the former and of weights.
+    at_once = 3 * 120 * (6 + 4 + 6) * 4 / 4 + 2 * 3 / 4 * 200 * 4
+    in_turns = hybrid_bounds(COSTS, gpu, "pool1", "b", **options)
+    assert in_turns.sent_bytes == 2 * activities + labels + at_once
+    assert in_turns.least_sent_bytes == activities + labels
+    assert in_turns.overlapped_seconds == activities + labels
+    together = hybrid_bounds(COSTS, gpu, "pool1", "c", **options)
+    assert together.sent_bytes == (2 * activities + labels) / 4 + at_once
+    assert together.overlapped_seconds == together.sent_bytes
 
 
 @pytest.mark.slow
