@@ -52,6 +52,7 @@ PEERS = {
         "peers.pytorch",
         _PYTORCH,
         usual_modes=(*_PYTORCH_MODES[:4], "compiled_frozen"),
+        precisions=(*_PRECISIONS, "float16"),
     ),
     "torchvision": Peer(
         "torchvision",
@@ -59,6 +60,7 @@ PEERS = {
         _PYTORCH,
         usual_modes=("eager", "channels_last", "compiled_channels_last", "compiled_frozen"),
         models=_TORCHVISION,
+        precisions=(*_PRECISIONS, "float16"),
     ),
     "tf_slim": Peer(
         "tf_slim",

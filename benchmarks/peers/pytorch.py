@@ -66,6 +66,9 @@ _IMAGE_SIZES = {"inception_v3": 299}
 # What torch.compile is told in these modes; in the others that begin so, nothing.
 _COMPILED = {"compiled_cuda_graphs": "reduce-overhead", "compiled_max_autotune": "max-autotune"}
 
+# What autocast computes in; in float32 it has no part.
+_AUTOCAST = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
 # Weights that never change, which the compiler lays out as its matrix products want them.
 _FROZEN = "compiled_frozen"
 
@@ -80,7 +83,7 @@ def training_step(
     steps: int,
     networks: Mapping[str, Callable[[], nn.Module]] = NETWORKS,
 ) -> Workload:
-    """Forward, backward, SGD with momentum .9 and weight decay 5e-4.
+    """Forward, backward, SGD with momentum .9 and weight decay 5e-4; in float16 a scaled loss.
 
     Auxiliary logits, where `networks` give such, have the weight .4 in the loss.
     """
@@ -92,6 +95,7 @@ def training_step(
         weight_decay=5e-4,
         fused=True,
     )
+    scaler = torch.amp.GradScaler(images.device.type, enabled=precision == "float16")
     labels = torch.randint(0, 1000, (batch_size,), device=images.device)
     in_training = _in_mode(network.train(), mode)
 
@@ -103,8 +107,9 @@ def training_step(
                 loss = nn.functional.cross_entropy(logits, labels)
                 if auxiliary_logits is not None:
                     loss += 0.4 * nn.functional.cross_entropy(auxiliary_logits, labels)
-            loss.backward()
-            optimizer.step()
+            scaler.scale(loss).backward()
+            scaler.step(optimizer)
+            scaler.update()
         return loss.item()  # waits for a GPU
 
     return _repetition(take_steps, steps * batch_size, mode, facts)
@@ -167,9 +172,9 @@ def _in_mode(network: nn.Module, mode: str) -> Callable[[torch.Tensor], torch.Te
 
 
 def _autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager[Any]:
-    if precision != "bfloat16":
+    if precision not in _AUTOCAST:
         return contextlib.nullcontext()
-    return torch.autocast(device.type, dtype=torch.bfloat16)
+    return torch.autocast(device.type, dtype=_AUTOCAST[precision])
 
 
 def _repetition(

@@ -1,12 +1,14 @@
 """The peers are the same networks: as many parameters, and PyTorch's gives the same logits."""
 
 import importlib.util
+import os
 
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import peers
+from contenders import Contender, RunningContender
 from nets import nets_factory
 
 PARAMETERS = {"alexnet": 60_965_224, "alexnet_v2": 50_303_912}
@@ -50,6 +52,25 @@ def test_the_papers_dropout_halves_at_test_time_and_not_in_training():
     dropout = pytorch.PaperDropout(0.5)
     assert set(dropout.train()(torch.ones(1000)).tolist()) == {0.0, 1.0}
     assert set(dropout.eval()(torch.ones(10)).tolist()) == {0.5}
+
+
+@needs_torch
+@pytest.mark.slow
+def test_pytorch_in_float16_scales_the_loss_and_takes_the_steps_of_float32(monkeypatch):
+    here = os.path.dirname(__file__)
+    monkeypatch.setenv("PYTHONPATH", f"{here}{os.pathsep}{os.environ['PYTHONPATH']}")
+    facts = {}
+    for precision in ("float32", "float16"):
+        running = RunningContender(
+            Contender(precision, "told_contenders:small_in_pytorch", {"precision": precision})
+        )
+        facts[precision] = running.facts
+        running.close()
+    assert facts["float32"]["scales"] == [1, 1]
+    assert facts["float16"]["scales"] == [2**16, 2**16]
+    single, half = (np.array(facts[precision]["change"]) for precision in ("float32", "float16"))
+    assert (half != single).any()
+    np.testing.assert_allclose(half, single, rtol=0, atol=0.02 * np.abs(single).max())
 
 
 @pytest.mark.parametrize("model", PARAMETERS)
