@@ -1,9 +1,10 @@
-"""A training step on one GPU in every variant: forms of the layers, precision, XLA, batch size.
+"""A training step on one GPU in every variant: forms, precision, XLA, several a call, batch size.
 
     python benchmarks/gpu_step.py --models=alexnet --output=gpu_step.json
 
-Prints images/s of each variant beside PyTorch at its best and the ceilings of the same run, and
-where the time of a step goes. It takes under eight minutes: what does not fit is left out, and said
+Prints images/s of each variant beside PyTorch at its best and the ceilings of the same run, what is
+left of them from end to end, on records of prepare_dataset, and where the time of a step goes. It
+takes under eight minutes: what does not fit is left out, and said
 so. Without a GPU a small network takes small steps on the CPU, which shows that all of it works.
 """
 
@@ -19,9 +20,10 @@ from absl import flags
 import peers
 from ceilings import ceiling_figures, ceilings
 from contenders import Contender
-from kernel_classes import CLASSES
+from gpu_step_tables import GFLOPS, tables
 from measuring import Case, LeftOut, measure, paired_ratio
-from reports import describe_left_out, finish, format_table, run
+from published_rates import TF_CNN_BENCHMARKS
+from reports import describe_left_out, finish, run
 from run_flags import RUNS, SECONDS
 from slimzoo import environment
 from throughput import (
@@ -54,30 +56,21 @@ _MINUTES = flags.DEFINE_float(
 
 # What stands in for all this where there is no GPU, unless flags say otherwise.
 _SMALL_MODEL, _SMALL_BATCH, _SMALL_STEPS = "alexnet_cifar", 8, 1
+_PHOTOS, _SMALL_PHOTOS = 512, 16
 
 # Of the layers, as nets/device_forms.py has them.
 _FORMS = ("CPU", "GPU")
 
+# On one synthetic batch, and what is compared to it.
+_SYNTHETIC = f"{OURS}, forms for a {_FORMS[-1]}"
+_END_TO_END = f"{_SYNTHETIC}, from prepared records"
+
 _PEERS = ("pytorch:compiled_channels_last", "pytorch:compiled_cuda_graphs")
 
-_GFLOPS, _OPERATIONS = "matrix_product_gflops", "operations_per_image"
+_OPERATIONS = "operations_per_image"
 
 # What a contender takes to start, before the first has shown it.
 _SECONDS_EACH = 20.0
-
-# images/s of tf_cnn_benchmarks' alexnet: without normalisation or groups, as alexnet_v2; float32.
-_PUBLISHED = {
-    "source": "https://www.tensorflow.org/performance/benchmarks of 2017, which is "
-    "docs_src/performance/benchmarks.md in TensorFlow's repository at 6535ed7",
-    "batch_size_per_gpu": 512,
-    "data": "synthetic",
-    "rows": [
-        {"gpu": "P100 (DGX-1)", "gpus": 1, "images_per_second": 2987},
-        {"gpu": "P100 (DGX-1)", "gpus": 8, "images_per_second": 17822},
-        {"gpu": "K80 (Google Compute Engine)", "gpus": 1, "images_per_second": 656},
-        {"gpu": "K80 (Google Compute Engine)", "gpus": 8, "images_per_second": 4640},
-    ],
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -89,12 +82,14 @@ class Setting:
       precision: float32, bfloat16 or float16.
       batch_size: images a step.
       is_whole: whether all variants are measured, and the ceilings beside them.
+      is_first: whether several steps a call are measured too, and steps on prepared records.
     """
 
     model: str
     precision: str
     batch_size: int
     is_whole: bool
+    is_first: bool = False
 
     @property
     def label(self) -> dict[str, Any]:
@@ -127,7 +122,7 @@ def main(arguments: list[str]) -> None:
     content: dict[str, Any] = {
         "small_mode": not has_gpu,
         **{key: [] for key in ("results", "profiles", "ceilings", "left_out")},
-        "published": _PUBLISHED,
+        "published": TF_CNN_BENCHMARKS,
     }
     clock = Clock()
     profiled: set[str] = set()
@@ -156,7 +151,7 @@ def main(arguments: list[str]) -> None:
     if not content["results"]:
         reasons = sorted({row["reason"] for row in content["left_out"]})
         raise ValueError(f"Nothing was measured: {'; '.join(reasons)}.")
-    finish(content, _tables(content))
+    finish(content, tables(content))
 
 
 def _given_or_small(flag: flags.FlagHolder, small: Any) -> Any:
@@ -170,7 +165,8 @@ def _settings(has_gpu: bool) -> Iterator[Setting]:
     first, *others = _given_or_small(_BATCH_SIZES, [_SMALL_BATCH])
     for model in _given_or_small(MODELS, [_SMALL_MODEL]):
         for precision in precisions:
-            yield Setting(model, precision, int(first), is_whole=True)
+            is_first = precision == precisions[0]
+            yield Setting(model, precision, int(first), is_whole=True, is_first=is_first)
         for batch_size in others:
             yield Setting(model, precisions[0], int(batch_size), is_whole=False)
 
@@ -196,11 +192,32 @@ def _contenders(setting: Setting, has_gpu: bool) -> tuple[list[Contender], list[
         for form in (_FORMS if setting.is_whole else _FORMS[-1:])
         for variant, options in variants
     ]
+    if setting.is_first:
+        ours += _in_training(setting, has_gpu)
     usual = _PEERS if has_gpu and "pytorch" in peers.installed_peers() else ()
     selection = usual if PEERS.value is None else PEERS.value
     others, left_out = peers.peer_contenders(selection, "training_step", arguments)
     beside = ceilings(setting.precision) if setting.is_whole else []
     return [*ours, *others, *beside], left_out
+
+
+def _in_training(setting: Setting, has_gpu: bool) -> list[Contender]:
+    """Steps as `train_image_classifier` can take them: several a call, and on what it reads."""
+    options = {"form": _FORMS[-1], "needs_gpu": has_gpu}
+    arguments = _arguments(setting)
+    together = max(2, arguments["steps"])
+    return [
+        Contender(
+            f"{_SYNTHETIC}, {together} steps a call",
+            "our_networks:training_step",
+            {**arguments, **options, "steps": together, "steps_per_call": together},
+        ),
+        Contender(
+            _END_TO_END,
+            "prepared_photos:end_to_end",
+            {**setting.label, **options, "num_photos": _PHOTOS if has_gpu else _SMALL_PHOTOS},
+        ),
+    ]
 
 
 def _profiles(setting: Setting, has_gpu: bool) -> list[Contender]:
@@ -216,7 +233,7 @@ def _results(case: Case, ceiling: Sequence[dict[str, Any]]) -> list[dict[str, An
     networks = measured_networks(case)
     theirs = [one.contender.name for one in networks if not one.contender.name.startswith(OURS)]
     best_peer = case.fastest(theirs)
-    products = [figures[_GFLOPS] * 1e9 for figures in ceiling if _GFLOPS in figures]
+    products = [figures[GFLOPS] * 1e9 for figures in ceiling if GFLOPS in figures]
     # The peers' networks need the same operations; ours has counted them.
     operations = [one.facts[_OPERATIONS] for one in networks if _OPERATIONS in one.facts]
     rows = []
@@ -227,78 +244,13 @@ def _results(case: Case, ceiling: Sequence[dict[str, Any]]) -> list[dict[str, An
         }
         if products and operations:
             row["share_of_matrix_product"] = measurement.median * operations[0] / products[0]
+        if measurement.contender.name == _END_TO_END and _SYNTHETIC in case.measurements:
+            synthetic = case.measurements[_SYNTHETIC].rates
+            row["to_synthetic"] = paired_ratio(measurement.rates, synthetic)
         if best_peer and best_peer is not measurement:
             row["to_best_peer"] = paired_ratio(measurement.rates, best_peer.rates)
         rows.append(row)
     return rows
-
-
-def _tables(content: dict[str, Any]) -> list[str]:
-    tables = [
-        format_table(
-            [
-                *("", "precision", "batch", "", "images/s", "from", "to"),
-                *("of matrix product", "to best peer", "peak MiB"),
-            ],
-            [
-                [
-                    *(row[key] for key in ("model", "precision", "batch_size", "contender")),
-                    *(row[key] for key in ("images_per_second", "slowest", "fastest")),
-                    _percent(row.get("share_of_matrix_product")),
-                    row.get("to_best_peer", {}).get("ratio"),
-                    round(row.get("peak_gpu_memory_mib", row["peak_memory_mib"])),
-                ]
-                for row in content["results"]
-            ],
-        ),
-        format_table(
-            ["ceilings", "precision", "GFLOP/s", "by", "memory copy GB/s"],
-            [
-                [
-                    *(row["model"], row["precision"], row.get(_GFLOPS)),
-                    *(row.get("matrix_product_library"), row.get("memory_copy_gb_per_second")),
-                ]
-                for row in content["ceilings"]
-            ],
-        ),
-        *_profile_tables(content["profiles"]),
-        format_table(
-            ["tf_cnn_benchmarks, alexnet, published", "GPUs", "images/s"],
-            [
-                [row["gpu"], row["gpus"], row["images_per_second"]]
-                for row in content["published"]["rows"]
-            ],
-        ),
-    ]
-    tables += [
-        f"left out: {row['model']} {row['precision']} {row['batch_size']} {row['contender']}: "
-        f"{row['reason']}"
-        for row in content["left_out"]
-    ]
-    if content["small_mode"]:
-        tables.append(
-            "No GPU was found. These are small steps on the CPU: they show that the variants run, "
-            "and nothing of their speed on a GPU."
-        )
-    return tables
-
-
-def _profile_tables(profiles: Sequence[dict[str, Any]]) -> Iterator[str]:
-    """For each model a table: a row for each class of work, two columns for each form."""
-    for model in dict.fromkeys(row["model"] for row in profiles):
-        of_model = [row for row in profiles if row["model"] == model]
-        titles = [f"a step of {model} by class of work"]
-        rows: list[list[Any]] = [[name] for name in (*CLASSES, "from the first to the last")]
-        for profile in of_model:
-            titles += [f"forms for a {profile['form']}: ms", "share"]
-            for row, of_class in zip(rows, profile["classes"], strict=False):
-                row += [of_class["milliseconds"], _percent(of_class["share"])]
-            rows[-1] += [profile["milliseconds"], None]
-        yield format_table(titles, rows)
-
-
-def _percent(share: float | None) -> str | None:
-    return None if share is None else f"{share:.1%}"
 
 
 if __name__ == "__main__":

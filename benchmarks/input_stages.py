@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
-from our_networks import Trainer  # sets TensorFlow's environment, so first
+from our_networks import Trainer, check_gpu, facts  # sets TensorFlow's environment, so first
 
 # isort: split
 import numpy as np
@@ -18,6 +18,7 @@ import tensorflow as tf
 from image_datasets import dataset_factory
 from image_datasets.image_dataset import ImageDataset
 from nets import nets_factory
+from network_costs import count_costs
 from preprocessing import windows
 from preprocessing.decoding import Jpeg
 from preprocessing.preprocessing_factory import get_preprocessing
@@ -143,17 +144,35 @@ def step(**source: Any) -> Workload:
     )
 
 
-def end_to_end(**source: Any) -> Workload:
-    """Training steps on what is read: all of the above, overlapping as they do in training."""
+def end_to_end(form: str | None = None, needs_gpu: bool = False, **source: Any) -> Workload:
+    """Training steps on what is read: all of the above, overlapping as they do in training.
+
+    Args:
+      form: of the layers, CPU or GPU; None is that of the device which takes the step.
+      needs_gpu: whether it is left out where TensorFlow sees none.
+      **source: fields of `Source`.
+
+    Raises:
+      LeftOutError: if so.
+    """
+    if needs_gpu:
+        check_gpu()
     opened = Source(**source)
-    trainer = Trainer(opened.model, opened.precision, opened.batch_size)
+    trainer = Trainer(opened.model, opened.precision, opened.batch_size, form)
     num_classes = trainer.network_fn.num_classes or 1
     batches = _training_batches(opened).map(
         # The network has its usual number of classes, whatever the dataset has.
         lambda batch: {**batch, "label": batch["label"] % num_classes}
     )
     distributed = trainer.strategy.experimental_distribute_dataset(batches)
-    return Stream(lambda: distributed, trainer.take_step, opened.batch_size, finish=trainer.finish)
+    operations = count_costs(trainer.network_fn).training_operations
+    return Stream(
+        lambda: distributed,
+        trainer.take_step,
+        opened.batch_size,
+        finish=trainer.finish,
+        facts=facts(trainer.network_fn, operations),
+    )
 
 
 def cropping_arrays() -> Workload:

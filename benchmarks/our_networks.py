@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from slimzoo import environment
 
 environment.set_up()  # as the commands do, before TensorFlow is imported
@@ -25,6 +27,7 @@ from training.hybrid.hybrid_step import make_train_step
 from training.hybrid.schemes import HybridSettings
 from training.input_pipeline import Example
 from training.optimizers import OptimizerSettings
+from training.several_steps import SeveralSteps
 from training.train_step import DTYPE_POLICIES, TrainStep
 from training.training_state import make_training_state
 from workloads import LeftOutError, Repetition, Workload
@@ -49,6 +52,10 @@ class Trainer:
       xla: whether XLA compiles the whole step, on one device.
       num_replicas: devices.
       hybrid_scheme: a, b or c of `hybrid`; None is `mirrored`.
+      steps_per_call: how many batches `take_steps` gets.
+
+    Raises:
+      ValueError: if XLA is to compile a step that is not of one device.
 
     Attributes:
       network_fn: the network.
@@ -65,7 +72,10 @@ class Trainer:
         xla: bool = False,
         num_replicas: int = 1,
         hybrid_scheme: str | None = None,
+        steps_per_call: int = 1,
     ):
+        if xla and (hybrid_scheme or num_replicas > 1):
+            raise ValueError("XLA compiles the whole step of one device.")
         hybrid = HybridSettings(hybrid_scheme=hybrid_scheme) if hybrid_scheme else None
         self.strategy = devices.make_strategy("hybrid" if hybrid else "mirrored", num_replicas)
         state = make_training_state(
@@ -83,6 +93,7 @@ class Trainer:
             if xla and not hybrid
             else make_train_step(*arguments, hybrid, batch_size=batch_size)
         )
+        self._several = SeveralSteps(self._step, self.strategy, steps_per_call)
         self._form = form
         self._rate = tf.constant(1e-4)
         self._loss = tf.zeros([])
@@ -92,6 +103,12 @@ class Trainer:
         # The first call traces.
         with traced_for(self._form) if self._form else contextlib.nullcontext():
             self._loss = self._step(batch, self._rate, tf.constant(0))["loss"]
+
+    def take_steps(self, batches: Sequence[Example]) -> None:
+        """Takes `steps_per_call` steps in one call, as the training loop does if told to."""
+        rates = tf.fill([len(batches)], self._rate)
+        with traced_for(self._form) if self._form else contextlib.nullcontext():
+            self._loss = self._several(batches, rates, tf.constant(0))["loss"][-1]
 
     def finish(self) -> None:
         """Waits until every step has been taken."""
@@ -125,6 +142,7 @@ def training_step(
     needs_gpu: bool = False,
     num_replicas: int = 1,
     hybrid_scheme: str | None = None,
+    steps_per_call: int = 1,
 ) -> Workload:
     """Whole steps: device half of the preprocessing, forward, backward, update.
 
@@ -139,29 +157,44 @@ def training_step(
       num_replicas: devices.
       hybrid_scheme: a, b or c of `hybrid`; None is `mirrored`.
       needs_gpu: whether it is left out where TensorFlow sees none.
+      steps_per_call: how many of the steps Python asks for at once; divides `steps`.
 
     Raises:
       LeftOutError: if so.
+      ValueError: if the steps cannot be divided.
     """
-    if needs_gpu and not tf.config.list_physical_devices("GPU"):
-        raise LeftOutError("TensorFlow sees no GPU")
+    if steps % steps_per_call:
+        raise ValueError(f"{steps} steps cannot be taken {steps_per_call} at a time.")
+    if needs_gpu:
+        check_gpu()
     if not layout_optimizer:  # for the whole process
         tf.config.optimizer.set_experimental_options({"layout_optimizer": False})
-    trainer = Trainer(model, precision, batch_size, form, xla, num_replicas, hybrid_scheme)
+    trainer = Trainer(
+        model, precision, batch_size, form, xla, num_replicas, hybrid_scheme, steps_per_call
+    )
     batch = trainer.synthetic_batch()
     if num_replicas > 1:
         batches = tf.data.Dataset.from_tensor_slices(batch).batch(batch_size)
         batch = next(iter(trainer.strategy.experimental_distribute_dataset(batches)))
 
     def take_steps() -> None:
-        for _ in range(steps):
-            trainer.take_step(batch)
+        for _ in range(steps // steps_per_call):
+            if steps_per_call == 1:
+                trainer.take_step(batch)
+            else:
+                trainer.take_steps([batch] * steps_per_call)
         trainer.finish()
 
     # Layers that are divided among devices are counted where they are whole.
     whole = nets_factory.get_network_fn(model) if hybrid_scheme else trainer.network_fn
     operations = count_costs(whole).training_operations
-    return Repetition(take_steps, steps * batch_size, _facts(whole, operations))
+    return Repetition(take_steps, steps * batch_size, facts(whole, operations))
+
+
+def check_gpu() -> None:
+    """Raises LeftOutError if TensorFlow sees no GPU."""
+    if not tf.config.list_physical_devices("GPU"):
+        raise LeftOutError("TensorFlow sees no GPU")
 
 
 def profiled_steps(steps: int, **arguments: Any) -> Workload:
@@ -194,9 +227,10 @@ def forward_pass(model: str, precision: str, batch_size: int, steps: int) -> Wor
         logits.numpy()
 
     operations = count_costs(network_fn).forward_operations
-    return Repetition(run, steps * batch_size, _facts(network_fn, operations))
+    return Repetition(run, steps * batch_size, facts(network_fn, operations))
 
 
-def _facts(network_fn: NetworkFn, operations: int) -> dict[str, int]:
+def facts(network_fn: NetworkFn, operations: int) -> dict[str, int]:
+    """What a workload says of its network, and of the operations that an image takes."""
     parameters = sum(nets_factory.parameter_counts(network_fn).values())
     return {"parameters": parameters, "operations_per_image": operations}

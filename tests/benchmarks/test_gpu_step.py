@@ -26,7 +26,12 @@ def test_the_small_mode_measures_both_forms_and_tells_where_the_time_goes(
     assert [row["contender"] for row in report["results"]] == [
         "slimzoo, forms for a CPU",
         "slimzoo, forms for a GPU",
+        "slimzoo, forms for a GPU, 2 steps a call",
+        "slimzoo, forms for a GPU, from prepared records",
     ]
+    *_, synthetic, _, end_to_end = report["results"]
+    ratio = end_to_end["images_per_second"] / synthetic["images_per_second"]
+    assert end_to_end["to_synthetic"]["ratio"] == pytest.approx(ratio)
     for row in report["results"]:
         check_figures(row, "images_per_second", 1)
         assert row["batch_size"] == 2
@@ -81,12 +86,18 @@ def test_on_a_gpu_every_variant_is_planned(planned):
     ]
     for (_, precision, batch_size), names in planned.items():
         forms = ("CPU", "GPU") if batch_size == 256 else ("GPU",)
-        assert [name for name in names if name.startswith("slimzoo")] == [
+        variants = [
             f"slimzoo, forms for a {form}{variant}"
             for form in forms
             for variant in ("", ", XLA", ", channels last")
             if precision == "float32" or variant != ", channels last"
         ]
+        if (precision, batch_size) == ("bfloat16", 256):
+            variants += [
+                "slimzoo, forms for a GPU, 10 steps a call",
+                "slimzoo, forms for a GPU, from prepared records",
+            ]
+        assert [name for name in names if name.startswith("slimzoo")] == variants
         assert "pytorch compiled_cuda_graphs" in names
         assert ("memory copy" in names) == (batch_size == 256)
 
@@ -97,6 +108,38 @@ def test_without_the_gpu_that_is_needed_a_contender_is_left_out(benchmark_module
         pytest.skip("TensorFlow sees a GPU.")
     with pytest.raises(LeftOutError, match="sees no GPU"):
         our_networks.training_step("alexnet", "float32", 2, 1, needs_gpu=True)
+
+
+def test_xla_is_not_asked_for_a_step_of_several_devices(benchmark_module):
+    our_networks = benchmark_module("our_networks")
+    with pytest.raises(ValueError, match="step of one device"):
+        our_networks.Trainer("cifarnet", "float32", 4, xla=True, num_replicas=2, hybrid_scheme="a")
+
+
+@pytest.mark.slow
+def test_several_steps_a_call_are_all_taken(benchmark_module):
+    our_networks = benchmark_module("our_networks")
+    changed = []
+    for together in (1, 2):
+        keras.utils.set_random_seed(0)
+        trainer = our_networks.Trainer(
+            "cifarnet_18pct", "float32", 4, "GPU", steps_per_call=together
+        )
+        batch = trainer.synthetic_batch()
+        variable = trainer.network_fn.variables["cifarnet_18pct/conv1/weights"]
+        initial = variable.numpy()
+        if together == 1:
+            trainer.take_step(batch)
+            trainer.take_step(batch)
+        else:
+            trainer.take_steps([batch, batch])
+        trainer.finish()
+        changed.append(variable.numpy() - initial)
+    largest = np.abs(changed[0]).max()
+    assert largest > 0
+    np.testing.assert_allclose(changed[1], changed[0], rtol=0, atol=1e-3 * largest)
+    with pytest.raises(ValueError, match="3 steps cannot be taken 2 at a time"):
+        our_networks.training_step("cifarnet_18pct", "float32", 4, 3, steps_per_call=2)
 
 
 @pytest.mark.slow
