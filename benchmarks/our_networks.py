@@ -90,7 +90,7 @@ class Trainer:
         arguments = (state, self.preprocessing, self.strategy)
         self._step: TrainStep = (
             CompiledTrainStep(*arguments, batch_size=batch_size)
-            if xla and not hybrid
+            if xla
             else make_train_step(*arguments, hybrid, batch_size=batch_size)
         )
         self._several = SeveralSteps(self._step, self.strategy, steps_per_call)
