@@ -7,9 +7,8 @@ import tensorflow as tf
 from nets.nets_factory import get_network_fn
 from preprocessing.preprocessing_factory import get_preprocessing
 from training import devices
-from training.hybrid.hybrid_step import HybridTrainStep
+from training.hybrid.hybrid_step import make_train_step
 from training.optimizers import OptimizerSettings
-from training.train_step import TrainStep
 from training.training_state import make_training_state
 
 BATCH_SIZE = 16
@@ -29,7 +28,7 @@ def make_batch(seed):
 
 
 class Run:
-    """A few steps of cifarnet, by one device or several.
+    """A few steps of a network, by one device or several.
 
     Attributes:
       losses: of the steps so far.
@@ -64,12 +63,9 @@ class Run:
             self.state.network_fn.preprocessing_name, is_training=False
         )
         step_options = {"batch_size": BATCH_SIZE, "moving_average_decay": 0.5 if averages else 0.0}
-        if hybrid:
-            self.step = HybridTrainStep(
-                self.state, preprocessing, self.strategy, hybrid, **step_options
-            )
-        else:
-            self.step = TrainStep(self.state, preprocessing, self.strategy, **step_options)
+        self.step = make_train_step(
+            self.state, preprocessing, self.strategy, hybrid, **step_options
+        )
         if averages:
             self.state.start_averages()
         self.losses = []
@@ -82,11 +78,14 @@ class Run:
 
     def take_one(self, batch, number=0, rate=0.01):
         """Takes one step and returns its loss."""
-        examples = tf.data.Dataset.from_tensors(batch).unbatch().batch(BATCH_SIZE)
-        batch = next(iter(self.strategy.experimental_distribute_dataset(examples)))
-        outcome = self.step(batch, tf.constant(rate), tf.constant(number))
+        outcome = self.step(self.distributed(batch), tf.constant(rate), tf.constant(number))
         self.losses.append(float(outcome["loss"]))
         return self.losses[-1]
+
+    def distributed(self, batch):
+        """The batch, shared among the devices."""
+        examples = tf.data.Dataset.from_tensors(batch).unbatch().batch(BATCH_SIZE)
+        return next(iter(self.strategy.experimental_distribute_dataset(examples)))
 
     def values(self):
         return {name: one.numpy() for name, one in self.state.network_fn.variables.items()}
@@ -94,6 +93,18 @@ class Run:
     def changes(self):
         """What the steps so far have added to each variable."""
         return {name: value - self.initial[name] for name, value in self.values().items()}
+
+
+def weights_after_steps(model, hybrid=None, rate=0.001, **options):
+    """Every weight by its name after three steps, of two devices if hybrid."""
+    return Run(2 if hybrid else 1, hybrid, model=model, **options).take(rate=rate).values()
+
+
+def assert_close(found, expected):
+    """Whether two sets of weights are the same, but for rounding."""
+    assert list(found) == list(expected)
+    for name, value in expected.items():
+        np.testing.assert_allclose(found[name], value, rtol=1e-4, atol=1e-6, err_msg=name)
 
 
 def difference(found, expected):

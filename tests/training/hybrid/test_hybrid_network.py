@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from hybrid_training import assert_close, make, make_batch, weights_after_steps
+from hybrid_runs import BATCH_SIZE, Run, assert_close, make_batch, weights_after_steps
 
 from nets import layers
 from nets.batch_normalization import BatchNormalization
@@ -85,9 +85,9 @@ def test_settings_that_do_not_fit_are_refused_in_python_too(settings, message):
 def test_the_weights_of_a_share_are_cast_once_an_update(scheme, updates, casts):
     register()
     hybrid = HybridSettings(hybrid_scheme=scheme, fc_updates_per_step=updates)
-    _, step, strategy = make("small", hybrid, dtype_policy="mixed_bfloat16")
-    graph = step.__call__.get_concrete_function(
-        make_batch(strategy), tf.TensorSpec([]), tf.TensorSpec([], tf.int32)
+    run = Run(2, hybrid, model="small", dtype_policy="mixed_bfloat16")
+    graph = run.step.__call__.get_concrete_function(
+        run.distributed(make_batch(0)), tf.TensorSpec([]), tf.TensorSpec([], tf.int32)
     ).graph
     places = [
         operation.device[-5:]
@@ -126,13 +126,12 @@ def test_in_evaluation_normalisation_is_folded_into_the_convolutions():
         net = layers.Conv2D(num_classes, 1, name="fc2")(net)
         return layers.SpatialSqueeze(name="squeeze")(net), {"normalized/fc2": net}
 
-    images = tf.random.stateless_uniform([8, 32, 32, 3], [1, 2], -128, 128)
+    images = tf.random.stateless_uniform([BATCH_SIZE, 32, 32, 3], [1, 2], -128, 128)
     logits = []
     for hybrid in (None, HybridSettings()):
-        state, _, strategy = make("normalized", hybrid)
-        batches = tf.data.Dataset.from_tensor_slices(images).batch(8)
-        batch = next(iter(strategy.experimental_distribute_dataset(batches)))
-        graph = evaluation(state.network_fn, strategy).get_concrete_function(batch)
+        run = Run(2 if hybrid else 1, hybrid, model="normalized")
+        batch = run.distributed(images)
+        graph = evaluation(run.state.network_fn, run.strategy).get_concrete_function(batch)
         kinds = {operation.type for operation in graph.graph.get_operations()}
         assert not [kind for kind in kinds if kind.startswith("FusedBatchNorm")]
         logits.append(graph(batch))
@@ -141,8 +140,8 @@ def test_in_evaluation_normalisation_is_folded_into_the_convolutions():
 
 def test_it_is_called_in_evaluation_and_without_options():
     register()
-    state, _, _ = make("small", HybridSettings())
+    network_fn = Run(2, HybridSettings(), model="small").state.network_fn
     with pytest.raises(TypeError, match="is called in evaluation alone"):
-        state.network_fn(tf.zeros([1, 32, 32, 3]), is_training=True)
+        network_fn(tf.zeros([1, 32, 32, 3]), is_training=True)
     with pytest.raises(TypeError, match="leave out reuse"):
-        state.network_fn(tf.zeros([1, 32, 32, 3]), reuse=True)
+        network_fn(tf.zeros([1, 32, 32, 3]), reuse=True)

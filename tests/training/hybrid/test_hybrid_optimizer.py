@@ -3,7 +3,7 @@
 import keras
 import pytest
 import tensorflow as tf
-from hybrid_training import assert_close, make, make_batch, weights_after_steps
+from hybrid_runs import WITHOUT_DROPOUT, Run, assert_close, make_batch, weights_after_steps
 
 from training.hybrid.schemes import HybridSettings
 from training.optimizers import PerVariable, optimizers
@@ -40,8 +40,9 @@ class Scaled(PerVariable, keras.optimizers.SGD):
 def take_steps(optimizer, hybrid=None):
     with optimizers.restored():
         optimizers.register("own")(lambda settings, **options: optimizer(**options))
-        options = {"dropout_keep_prob": 1.0}
-        return weights_after_steps("tiny", hybrid, optimizer="own", network_options=options)
+        return weights_after_steps(
+            "tiny", hybrid, settings={"optimizer": "own"}, network_options=WITHOUT_DROPOUT
+        )
 
 
 def test_an_elementwise_optimizer_takes_the_steps_of_one_device():
@@ -66,16 +67,19 @@ def test_with_no_convolution_trained_the_scale_of_the_loss_grows_as_keras_has_it
     """Then the optimizer counts itself, because Keras counts where it has gradients."""
     counted = []
     for hybrid in (None, HybridSettings()):
-        state, step, strategy = make(
-            "tiny", hybrid, dtype_policy="mixed_float16", trainable_scopes=["tiny/fc3"]
+        run = Run(
+            2 if hybrid else 1,
+            hybrid,
+            model="tiny",
+            dtype_policy="mixed_float16",
+            trainable_scopes=["tiny/fc3"],
         )
-        scaling = getattr(state.optimizer, "_of_whole", state.optimizer)
+        scaling = getattr(run.state.optimizer, "_of_whole", run.state.optimizer)
         scaling.dynamic_growth_steps = 2
         scaling.dynamic_scale.assign(8.0)
-        batch = make_batch(strategy)
         seen = []
         for number in range(5):
-            step(batch, tf.constant(0.001), tf.constant(number))
+            run.take_one(make_batch(0), number, rate=0.001)
             values = (scaling.dynamic_scale, scaling.step_counter, scaling.iterations)
             seen.append([float(one.numpy()) for one in values])
         counted.append(seen)
