@@ -10,6 +10,11 @@ from __future__ import annotations
 
 from absl import flags
 
+from slimzoo import environment
+
+environment.set_up()  # before TensorFlow is imported
+
+# isort: split
 from contenders import Contender
 from measuring import measure, paired_ratio
 from reports import describe_left_out, finish, format_table, run

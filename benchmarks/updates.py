@@ -105,13 +105,15 @@ def _tables(content: dict[str, Any]) -> list[str]:
             ],
         ),
         format_table(
-            ["optimizer", "gradient", "slimzoo / it", "ratio", "from", "to"],
+            ["optimizer", "gradient", "so many times as fast as", "slimzoo", "from", "to"],
             [
                 [row[key] for key in (*label, "peer", "ratio", "smallest", "largest")]
                 for row in content["ratios"]
             ],
         ),
-        *(f"left out: {row['contender']}: {row['reason']}" for row in content["left_out"]),
+        *dict.fromkeys(
+            f"left out: {row['contender']}: {row['reason']}" for row in content["left_out"]
+        ),
     ]
 
 

@@ -33,12 +33,14 @@ _XLA_OPTION = "--xla_backend_extra_options=xla_cpu_use_multi_output_fusion"
 def set_variables() -> None:
     """Sets `VARIABLES` where the user has not; without effect once TensorFlow is imported.
 
-    XLA_FLAGS of the user's are kept, and get one more unless they have its like.
+    XLA_FLAGS of the user's are kept, and get one more unless they have its like, or are the name of
+    a file that holds them.
     """
     for name, value in VARIABLES.items():
         os.environ.setdefault(name, value)
-    xla_flags = os.environ.get("XLA_FLAGS", "")
-    if _XLA_OPTION.partition("=")[0] not in xla_flags:
+    xla_flags = os.environ.get("XLA_FLAGS", "").strip()
+    is_file_name = bool(xla_flags) and not xla_flags.startswith("-")
+    if not is_file_name and _XLA_OPTION.partition("=")[0] not in xla_flags:
         os.environ["XLA_FLAGS"] = f"{xla_flags} {_XLA_OPTION}".strip()
 
 

@@ -18,7 +18,7 @@ class HybridFlags:
         "`mirrored`: all devices of this host; `multi_worker_mirrored`: several hosts, "
         "described by worker_hosts and task_index, or by the environment variable TF_CONFIG; "
         "`hybrid`: all devices of this host, with fully connected layers divided among them "
-        "(alexnet and its kin, vgg, overfeat, lenet, cifarnet).",
+        "(AlexNets, VGGs, overfeat, lenet, cifarnet).",
         TRAINING_STRATEGIES,
         theme=Theme.DEVICES,
     )

@@ -86,9 +86,17 @@ def _parsed(arguments: list[str]) -> list[str]:
         print(f"ERROR: {unknown_flag(error, list(flags.FLAGS))}", file=sys.stderr)
         sys.exit(1)
     except flags.Error as error:
-        why = str(error).removesuffix(".")
+        why = in_plain_words(str(error).removesuffix("."))
         print(f"ERROR: {why}. --help lists the flags.", file=sys.stderr)
         sys.exit(1)
+
+
+def in_plain_words(message: str) -> str:
+    """A message of absl, without Python's own words for what is no number."""
+    message = re.sub(
+        r"invalid literal for int\(\) with base \d+: .*", "takes a whole number", message
+    )
+    return re.sub(r"could not convert string to float: .*", "takes a number", message)
 
 
 def unknown_flag(error: flags.UnrecognizedFlagError, known: Sequence[str]) -> str:

@@ -36,6 +36,9 @@ _OF_NO_CONSEQUENCE = (
     *("--worker_hosts", "--task_index", "--cluster_timeout_secs"),
 )
 
+# Without effect under other strategies.
+_OF_HYBRID = ("hybrid_scheme", "fc_updates_per_step")
+
 # Defaults that are none now, and say what those of today say of a run that goes on.
 _EARLIER_DEFAULTS = ("--num_epochs_per_decay=2.0",)
 
@@ -224,13 +227,19 @@ def changed_flags(config: TrainingConfig, train_dir: str) -> str:
     # A flag that an earlier version did not have had its default.
     known = set(map(_name, before))
     new = [line for line in flag_lines(TrainingConfig()).splitlines() if _name(line) not in known]
-    added = [line for line in now if line not in before and line not in new]
+    added = [
+        line
+        for line in now
+        if line not in before
+        and line not in new
+        and (config.distribution_strategy == "hybrid" or _name(line) not in _OF_HYBRID)
+    ]
     removed = [line for line in before if line not in (*now, *_EARLIER_DEFAULTS)]
     if not added and not removed:
         return ""
     return (
-        f"The flags are not those it ran with: now {' '.join(added) or 'none'}, "
-        f"before {' '.join(removed) or 'none'}."
+        f"The flags are not those it ran with: now {' '.join(added) or 'the defaults'}, "
+        f"before {' '.join(removed) or 'the defaults'}."
     )
 
 

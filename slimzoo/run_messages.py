@@ -9,6 +9,8 @@ import math
 import shutil
 from collections.abc import Iterator
 
+import tensorflow as tf
+
 from image_datasets.file_names import listed
 from image_datasets.image_dataset import ImageDataset
 from image_datasets.label_names import BACKGROUND
@@ -73,6 +75,9 @@ def announcement(
     num_parameters = state.network_fn.model.count_params()
     num_trained = state.num_trainable_parameters()
     trained = f" ({num_trained:,} trained)" if num_trained != num_parameters else ""
+    replicas = "1 replica" if num_replicas == 1 else f"{num_replicas} replicas"
+    if num_replicas > 1 and not tf.config.list_physical_devices("GPU"):
+        replicas += " (parts of a CPU)"
     gray = "grey " if state.network_fn.channels == 1 else ""
     lines = [
         f"{description.model_name}: {num_parameters:,} parameters{trained}, "
@@ -81,7 +86,7 @@ def announcement(
         f"{description.dataset_name}: {dataset.num_examples:,} images of "
         f"{len(description.class_names)} classes in {dataset.split}; {validation}",
         f"steps {first_step:,} to {num_steps:,} of {config.batch_size} images on "
-        f"{num_replicas} replica{'' if num_replicas == 1 else 's'}; train_dir {train_dir}",
+        f"{replicas}; train_dir {train_dir}",
         _division(config, state),
         _settings_of_the_network(config),
     ]

@@ -59,6 +59,7 @@ def make_strategy(
             "NOTE: the environment variable TF_CONFIG is not used with "
             f"--distribution_strategy={name}: this process works alone."
         )
+        del os.environ["TF_CONFIG"]  # TensorFlow reads it for every strategy
     num_gpus = len(tf.config.list_physical_devices("GPU"))
     wanted = num_replicas or max(num_gpus, 1)
     if num_gpus:

@@ -89,6 +89,7 @@ def test_what_the_user_has_set_stays(monkeypatch):
         ("", "{ours}"),
         ("--xla_dump_to=here", "--xla_dump_to=here {ours}"),
         ("--xla_backend_extra_options=theirs", "--xla_backend_extra_options=theirs"),
+        ("a_file_of_flags.txt", "a_file_of_flags.txt"),
     ],
 )
 def test_flags_of_xla_that_the_user_has_set_are_kept(monkeypatch, given, expected):

@@ -172,6 +172,22 @@ def test_an_unknown_flag_is_told_which_is_meant(name, known, hint):
     )
 
 
+@pytest.mark.parametrize(
+    ("define", "message"),
+    [
+        (flags.DEFINE_integer, "flag --steps=2.5: takes a whole number"),
+        (flags.DEFINE_float, "flag --steps=many: takes a number"),
+    ],
+    ids=["integer", "float"],
+)
+def test_what_is_no_number_is_said_in_plain_words(define, message):
+    values = flags.FlagValues()
+    define("steps", 1, "", flag_values=values)
+    with pytest.raises(flags.IllegalFlagValueError) as raised:
+        values(["program", message.split()[1].rstrip(":")])
+    assert program.in_plain_words(str(raised.value)) == message
+
+
 def test_tensorflows_messages_lose_the_names_of_nodes():
     decode = tf.data.Dataset.from_tensors(b"no image").map(tf.io.decode_jpeg)
     with pytest.raises(tf.errors.OpError) as raised:

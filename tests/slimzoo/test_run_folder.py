@@ -281,7 +281,7 @@ def test_flags_that_changed_are_listed_with_what_they_were(run, replaced):
     said = changes(max_number_of_steps=9, batch_size=5)
     assert "now --batch_size=5 --max_number_of_steps=9, before --batch_size=10 --max_num" in said
     said = changes(moving_average_decay=0.5)
-    assert "now --moving_average_decay=0.5, before none." in said
+    assert "now --moving_average_decay=0.5, before the defaults." in said
 
 
 def test_a_flag_that_only_has_another_name_has_not_changed(replaced, tmp_path):

@@ -35,6 +35,12 @@ def test_what_does_not_exist_or_fit_is_named(monkeypatch, name, num_replicas, me
         devices.make_strategy(name, num_replicas)
 
 
+def test_a_cluster_that_is_not_used_is_said_and_not_read_by_tensorflow_either(monkeypatch, capsys):
+    monkeypatch.setenv("TF_CONFIG", "no JSON")
+    assert devices.make_strategy("mirrored", 2).num_replicas_in_sync == 2
+    assert "TF_CONFIG is not used with --distribution_strategy=mirrored" in capsys.readouterr().out
+
+
 def test_replicas_share_a_batch_equally_or_not_at_all():
     strategy = devices.make_strategy(num_replicas=2)
     assert devices.per_replica_batch_size(6, strategy) == 3

@@ -95,13 +95,14 @@ class FullyConnectedStage:
         # By layer, one for each device.
         self._blocks: list[list[_Block]] = []
         before: list[keras.layers.Layer] = []
-        last = [layer for layer in layers if layer.weights][-1]
+        with_weights = [layer for layer in layers if layer.weights]
+        _check_units(with_weights, len(self.devices))
         for layer in layers:
             if not layer.weights:
                 # A copy, because a layer knows those before it, with all of their weights.
                 before.append(type(layer).from_config(layer.get_config()))
                 continue
-            shares = _divided(layer, self.devices, evenly=layer is not last)
+            shares = _divided(layer, self.devices)
             self._blocks.append([_Block(before, share) for share in shares])
             self.layers.append(shares[0])
             self.variables[layer.name] = [
@@ -210,14 +211,38 @@ class FullyConnectedStage:
         return results
 
 
-def _divided(
-    layer: keras.layers.Layer, devices: Sequence[str], evenly: bool
-) -> list[keras.layers.Layer]:
+def _check_units(layers: Sequence[keras.layers.Layer], num_devices: int) -> None:
+    """Raises ValueError if devices cannot share units: all evenly, but those of the last layer."""
+    units = {layer.name: layer.get_config().get(_units_key(layer), 0) for layer in layers}
+    *hidden, last = units
+
+    def obstacle(count: int) -> str | None:
+        return next(
+            (name for name in hidden if units[name] % count), last if units[last] < count else None
+        )
+
+    if name := obstacle(num_devices):
+        fitting = [str(count) for count in range(2, units[last] + 1) if not obstacle(count)]
+        others = f"another --num_replicas ({', '.join(fitting)}), or " if fitting else ""
+        raise ValueError(
+            f"{name} has {units[name]:,} units, which {num_devices} devices cannot share. Give "
+            f"{others}--distribution_strategy=mirrored."
+        )
+
+
+def _units_key(layer: keras.layers.Layer) -> str:
+    """What a layer's configuration calls its units; ValueError if it has none."""
+    config = layer.get_config()
+    for key in _UNITS:
+        if key in config:
+            return key
+    raise _not_divisible(layer)
+
+
+def _divided(layer: keras.layers.Layer, devices: Sequence[str]) -> list[keras.layers.Layer]:
     """Copies of a layer, each on its device and with a part of the units."""
     config = layer.get_config()
-    key = next((key for key in _UNITS if key in config), None)
-    if key is None:
-        raise _not_divisible(layer)
+    key = _units_key(layer)
     if config.get("groups", 1) != 1:
         raise _not_divisible(layer, " of several groups")
     if (activation := config.get("activation")) in _OVER_ALL_UNITS:
@@ -230,15 +255,7 @@ def _divided(
                 "has the weights of some units. Build the network without it, or take "
                 "--distribution_strategy=mirrored."
             )
-    units, count = config[key], len(devices)
-    if units < count or (evenly and units % count):
-        fitting = [str(number) for number in range(2, units + 1) if not units % number]
-        takes = f"one that divides them: {', '.join(fitting[:6])}" if evenly else f"at most {units}"
-        raise ValueError(
-            f"{layer.name} has {units:,} units, which {count} devices cannot share. Give another "
-            f"--num_replicas, {takes}; or --distribution_strategy=mirrored."
-        )
-    sizes = [len(part) for part in np.array_split(np.arange(units), count)]
+    sizes = [len(part) for part in np.array_split(np.arange(config[key]), len(devices))]
     values = [np.split(weight, np.cumsum(sizes)[:-1], axis=-1) for weight in layer.get_weights()]
     shares = []
     for device, size, weights in zip(devices, sizes, zip(*values, strict=True), strict=True):

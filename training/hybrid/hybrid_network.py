@@ -12,6 +12,7 @@ import tensorflow as tf
 from nets import drop_path, layers, scopes
 from nets.batch_normalization import folded_into_convolutions
 from nets.nets_factory import NetworkFn
+from nets.registry import networks
 from training.hybrid.exchange import all_gather
 from training.hybrid.fully_connected import FullyConnectedStage
 
@@ -185,10 +186,11 @@ def check_has_stages(name: str, convolutions_end: str | None) -> None:
       convolutions_end: as it was registered.
     """
     if convolutions_end is None:
+        names = [other for other in networks if networks[other].convolutions_end]
         raise ValueError(
             f"--distribution_strategy=hybrid divides fully connected layers, and {name} has none "
-            "behind a convolutional stage. alexnet and its kin, vgg_16 and overfeat have; "
-            "mirrored is for every network."
+            f"behind a convolutional stage. These have: {', '.join(names)}. Take one of them, or "
+            "--distribution_strategy=mirrored, which is for every network."
         )
 
 

@@ -103,9 +103,10 @@ def test_of_the_layers_that_were_divided_nothing_is_left():
     [
         (
             {"hidden": 8},
-            "fc6 has 8 units, which 3 devices cannot share. .* that divides them: 2, 4, 8;",
+            r"fc6 has 8 units, which 3 devices cannot share. .*--num_replicas \(2, 4\), or --dist",
         ),
-        ({"outputs": 2}, "fc8 has 2 units, which 3 devices cannot share. .* at most 2;"),
+        ({"outputs": 2}, r"fc8 has 2 units, which 3 devices .*--num_replicas \(2\), or --distrib"),
+        ({"hidden": 7}, "fc6 has 7 units, which 3 devices cannot share. Give --distribution_strat"),
     ],
 )
 def test_widths_that_cannot_be_divided_are_said(sizes, message):
