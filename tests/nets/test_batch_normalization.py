@@ -100,6 +100,7 @@ def test_it_is_folded_into_the_one_convolution_that_made_its_inputs():
         np.testing.assert_allclose(tf.function(second)(), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_network_folds_in_evaluation_alone():
     network_fn = get_network_fn("mobilenet_v1_025", 3)
     values = tf.zeros([1, 32, 32, 3])

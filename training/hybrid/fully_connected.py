@@ -213,7 +213,7 @@ class FullyConnectedStage:
 
 def _check_units(layers: Sequence[keras.layers.Layer], num_devices: int) -> None:
     """Raises ValueError if devices cannot share units: all evenly, but those of the last layer."""
-    units = {layer.name: layer.get_config().get(_units_key(layer), 0) for layer in layers}
+    units = {layer.name: layer.get_config()[_units_key(layer)] for layer in layers}
     *hidden, last = units
 
     def obstacle(count: int) -> str | None:

@@ -54,6 +54,7 @@ def serve(export_dir, paths, elsewhere):
     return json.loads(finished.stdout)
 
 
+@pytest.mark.slow
 def test_a_new_process_gives_the_evaluation_drivers_probabilities(run, tmp_path, capsys):
     evaluate(EvaluationConfig(checkpoint_path=run.train_dir, batch_size=8))
     export_dir = export(ExportConfig(checkpoint_path=run.train_dir))

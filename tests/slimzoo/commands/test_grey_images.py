@@ -67,6 +67,7 @@ def trained(config):
     return config.train_dir
 
 
+@pytest.mark.slow
 def test_it_trains_is_evaluated_and_answers_from_files_of_either_kind(trained, digits, tmp_path):
     evaluation = evaluate(EvaluationConfig(checkpoint_path=trained, batch_size=8))
     assert evaluation.top_1 == 1

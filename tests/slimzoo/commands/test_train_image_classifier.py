@@ -86,6 +86,7 @@ def test_interrupted_by_ctrl_c_and_resumed_it_ends_as_a_run_never_stopped(replac
     assert [line["step"] for line in metrics(config.train_dir)] == list(range(1, 41))
 
 
+@pytest.mark.slow
 def test_steps_that_python_asks_for_at_once_train_the_same(replaced, tmp_path):
     options = {"max_number_of_steps": 8, "log_every_n_steps": 4, **VALIDATED_AT_THE_END}
     singly = replaced(**options, train_dir=str(tmp_path / "singly"))
