@@ -4,8 +4,10 @@
 
 Prints images/s of each variant beside PyTorch at its best and the ceilings of the same run, what is
 left of them from end to end, on records of prepare_dataset, and where the time of a step goes. It
-takes under eight minutes: what does not fit is left out, and said
-so. Without a GPU a small network takes small steps on the CPU, which shows that all of it works.
+takes under eight minutes: what does not fit is left out, and said so.
+
+Without a GPU a small network takes small steps on the CPU, which shows that the parts work: in the
+first precision and one small batch unless flags ask for more, and without XLA for the whole step.
 """
 
 from __future__ import annotations

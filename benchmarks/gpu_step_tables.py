@@ -57,8 +57,10 @@ def tables(content: dict[str, Any]) -> list[str]:
     ]
     if content["small_mode"]:
         found.append(
-            "No GPU was found. These are small steps on the CPU: they show that the variants run, "
-            "and nothing of their speed on a GPU."
+            "No GPU was found. These are small steps on the CPU: they show that these run, "
+            "and nothing of their speed on a GPU. Further ones are tried by --precisions and "
+            "--batch_sizes; XLA for the whole step only on a GPU. Operations overlap on a CPU, so "
+            "that the shares of their classes add up to more than a step."
         )
     return found
 
