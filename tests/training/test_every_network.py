@@ -33,9 +33,8 @@ def first_batch(photos):
     return make
 
 
-# Two towers with response normalization, fully connected layers as convolutions, small images, and
-# locally connected layers.
-ONE_OF_EACH_KIND = ("alexnet", "alexnet_v2", "alexnet_cifar", "cifarnet_11pct")
+# Two towers with response normalization, and fully connected layers as convolutions.
+USUAL = ("alexnet", "alexnet_v2")
 
 
 # One of each family, whole where a narrow one would be another network.
@@ -53,9 +52,9 @@ OF_TF_SLIM = [
     ("vgg_a", get_narrow_network_fn),
     ("overfeat", get_narrow_network_fn),
 ]
-CASES = [(name, get_narrow_network_fn) for name in ONE_OF_EACH_KIND]
+CASES = [(name, get_narrow_network_fn) for name in USUAL]
 SLOW_CASES = [
-    *((name, get_narrow_network_fn) for name in ALEXNETS if name not in ONE_OF_EACH_KIND),
+    *((name, get_narrow_network_fn) for name in ALEXNETS if name not in USUAL),
     *((name, get_network_fn) for name in ALEXNETS),
     *OF_TF_SLIM,
 ]

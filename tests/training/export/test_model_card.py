@@ -91,6 +91,7 @@ def test_its_code_names_the_class_that_the_saved_model_names(
     assert found[0] == expected
 
 
+@pytest.mark.slow
 def test_its_code_loads_the_keras_file_in_a_new_process(cifarnet, photos, tmp_path):
     folder = exported(cifarnet, tmp_path, "keras")
     photo = pathlib.Path(photos, "validation", "red", "1.jpg").read_bytes()
