@@ -100,7 +100,6 @@ class NetworkFn(abc.ABC):
         self._takes_one_size = network.takes_one_size
         self._sizes_that_fit: set[tuple[int, int]] = set()
 
-    @abc.abstractmethod
     def __call__(
         self,
         images: tf.Tensor,
@@ -130,6 +129,21 @@ class NetworkFn(abc.ABC):
             these have from `get_network_fn`.
           ValueError: if rank, channels, dtype or size of `images` do not fit.
         """
+        if options:
+            raise TypeError(self._where_options_go(options))
+        images = self._checked(images)
+        training = self._is_training if is_training is None else is_training
+        with (
+            layers.dropout_seed(seed),
+            drop_path.training_step(step),
+            folded_into_convolutions(not training),
+        ):
+            outputs, end_points = self._run(images, training)
+        return tf.cast(outputs, tf.float32), end_points
+
+    @abc.abstractmethod
+    def _run(self, images: tf.Tensor, training: bool) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """The outputs for images that fit, and the end points."""
 
     @property
     @abc.abstractmethod
@@ -249,26 +263,9 @@ class WholeNetworkFn(NetworkFn):
         found = self._scopes_with_variables()
         self.heads = tuple(head for head in self.heads if head in found)
 
-    def __call__(
-        self,
-        images: tf.Tensor,
-        is_training: bool | None = None,
-        seed: tf.Tensor | None = None,
-        step: tf.Tensor | None = None,
-        **options: Any,
-    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """As every network is called."""
-        if options:
-            raise TypeError(self._where_options_go(options))
-        images = self._checked(images)
-        training = self._is_training if is_training is None else is_training
-        with (
-            layers.dropout_seed(seed),
-            drop_path.training_step(step),
-            folded_into_convolutions(not training),
-        ):
-            outputs, *values = self._model_with_end_points(images, training=training)
-        return tf.cast(outputs, tf.float32), dict(zip(self._end_point_names, values, strict=True))
+    def _run(self, images: tf.Tensor, training: bool) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        outputs, *values = self._model_with_end_points(images, training=training)
+        return outputs, dict(zip(self._end_point_names, values, strict=True))
 
     @property
     def layers(self) -> list[keras.layers.Layer]:

@@ -10,7 +10,6 @@ import keras
 import tensorflow as tf
 
 from nets import drop_path, layers, scopes
-from nets.batch_normalization import folded_into_convolutions
 from nets.nets_factory import NetworkFn
 from nets.registry import networks
 from training.hybrid.exchange import all_gather
@@ -68,40 +67,14 @@ class HybridNetworkFn(NetworkFn):
             whole.model.count_params(),
         )
 
-    def __call__(
-        self,
-        images: tf.Tensor,
-        is_training: bool | None = None,
-        seed: tf.Tensor | None = None,
-        step: tf.Tensor | None = None,
-        **options: Any,
-    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
-        """Runs the network in evaluation; in training, its stages are called one by one.
-
-        Args:
-          images: those of this replica, as `NetworkFn` takes them.
-          is_training: not true.
-          seed: is not used.
-          step: is not used.
-          **options: none are taken.
-
-        Returns:
-          Logits in float32, [batch, num_classes], and no end points.
-
-        Raises:
-          TypeError: if it is called in training, or with options.
-          ValueError: if rank, channels, dtype or size of `images` do not fit.
-        """
-        if options:
-            raise TypeError(self._where_options_go(options))
-        if is_training:
+    def _run(self, images: tf.Tensor, training: bool) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
+        """In evaluation, without end points; in training, the stages are called one by one."""
+        if training:
             raise TypeError("A network over several devices is called in evaluation alone.")
         context = tf.distribute.get_replica_context()
-        with folded_into_convolutions():
-            features = self.convolutional(self._checked(images), training=False)
+        features = self.convolutional(images, training=False)
         own_logits = context.merge_call(self._logits, args=(features,))
-        replica = tf.get_static_value(context.replica_id_in_sync_group)
-        return tf.cast(own_logits[replica], tf.float32), {}
+        return own_logits[tf.get_static_value(context.replica_id_in_sync_group)], {}
 
     def activities(self, images: tf.Tensor, seed: tf.Tensor, step: tf.Tensor) -> tf.Tensor:
         """Runs the convolutional stage in training.
