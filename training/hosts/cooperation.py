@@ -119,7 +119,23 @@ def working_together(
 
 
 def wait_for_all(strategy: tf.distribute.Strategy) -> None:
-    """Returns when all processes have called this; raises tf.errors.OpError if one went away."""
+    """Returns when all processes have called this, and each may end without loss to the others.
+
+    Args:
+      strategy: that they share; of one process, it returns at once.
+
+    Raises:
+      tf.errors.OpError: if one went away before it had called this.
+    """
+    _add_up(strategy)
+    # The first process to have that sum could end while another still waits for its part of it. So
+    # there is a second one, which nobody begins before having the first. Whom it fails for, knows
+    # that all have called this.
+    with contextlib.suppress(*_LOSSES):
+        _add_up(strategy)
+
+
+def _add_up(strategy: tf.distribute.Strategy) -> None:
     strategy.reduce("SUM", strategy.run(lambda: tf.constant(1.0)), axis=None)
 
 
@@ -134,6 +150,8 @@ def check_same(strategy: tf.distribute.Strategy, **values: int) -> None:
     for column, name in enumerate(values):
         found = {task: int(rows[n * per_task, column]) for n, task in enumerate(cluster.tasks)}
         if len(set(found.values())) > 1:
+            with contextlib.suppress(*_LOSSES):
+                wait_for_all(strategy)  # all are to say so, before the first one ends
             each = ", ".join(f"{value} for {cluster.name(task)}" for task, value in found.items())
             raise ValueError(
                 f"The processes do not agree on the {name.replace('_', ' ')}: {each}. Start the "

@@ -12,7 +12,13 @@ from free_ports import free_ports
 from training import devices
 from training.hosts import cooperation
 from training.hosts.cluster import Cluster, Task
-from training.hosts.cooperation import check_same, cluster_of, loss_message, working_together
+from training.hosts.cooperation import (
+    check_same,
+    cluster_of,
+    loss_message,
+    wait_for_all,
+    working_together,
+)
 
 TASKS = tuple(Task("worker", number, f"host{number}:1") for number in range(4))
 RESET = (
@@ -136,8 +142,50 @@ def test_what_all_processes_must_have_alike_is_compared(shared, monkeypatch):
     check_same(strategy, step=5, batch_size=6)
     monkeypatch.setattr(strategy, "run", run)
     monkeypatch.setattr(strategy, "gather", lambda rows, axis: tf.concat(rows, axis))
+    waited = []
+    monkeypatch.setattr(cooperation, "wait_for_all", waited.append)
     with pytest.raises(ValueError, match=f"agree on the step: 5 .*, 7 for .*{other.address}"):
         check_same(strategy, step=5, batch_size=6)
+    assert waited == [strategy]  # the others have what they need to say the same
+
+
+def test_processes_that_do_not_agree_say_so_though_one_of_them_has_ended(shared, monkeypatch):
+    strategy, _ = shared
+    numbers = iter([5, 7])
+
+    def run(function):
+        return tuple(tf.constant([[next(numbers)]], tf.int64) for _ in range(2))
+
+    def lost(strategy):
+        raise tf.errors.UnavailableError(None, None, RESET)
+
+    monkeypatch.setattr(strategy, "run", run)
+    monkeypatch.setattr(strategy, "gather", lambda rows, axis: tf.concat(rows, axis))
+    monkeypatch.setattr(cooperation, "wait_for_all", lost)
+    with pytest.raises(ValueError, match="agree on the step"):
+        check_same(strategy, step=5)
+
+
+@pytest.mark.parametrize("lost_in", [1, 2], ids=["before", "after"])
+def test_who_ends_before_all_have_come_is_lost_and_who_ends_afterwards_is_not(
+    shared, monkeypatch, lost_in
+):
+    strategy, _ = shared
+    sums = []
+    reduce = strategy.reduce
+
+    def lose(*arguments, **named):
+        sums.append(reduce(*arguments, **named))
+        if len(sums) == lost_in:
+            raise tf.errors.UnavailableError(None, None, RESET)
+
+    monkeypatch.setattr(strategy, "reduce", lose)
+    if lost_in == 2:
+        wait_for_all(strategy)
+        assert [float(value) for value in sums] == [2.0, 2.0]
+        return
+    with pytest.raises(tf.errors.UnavailableError):
+        wait_for_all(strategy)
 
 
 def test_a_strategy_knows_its_cluster(monkeypatch):
