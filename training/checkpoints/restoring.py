@@ -72,7 +72,8 @@ def restore_network(
       network_fn: the network.
       checkpoint_path: as `find_checkpoint` takes it.
       exclude_scopes: names or scopes (`alexnet_v2/fc8`) that keep their values.
-      ignore_missing: whether variables that the checkpoint lacks keep their values.
+      ignore_missing: whether variables that the checkpoint lacks keep their values, as long as it
+        has any.
       skip_other_head: whether a last layer for another number of classes keeps its values.
       use_moving_average: whether to take moving averages where the checkpoint has them, with which
         accuracies are published.
@@ -128,14 +129,13 @@ def _restore_from(
     remedies: Remedies,
 ) -> RestoreReport:
     variables, shapes = network_fn.variables, source.shapes
-    keys, skipped, wrong = {}, {}, {}
+    keys, skipped, missing, wrong = {}, {}, {}, {}
     for name, variable in variables.items():
         key = source.find_key(name, use_moving_average)
         if name in excluded:
             skipped[name] = "excluded"
         elif key is None:
-            if not ignore_missing:
-                wrong[name] = "is not in it"
+            missing[name] = "is not in it"
             skipped[name] = "not in the checkpoint"
         elif list(shapes[key]) != list(variable.shape):
             why = f"{shapes[key]} there, {list(variable.shape)} here"
@@ -149,6 +149,8 @@ def _restore_from(
             skipped[name] = f"for another number of classes: {why}"
         else:
             keys[name] = key
+    if not (ignore_missing and keys):  # one that has nothing of the network is another's
+        wrong |= missing
     if wrong:
         raise ValueError(mismatch(prefix, network_fn, source, wrong, bool(keys), remedies))
     with damage_explained(prefix):

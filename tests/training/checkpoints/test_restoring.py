@@ -87,6 +87,17 @@ def test_missing_ones_can_be_ignored_and_scopes_excluded(
     assert "not used: extra/weights [2, 2]" in str(report)
 
 
+def test_a_file_of_which_nothing_is_restored_is_refused_though_what_is_missing_is_ignored(
+    network_fn, write_caffemodel, tmp_path
+):
+    path = tmp_path / "other.caffemodel"
+    path.write_bytes(write_caffemodel({"extra": [np.zeros((2, 2), np.float32)]}))
+    with pytest.raises(ValueError, match="Nothing in it fits") as error:
+        restore_network(network_fn, str(path), ignore_missing=True)
+    assert "cifarnet_18pct/conv1/weights is not in it" in str(error.value)
+    assert "ignore_missing" not in str(error.value)
+
+
 def test_a_head_for_other_classes_keeps_its_initial_values(cifarnet_file):
     network_fn = get_network_fn("cifarnet_18pct", 3)
     report = restore_network(network_fn, cifarnet_file, skip_other_head=True)
