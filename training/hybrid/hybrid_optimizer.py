@@ -80,10 +80,8 @@ class HybridOptimizer:
     @property
     def variables(self) -> list[Any]:
         """What it keeps from step to step; of what is divided, the whole."""
-        # Of an optimizer that scales the loss, paths begin with its name.
-        prefix = self._inner.iterations.path.removesuffix(self._shares[0].iterations.path)
         divided = [
-            ShardedVariable(shards, prefix + shards[0].path)
+            ShardedVariable(shards)
             for shards in zip(*(share.variables for share in self._shares), strict=True)
             if len(shards[0].shape)  # scalars are those of the first optimizer
         ]
