@@ -68,6 +68,9 @@ def test_a_recipe_names_what_exists(recipe):
         ("alexnet_2012_imagenet2012_end", "fc8/weights", {0: 1e-4, 5: 1e-4, 12: 1e-5}),
         ("alexnet_owt_imagenet2012", "fc8/weights", {0: 1e-2, 89: 1e-2 / 250}),
         ("alexnet_owt_imagenet2012", "fc8/biases", {0: 0.02, 30: 0.02, 50: 0.002, 89: 0.002}),
+        # Those of the fully connected layers, which take batches of 128 as on one GPU.
+        ("alexnet_owt_imagenet2012_4_gpus", "fc8/weights", {0: 1e-2, 89: 1e-2 / 250}),
+        ("alexnet_owt_imagenet2012_4_gpus", "fc8/biases", {0: 0.02, 30: 0.02, 89: 0.002}),
     ],
 )
 def test_rates_are_those_of_the_source(recipe, variable, rates):
