@@ -157,6 +157,20 @@ def large_batch(batch_size: int, num_examples: int, num_replicas: int) -> str:
     )
 
 
+def slow_number_type(mixed_precision: str) -> str:
+    """Says that float16 trains slowly without a GPU; empty where it does not.
+
+    Args:
+      mixed_precision: the flag.
+    """
+    if mixed_precision != "float16" or tf.config.list_physical_devices("GPU"):
+        return ""
+    return in_narrow_lines(
+        "NOTE: there is no GPU, and on a CPU float16 trains several times more slowly than "
+        "float32. --mixed_precision=bfloat16 is the fastest on CPUs that have AVX512-BF16 or AMX."
+    )
+
+
 def nothing_learned(result: EvaluationResult, top_1: float, has_trained_weights: bool) -> str:
     """Says that a network is no better than one that does not look; empty if it is better.
 

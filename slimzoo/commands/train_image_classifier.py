@@ -235,9 +235,13 @@ def _train(config: TrainingConfig, run: _Run) -> str:
     )
     for warning in run_messages.warnings(run.description, *datasets, checkpoints):
         print(f"WARNING: {warning}", flush=True)
-    if note := run_messages.large_batch(
-        config.batch_size, run.dataset.num_examples, run.strategy.num_replicas_in_sync
-    ):
+    notes = (
+        run_messages.large_batch(
+            config.batch_size, run.dataset.num_examples, run.strategy.num_replicas_in_sync
+        ),
+        run_messages.slow_number_type(config.mixed_precision),
+    )
+    for note in filter(None, notes):
         print(note, flush=True)
     num_epochs = (num_steps - first_step) / steps_per_epoch
     plan = RunPlan(

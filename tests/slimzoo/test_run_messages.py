@@ -5,6 +5,7 @@ import re
 import shutil
 
 import pytest
+import tensorflow as tf
 
 from slimzoo import run_messages
 from slimzoo.commands.train_image_classifier import train
@@ -89,10 +90,26 @@ def test_a_batch_larger_than_the_dataset_hears_of_a_smaller_one(
     assert smaller % num_replicas == 0
 
 
-def test_a_run_says_that_its_batch_is_larger_than_the_dataset(replaced, capsys):
-    train(replaced(max_number_of_steps=1, dataset_split_name="train[:5]", batch_size=6))
+def test_a_run_says_that_its_batch_is_larger_than_the_dataset_and_its_number_type_slow(
+    replaced, capsys
+):
+    config = {"max_number_of_steps": 1, "dataset_split_name": "train[:5]", "batch_size": 6}
+    train(replaced(**config, mixed_precision="float16"))
     said = " ".join("".join(capsys.readouterr()).split())
     assert "NOTE: a batch of 6 images is larger than the dataset, of 5: an epoch is 0.83" in said
+    slow = "on a CPU float16 trains several times more slowly than float32"
+    assert (slow in said) == (not tf.config.list_physical_devices("GPU"))
+
+
+@pytest.mark.parametrize(
+    ("mixed_precision", "gpus", "is_said"),
+    [("float16", [], True), ("float16", ["GPU:0"], False), ("bfloat16", [], False)],
+)
+def test_only_where_there_is_no_gpu_float16_is_said_to_be_slow(
+    monkeypatch, mixed_precision, gpus, is_said
+):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: gpus)
+    assert bool(run_messages.slow_number_type(mixed_precision)) == is_said
 
 
 @pytest.mark.parametrize(
