@@ -18,6 +18,12 @@ class OptimizationFlags:
         f"How weights are updated: {', '.join(optimizers)}.",
         theme=Theme.OPTIMIZER,
     )
+    clip_gradient_norm: float | None = flag(
+        OptimizerSettings.clip_gradient_norm,
+        "The most that the norm of a step's gradients may be, of all weights together and without "
+        "weight decay; if it is more, all are scaled down alike. Default: they are not clipped.",
+        theme=Theme.OPTIMIZER,
+    )
     momentum: float = flag(
         OptimizerSettings.momentum,
         "Momentum coefficient of the optimizer `momentum`, at least 0 and below 1. 0 gives "

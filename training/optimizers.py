@@ -3,8 +3,9 @@
 What is relied on of Keras, which setup.py pins: the way in which its documentation of
 `keras.optimizers.Optimizer` writes an optimizer of one's own (`build`, `update_step`,
 `add_optimizer_variables`, `_get_variable_index`), SGD's `momentums`, that `iterations` rises after
-the updates, and that `update_step` gets variables of TensorFlow and gradients that have been added
-up over replicas. tests/training/test_optimizers.py and test_train_step.py hold it to that.
+the updates, that `_all_reduce_sum_gradients` adds gradients up over replicas, and that
+`update_step` gets these sums and variables of TensorFlow. tests/training/test_optimizers.py and
+test_train_step.py hold it to that.
 """
 
 from __future__ import annotations
@@ -42,6 +43,8 @@ class OptimizerSettings:
       ftrl_l1: L1 regularization of `ftrl`, not negative.
       ftrl_l2: L2 regularization of `ftrl`, not negative.
       opt_epsilon: added to denominators; None is the optimizer's own.
+      clip_gradient_norm: the most that the norm of all gradients of a step together may be, above
+        0; None does not clip. Gradients are those of the loss, without weight decay.
     """
 
     optimizer: str = "momentum"
@@ -61,6 +64,7 @@ class OptimizerSettings:
     ftrl_l1: float = 0.0
     ftrl_l2: float = 0.0
     opt_epsilon: float | None = None
+    clip_gradient_norm: float | None = None
 
 
 # name -> (settings, keyword arguments of `PerVariable`) -> the optimizer.
@@ -84,6 +88,9 @@ class PerVariable:
       decay_factors: multiply `decay`, one for each variable, None for one without decay. If there
         are none, all weights have 1.
       rate_factors: float32 [variables], multiply the learning rate, read at each step; None are 1.
+      clip_norm: the most that the norm of all gradients together may be: those of all replicas,
+        added up. Larger ones are all scaled by one factor. Keras' own `global_clipnorm` clips those
+        of each replica for themselves, which depends on how many there are. None does not clip.
       **kwargs: those of the optimizer of Keras.
 
     Attributes:
@@ -100,11 +107,13 @@ class PerVariable:
         decay: float = 0.0,
         decay_factors: Sequence[float | None] | None = None,
         rate_factors: tf.Variable | None = None,
+        clip_norm: float | None = None,
         **kwargs: Any,
     ):
         super().__init__(*args, **kwargs)
         self.decay = decay
         self.decay_factors = decay_factors
+        self.clip_norm = clip_norm
         self._rate_factors = [rate_factors]  # in a list, so that Keras does not track it
 
     def get_config(self) -> dict[str, Any]:
@@ -114,7 +123,23 @@ class PerVariable:
             **super().get_config(),  # type: ignore[misc]
             "decay": self.decay,
             "decay_factors": None if factors is None else list(factors),
+            "clip_norm": self.clip_norm,
         }
+
+    def _all_reduce_sum_gradients(
+        self, grads_and_vars: Sequence[tuple[tf.Tensor, tf.Variable]]
+    ) -> list[tuple[tf.Tensor, tf.Variable]]:
+        """Adds up the gradients of all replicas, as Keras does, and clips the sums together."""
+        summed = super()._all_reduce_sum_gradients(grads_and_vars)  # type: ignore[misc]
+        if self.clip_norm is None:
+            return list(summed)
+        gradients, variables = zip(*summed, strict=True)
+        # Each replica adds squares up in an order of its own, and all are to stay alike.
+        norm = tf.distribute.get_replica_context().all_reduce(
+            "MEAN", tf.linalg.global_norm(gradients)
+        )
+        clipped, _ = tf.clip_by_global_norm(gradients, self.clip_norm, use_norm=norm)
+        return list(zip(clipped, variables, strict=True))
 
     def update_step(
         self, gradient: tf.Tensor, variable: tf.Variable, learning_rate: tf.Tensor
@@ -313,7 +338,7 @@ def make_optimizer(
       scale_loss: whether to scale the loss, because gradients below 6e-8 vanish in float16.
 
     Raises:
-      ValueError: if it is unknown.
+      ValueError: if it is unknown, or does not clip gradients, which the settings ask for.
     """
     optimizer = optimizers[settings.optimizer](
         settings,
@@ -323,6 +348,14 @@ def make_optimizer(
         decay_factors=decay_factors,
         rate_factors=rate_factors,
     )
+    if settings.clip_gradient_norm is not None:
+        if not isinstance(optimizer, PerVariable):
+            raise ValueError(
+                f"The optimizer {type(optimizer).__name__} does not take --clip_gradient_norm: it "
+                "is not made from PerVariable, which clips. Leave the flag out, or begin the class "
+                f"with `class {type(optimizer).__name__}(PerVariable, keras.optimizers...)`."
+            )
+        optimizer.clip_norm = settings.clip_gradient_norm
     if scale_loss:
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer, name="loss_scale")
     return optimizer

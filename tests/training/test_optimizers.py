@@ -180,10 +180,21 @@ def test_parts_of_a_variable_are_updated_as_the_whole(name):
 @pytest.mark.parametrize("name", optimizers)
 def test_a_copy_by_its_configuration_decays_as_much(name):
     optimizer = make_optimizer(
-        OptimizerSettings(optimizer=name, weight_decay=0.25), decay_factors=[2.0, None]
+        OptimizerSettings(optimizer=name, weight_decay=0.25, clip_gradient_norm=3.0),
+        decay_factors=[2.0, None],
     )
     copy = type(optimizer).from_config(optimizer.get_config())
-    assert (copy.decay, copy.decay_factors) == (0.25, [2.0, None])
+    assert (copy.decay, copy.decay_factors, copy.clip_norm) == (0.25, [2.0, None], 3.0)
+
+
+def test_an_optimizer_that_does_not_clip_says_so(registries_restored):
+    def adamw(settings, decay, decay_factors, rate_factors, **options):
+        return keras.optimizers.AdamW(**options)
+
+    optimizers.register("adamw")(adamw)
+    assert make_optimizer(OptimizerSettings(optimizer="adamw"))
+    with pytest.raises(ValueError, match="AdamW does not take --clip_gradient_norm"):
+        make_optimizer(OptimizerSettings(optimizer="adamw", clip_gradient_norm=1.0))
 
 
 def test_the_optimizer_in_contributing_works_as_written(registries_restored):

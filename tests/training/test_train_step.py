@@ -1,3 +1,4 @@
+import functools
 import itertools
 
 import keras
@@ -171,6 +172,33 @@ def test_two_replicas_take_the_factors_of_one(optimizer, dtype_policy, tolerance
         weights.append(values_of(state))
     for name, value in weights[0].items():
         np.testing.assert_allclose(weights[1][name], value, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("dtype_policy", ["float32", "mixed_float16"])
+@pytest.mark.parametrize("replicas", [1, 2])
+def test_gradients_are_clipped_by_the_norm_of_the_whole_batchs(replicas, dtype_policy):
+    """Those of two replicas have other norms than their sum, and weight decay is none of them."""
+    rate, decay = 0.01, 0.1
+
+    def changes(**settings):
+        keras.utils.set_random_seed(0)
+        settings = {"optimizer": "momentum", "weight_decay": 0.0, **settings}
+        step, state, shared = make_step(4, replicas, dtype_policy, settings=settings)
+        before = values_of(state)
+        step(shared(make_batch()), tf.constant(rate), tf.constant(0))
+        return before, {name: value - before[name] for name, value in values_of(state).items()}
+
+    before, whole = changes()
+    norm = np.sqrt(sum(np.square(value / rate).sum() for value in whole.values()))
+    assert_close = functools.partial(np.testing.assert_allclose, rtol=1e-3, atol=1e-6)
+    _, below = changes(clip_gradient_norm=2 * norm)
+    _, clipped = changes(clip_gradient_norm=norm / 4)
+    _, decayed = changes(clip_gradient_norm=norm / 4, weight_decay=decay)
+    for name, value in whole.items():
+        assert_close(below[name], value)
+        assert_close(clipped[name], value / 4)
+        decays = 0.0 if name.endswith("biases") else decay
+        assert_close(decayed[name], value / 4 - rate * decays * before[name])
 
 
 def test_a_factor_of_zero_freezes_from_its_epoch_on():

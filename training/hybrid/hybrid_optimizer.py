@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,6 +24,14 @@ class HybridOptimizer:
       decay_factors: multiply the weight decay, one for each variable to come.
       rate_factors: multiply the learning rate, one for each; None if there are none.
       scale_loss: whether to scale the loss.
+
+    Attributes:
+      fc_updates_per_step: as given.
+      clip_norm: what the settings say of the norm of all gradients together. They are to be clipped
+        before they come here, because no device has all of them.
+
+    Raises:
+      ValueError: if gradients are to be clipped that are not all known before the first update.
     """
 
     def __init__(
@@ -35,7 +44,14 @@ class HybridOptimizer:
         rate_factors: tf.Variable | None,
         scale_loss: bool,
     ):
-        self._settings = settings
+        self.clip_norm = settings.clip_gradient_norm
+        if self.clip_norm is not None and fc_updates_per_step > 1:
+            raise ValueError(
+                f"--clip_gradient_norm={self.clip_norm:g} is for the gradients of a whole step, "
+                f"and --fc_updates_per_step={fc_updates_per_step} updates the fully connected "
+                "layers before those of the convolutions are known. Leave out one of the two."
+            )
+        self._settings = dataclasses.replace(settings, clip_gradient_norm=None)
         self._strategy = strategy
         self.fc_updates_per_step = fc_updates_per_step
         self._decay_factors = decay_factors
@@ -95,6 +111,11 @@ class HybridOptimizer:
     def learning_rate(self) -> keras.Variable:
         """Of all optimizers, to be assigned."""
         return self._of_whole.learning_rate
+
+    @property
+    def loss_scale(self) -> tf.Tensor:
+        """What the loss is multiplied by, float32 []."""
+        return self._of_whole.dynamic_scale.value if self._is_loss_scaled else tf.ones([])
 
     def scale_loss(self, loss: tf.Tensor) -> tf.Tensor:
         """The loss that gradients are taken of."""

@@ -96,11 +96,31 @@ class HybridTrainStep(TrainStep):
         overflow = None
         if self._is_loss_scaled:
             overflow = own.overflow | overflows_anywhere([*gradients, *own.of_share])
+        gradients, of_share = self._clipped(gradients, own.of_share)
+        if overflow is not None:
             gradients = made_infinite(gradients, overflow)
-        self._update_share(number, own.of_share, self._updates - 1, overflow)
+        self._update_share(number, of_share, self._updates - 1, overflow)
         self._optimizer.apply(gradients, self._trainable, overflow)
         losses = self._cross_entropy(batch["label"], own.logits)
         return self._outcome(batch, own.logits, tf.reduce_sum(losses * batch["weight"]))
+
+    def _clipped(
+        self, gradients: list[tf.Tensor], of_share: list[tf.Tensor]
+    ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
+        """Scales the gradients of a replica and of its share, by the norm of all of all devices."""
+        if self._optimizer.clip_norm is None:
+            return gradients, of_share
+        context = tf.distribute.get_replica_context()
+        # Every replica has the same sums, and a share of its own.
+        sums = context.all_reduce("SUM", gradients) if gradients else []
+        squares = _squares(sums) / len(self._devices) + _squares(of_share)
+        norm = tf.sqrt(context.all_reduce("SUM", squares))
+        clipped, _ = tf.clip_by_global_norm(
+            [*gradients, *of_share],
+            self._optimizer.clip_norm * self._optimizer.loss_scale,
+            use_norm=norm,
+        )
+        return clipped[: len(gradients)], clipped[len(gradients) :]
 
     def _pass_fully_connected(
         self,
@@ -232,6 +252,11 @@ class HybridTrainStep(TrainStep):
         for own_average, own in zip(average.shards, variable.shards, strict=True):
             with tf.device(own.value.device):
                 super()._follow(own_average, own, decay)
+
+
+def _squares(values: Sequence[tf.Tensor]) -> tf.Tensor:
+    """The sum of the squares of all numbers, float32 []."""
+    return sum((2 * tf.nn.l2_loss(value) for value in values), tf.zeros([]))
 
 
 def make_train_step(

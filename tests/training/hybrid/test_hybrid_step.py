@@ -96,8 +96,45 @@ def test_scopes_are_trained_in_whatever_order_they_are_given():
     assert difference(found.values(), expected.values()) < 1e-5
 
 
+@pytest.mark.parametrize(
+    ("scheme", "dtype_policy", "trainable_scopes"),
+    [
+        ("a", "float32", []),
+        ("c", "mixed_float16", []),
+        ("b", "float32", ["tiny/conv1"]),
+        ("c", "float32", ["tiny/fc3"]),
+    ],
+    ids=["a", "c-float16", "b-convolutions", "c-fc3"],
+)
+def test_gradients_are_clipped_by_the_norm_of_those_of_all_devices(
+    scheme, dtype_policy, trainable_scopes
+):
+    options = {
+        "model": "tiny",
+        "dtype_policy": dtype_policy,
+        "trainable_scopes": trainable_scopes,
+        "network_options": WITHOUT_DROPOUT,
+    }
+    clipping = {"clip_gradient_norm": 0.01}
+    plain = Run(**options).take(1)
+    expected = Run(**options, settings=clipping).take()
+    found = Run(2, HybridSettings(hybrid_scheme=scheme), **options, settings=clipping).take()
+    assert difference(expected.changes(), plain.changes()) > 0.1  # much was clipped
+    tolerance = 1e-5 if dtype_policy == "float32" else 2e-2
+    for name, change in expected.changes().items():
+        largest = max(np.abs(change).max(), 1e-12)
+        assert np.abs(found.changes()[name] - change).max() < tolerance * largest + 1e-7, name
+
+
+def test_clipping_needs_the_gradients_of_a_whole_step():
+    message = "--clip_gradient_norm=2 is for .* --fc_updates_per_step=2 updates .*Leave out one"
+    settings = HybridSettings(hybrid_scheme="b", fc_updates_per_step=2)
+    with pytest.raises(ValueError, match=message):
+        Run(2, settings, settings={"clip_gradient_norm": 2.0})
+
+
 def test_what_keras_does_with_whole_gradients_is_refused():
-    """No flag of ours asks for it; an optimizer of the user's own may."""
+    """Flags of ours do not ask for it; an optimizer of the user's own may."""
 
     def clipping(settings, decay, decay_factors, rate_factors, **options):
         return keras.optimizers.SGD(clipnorm=1.0, **options)
