@@ -17,7 +17,7 @@ import fnmatch
 import glob
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from image_datasets.file_names import check_utf8, listed, printable
 from image_datasets.split_names import SPLIT_NAMES, split_meaning
@@ -59,7 +59,8 @@ class RecordFiles:
           split: whose files are looked at.
 
         Raises:
-          ValueError: if some are not there. The message says which are, and which are not.
+          ValueError: if some are not there, or the same records are there twice, written into
+            another number of files. The message says which are, and which are not.
         """
         there: dict[tuple[str, str, int], dict[int, str]] = collections.defaultdict(dict)
         for path in self.splits[split]:
@@ -79,6 +80,7 @@ class RecordFiles:
             ]
             if missing:
                 raise ValueError(self._what_is_missing(before, after, numbers, missing, count))
+        _check_written_once(split, [f"{before}*{after}" for before, after, _ in there])
 
     def _what_is_missing(
         self, before: str, after: str, numbers: Mapping[int, str], missing: list[str], count: int
@@ -92,6 +94,21 @@ class RecordFiles:
             "--dataset_dir that does not fit those that are missing, or rename them to names "
             "without -of-."
         )
+
+
+def _check_written_once(split: str, patterns: Iterable[str]) -> None:
+    """Raises ValueError if two patterns of complete sets differ only in the number of files."""
+    alike: dict[str, list[str]] = collections.defaultdict(list)
+    for pattern in patterns:
+        alike[re.sub(r"(?<=\*)([-_]of[-_])\d+", r"\1*", pattern)].append(printable(pattern))
+    for several in alike.values():
+        if len(several) > 1:
+            raise ValueError(
+                f"The split {split} was written more than once, into another number of files each "
+                f"time, and all images would count as often: {listed(several)}. Remove the files "
+                f"that are not meant, or give the pattern of the others: --dataset_dir="
+                f"'{several[-1]}'. If they are different images, rename them to names without -of-."
+            )
 
 
 def is_pattern(where: str) -> bool:

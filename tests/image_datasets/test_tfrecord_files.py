@@ -1,4 +1,5 @@
 import os
+import re
 
 import pytest
 
@@ -166,6 +167,19 @@ def test_files_that_others_promise_are_missed(touched, names, missing):
 )
 def test_nothing_is_missed_where_all_are_there_that_are_promised(touched, names):
     find_record_files(touched(*names)).check_complete("train")
+
+
+def test_two_complete_sets_of_one_split_are_told_apart(touched):
+    """Whose writing was repeated into another number of files has all images twice."""
+    twice = ["train-00000-of-00001.tfrecord"]
+    twice += [f"train-0000{number}-of-00002.tfrecord" for number in range(2)]
+    folder = touched(*twice, "val-00000-of-00001.tfrecord", "train_more-00000-of-00003.x")
+    found = find_record_files(os.path.join(folder, "%s-*"))
+    found.check_complete("val")
+    with pytest.raises(ValueError, match=r"written more than .*-of-00001.*-of-00002") as error:
+        found.check_complete("train")
+    (pattern,) = re.findall(r"--dataset_dir='(.*?)'", str(error.value))
+    find_record_files(pattern).check_complete("train")
 
 
 def test_what_a_pattern_leaves_out_is_not_missed(touched):
