@@ -432,7 +432,7 @@ class TrainingConfig(HybridFlags, InputConfig, PreprocessingConfig, Optimization
             max_number_of_steps=self.max_number_of_steps,
             num_epochs=self.num_epochs,
             learning_rate=self.learning_rate,
-            clip_gradient_norm=self.clip_gradient_norm,
+            clip_global_norm=self.clip_global_norm,
             learning_rate_decay_factor=self.learning_rate_decay_factor,
             num_epochs_per_decay=self.num_epochs_per_decay,
             plateau_patience=self.plateau_patience,

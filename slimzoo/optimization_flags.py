@@ -18,10 +18,11 @@ class OptimizationFlags:
         f"How weights are updated: {', '.join(optimizers)}.",
         theme=Theme.OPTIMIZER,
     )
-    clip_gradient_norm: float | None = flag(
-        OptimizerSettings.clip_gradient_norm,
-        "The most that the norm of a step's gradients may be, of all weights together and without "
-        "weight decay; if it is more, all are scaled down alike. Default: they are not clipped.",
+    clip_global_norm: float | None = flag(
+        OptimizerSettings.clip_global_norm,
+        "The most that the global norm of a step's gradients may be, which is that of all weights "
+        "together, without weight decay; if it is more, all are scaled down alike. Default: they "
+        "are not clipped.",
         theme=Theme.OPTIMIZER,
     )
     momentum: float = flag(

@@ -43,8 +43,8 @@ class OptimizerSettings:
       ftrl_l1: L1 regularization of `ftrl`, not negative.
       ftrl_l2: L2 regularization of `ftrl`, not negative.
       opt_epsilon: added to denominators; None is the optimizer's own.
-      clip_gradient_norm: the most that the norm of all gradients of a step together may be, above
-        0; None does not clip. Gradients are those of the loss, without weight decay.
+      clip_global_norm: the most that the norm of all gradients of a step together may be, above 0;
+        None does not clip. Gradients are those of the loss, without weight decay.
     """
 
     optimizer: str = "momentum"
@@ -64,7 +64,7 @@ class OptimizerSettings:
     ftrl_l1: float = 0.0
     ftrl_l2: float = 0.0
     opt_epsilon: float | None = None
-    clip_gradient_norm: float | None = None
+    clip_global_norm: float | None = None
 
 
 # name -> (settings, keyword arguments of `PerVariable`) -> the optimizer.
@@ -88,9 +88,10 @@ class PerVariable:
       decay_factors: multiply `decay`, one for each variable, None for one without decay. If there
         are none, all weights have 1.
       rate_factors: float32 [variables], multiply the learning rate, read at each step; None are 1.
-      clip_norm: the most that the norm of all gradients together may be: those of all replicas,
-        added up. Larger ones are all scaled by one factor. Keras' own `global_clipnorm` clips those
-        of each replica for themselves, which depends on how many there are. None does not clip.
+      clip_global_norm: the most that the norm of all gradients together may be, those of all
+        replicas added up; if it is more, one factor scales them all. Keras' own `global_clipnorm`
+        clips those of each replica by themselves, which depends on how many replicas there are.
+        None does not clip.
       **kwargs: those of the optimizer of Keras.
 
     Attributes:
@@ -107,13 +108,13 @@ class PerVariable:
         decay: float = 0.0,
         decay_factors: Sequence[float | None] | None = None,
         rate_factors: tf.Variable | None = None,
-        clip_norm: float | None = None,
+        clip_global_norm: float | None = None,
         **kwargs: Any,
     ):
         super().__init__(*args, **kwargs)
         self.decay = decay
         self.decay_factors = decay_factors
-        self.clip_norm = clip_norm
+        self.clip_global_norm = clip_global_norm
         self._rate_factors = [rate_factors]  # in a list, so that Keras does not track it
 
     def get_config(self) -> dict[str, Any]:
@@ -123,7 +124,7 @@ class PerVariable:
             **super().get_config(),  # type: ignore[misc]
             "decay": self.decay,
             "decay_factors": None if factors is None else list(factors),
-            "clip_norm": self.clip_norm,
+            "clip_global_norm": self.clip_global_norm,
         }
 
     def _all_reduce_sum_gradients(
@@ -131,14 +132,14 @@ class PerVariable:
     ) -> list[tuple[tf.Tensor, tf.Variable]]:
         """Adds up the gradients of all replicas, as Keras does, and clips the sums together."""
         summed = super()._all_reduce_sum_gradients(grads_and_vars)  # type: ignore[misc]
-        if self.clip_norm is None:
+        if self.clip_global_norm is None:
             return list(summed)
         gradients, variables = zip(*summed, strict=True)
         # Each replica adds squares up in an order of its own, and all are to stay alike.
         norm = tf.distribute.get_replica_context().all_reduce(
             "MEAN", tf.linalg.global_norm(gradients)
         )
-        clipped, _ = tf.clip_by_global_norm(gradients, self.clip_norm, use_norm=norm)
+        clipped, _ = tf.clip_by_global_norm(gradients, self.clip_global_norm, use_norm=norm)
         return list(zip(clipped, variables, strict=True))
 
     def update_step(
@@ -348,14 +349,14 @@ def make_optimizer(
         decay_factors=decay_factors,
         rate_factors=rate_factors,
     )
-    if settings.clip_gradient_norm is not None:
+    if settings.clip_global_norm is not None:
         if not isinstance(optimizer, PerVariable):
             raise ValueError(
-                f"The optimizer {type(optimizer).__name__} does not take --clip_gradient_norm: it "
-                "is not made from PerVariable, which clips. Leave the flag out, or begin the class "
-                f"with `class {type(optimizer).__name__}(PerVariable, keras.optimizers...)`."
+                f"The optimizer {type(optimizer).__name__} does not take --clip_global_norm: it is "
+                "not made from training.optimizers.PerVariable, which clips. Leave out the flag, "
+                f"or begin it with: class {type(optimizer).__name__}(PerVariable, ...)."
             )
-        optimizer.clip_norm = settings.clip_gradient_norm
+        optimizer.clip_global_norm = settings.clip_global_norm
     if scale_loss:
         optimizer = keras.optimizers.LossScaleOptimizer(optimizer, name="loss_scale")
     return optimizer

@@ -87,7 +87,9 @@ def train(config: TrainingConfig) -> str:
     devices.per_replica_batch_size(config.batch_size, strategy)
     hybrid = _hybrid_settings(config)
     if hybrid is not None:
-        check_hybrid(hybrid, config.batch_size, strategy.num_replicas_in_sync)
+        check_hybrid(
+            hybrid, config.batch_size, strategy.num_replicas_in_sync, config.clip_global_norm
+        )
     import_modules(config.import_modules)
     check_names(config)
     config = config.with_defaults(nets_factory.networks[config.model_name].hyperparameters)

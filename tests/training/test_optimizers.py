@@ -180,11 +180,11 @@ def test_parts_of_a_variable_are_updated_as_the_whole(name):
 @pytest.mark.parametrize("name", optimizers)
 def test_a_copy_by_its_configuration_decays_as_much(name):
     optimizer = make_optimizer(
-        OptimizerSettings(optimizer=name, weight_decay=0.25, clip_gradient_norm=3.0),
+        OptimizerSettings(optimizer=name, weight_decay=0.25, clip_global_norm=3.0),
         decay_factors=[2.0, None],
     )
     copy = type(optimizer).from_config(optimizer.get_config())
-    assert (copy.decay, copy.decay_factors, copy.clip_norm) == (0.25, [2.0, None], 3.0)
+    assert (copy.decay, copy.decay_factors, copy.clip_global_norm) == (0.25, [2.0, None], 3.0)
 
 
 def test_an_optimizer_that_does_not_clip_says_so(registries_restored):
@@ -193,8 +193,8 @@ def test_an_optimizer_that_does_not_clip_says_so(registries_restored):
 
     optimizers.register("adamw")(adamw)
     assert make_optimizer(OptimizerSettings(optimizer="adamw"))
-    with pytest.raises(ValueError, match="AdamW does not take --clip_gradient_norm"):
-        make_optimizer(OptimizerSettings(optimizer="adamw", clip_gradient_norm=1.0))
+    with pytest.raises(ValueError, match="AdamW does not take --clip_global_norm"):
+        make_optimizer(OptimizerSettings(optimizer="adamw", clip_global_norm=1.0))
 
 
 def test_the_optimizer_in_contributing_works_as_written(registries_restored):

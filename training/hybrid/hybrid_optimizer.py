@@ -27,11 +27,8 @@ class HybridOptimizer:
 
     Attributes:
       fc_updates_per_step: as given.
-      clip_norm: what the settings say of the norm of all gradients together. They are to be clipped
-        before they come here, because no device has all of them.
-
-    Raises:
-      ValueError: if gradients are to be clipped that are not all known before the first update.
+      clip_global_norm: that of the settings. Gradients are to be clipped before they come here,
+        because no device has all of them.
     """
 
     def __init__(
@@ -44,14 +41,8 @@ class HybridOptimizer:
         rate_factors: tf.Variable | None,
         scale_loss: bool,
     ):
-        self.clip_norm = settings.clip_gradient_norm
-        if self.clip_norm is not None and fc_updates_per_step > 1:
-            raise ValueError(
-                f"--clip_gradient_norm={self.clip_norm:g} is for the gradients of a whole step, "
-                f"and --fc_updates_per_step={fc_updates_per_step} updates the fully connected "
-                "layers before those of the convolutions are known. Leave out one of the two."
-            )
-        self._settings = dataclasses.replace(settings, clip_gradient_norm=None)
+        self.clip_global_norm = settings.clip_global_norm
+        self._settings = dataclasses.replace(settings, clip_global_norm=None)
         self._strategy = strategy
         self.fc_updates_per_step = fc_updates_per_step
         self._decay_factors = decay_factors

@@ -69,7 +69,9 @@ class HybridTrainStep(TrainStep):
         super().__init__(state, preprocessing, strategy, **options)
         self._stage = self._network_fn.fully_connected
         self._devices = self._stage.devices
-        check_hybrid(settings, self._batch_size, len(self._devices))
+        check_hybrid(
+            settings, self._batch_size, len(self._devices), self._optimizer.clip_global_norm
+        )
         self._passes = passes(
             settings.hybrid_scheme, len(self._devices), self._batch_size // len(self._devices)
         )
@@ -108,7 +110,7 @@ class HybridTrainStep(TrainStep):
         self, gradients: list[tf.Tensor], of_share: list[tf.Tensor]
     ) -> tuple[list[tf.Tensor], list[tf.Tensor]]:
         """Scales the gradients of a replica and of its share, by the norm of all of all devices."""
-        if self._optimizer.clip_norm is None:
+        if self._optimizer.clip_global_norm is None:
             return gradients, of_share
         context = tf.distribute.get_replica_context()
         # Every replica has the same sums, and a share of its own.
@@ -117,7 +119,7 @@ class HybridTrainStep(TrainStep):
         norm = tf.sqrt(context.all_reduce("SUM", squares))
         clipped, _ = tf.clip_by_global_norm(
             [*gradients, *of_share],
-            self._optimizer.clip_norm * self._optimizer.loss_scale,
+            self._optimizer.clip_global_norm * self._optimizer.loss_scale,
             use_norm=norm,
         )
         return clipped[: len(gradients)], clipped[len(gradients) :]

@@ -64,8 +64,23 @@ def passes(scheme: str, num_devices: int, rows: int) -> list[list[Rows]]:
     return [[Rows(d, i * part, (i + 1) * part) for d in devices] for i in devices]
 
 
-def check_hybrid(settings: HybridSettings, batch_size: int, num_devices: int) -> None:
-    """Raises ValueError if the devices cannot share the work as the settings say."""
+def check_hybrid(
+    settings: HybridSettings,
+    batch_size: int,
+    num_devices: int,
+    clip_global_norm: float | None = None,
+) -> None:
+    """Looks at what can be known before anything is built.
+
+    Args:
+      settings: how the devices share the work.
+      batch_size: images of all devices.
+      num_devices: that share them.
+      clip_global_norm: of the optimizer.
+
+    Raises:
+      ValueError: if the devices cannot share the work so.
+    """
     if num_devices < 2:
         raise ValueError(
             "--distribution_strategy=hybrid is for two devices or more, and here is one. Without a "
@@ -80,4 +95,10 @@ def check_hybrid(settings: HybridSettings, batch_size: int, num_devices: int) ->
             f"--fc_updates_per_step is {updates}; with --hybrid_scheme={settings.hybrid_scheme} on "
             f"{num_devices} devices images pass the fully connected layers {takes}. The schemes b "
             f"and c take {', '.join(fitting)}, and a takes 1."
+        )
+    if clip_global_norm is not None and updates > 1:
+        raise ValueError(
+            f"--clip_global_norm={clip_global_norm:g} is for the gradients of a whole step, and "
+            f"--fc_updates_per_step={updates} updates the fully connected layers before those of "
+            "the convolutions are known. Leave out one of the two."
         )

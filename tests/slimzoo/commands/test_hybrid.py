@@ -129,6 +129,11 @@ def test_validation_evaluation_and_what_it_reports_are_those_of_one_device(
             "2 times in a step. The schemes b and c take 1, 2,",
         ),
         (
+            # And before a network is built.
+            {"hybrid_scheme": "b", "fc_updates_per_step": 2, "clip_global_norm": 0.5},
+            "--clip_global_norm=0.5 is for .* --fc_updates_per_step=2 updates .*Leave out one",
+        ),
+        (
             {"distribution_strategy": "mirrored", "hybrid_scheme": "b"},
             "hybrid_scheme is for --distribution_strategy=hybrid, which is mirrored: leave it out",
         ),

@@ -115,7 +115,7 @@ def test_gradients_are_clipped_by_the_norm_of_those_of_all_devices(
         "trainable_scopes": trainable_scopes,
         "network_options": WITHOUT_DROPOUT,
     }
-    clipping = {"clip_gradient_norm": 0.01}
+    clipping = {"clip_global_norm": 0.01}
     plain = Run(**options).take(1)
     expected = Run(**options, settings=clipping).take()
     found = Run(2, HybridSettings(hybrid_scheme=scheme), **options, settings=clipping).take()
@@ -124,13 +124,6 @@ def test_gradients_are_clipped_by_the_norm_of_those_of_all_devices(
     for name, change in expected.changes().items():
         largest = max(np.abs(change).max(), 1e-12)
         assert np.abs(found.changes()[name] - change).max() < tolerance * largest + 1e-7, name
-
-
-def test_clipping_needs_the_gradients_of_a_whole_step():
-    message = "--clip_gradient_norm=2 is for .* --fc_updates_per_step=2 updates .*Leave out one"
-    settings = HybridSettings(hybrid_scheme="b", fc_updates_per_step=2)
-    with pytest.raises(ValueError, match=message):
-        Run(2, settings, settings={"clip_gradient_norm": 2.0})
 
 
 def test_what_keras_does_with_whole_gradients_is_refused():
