@@ -20,6 +20,9 @@ from training.input_pipeline import Example
 from training.train_step import TrainStep, made_infinite, overflows_anywhere
 from training.training_state import TrainingState
 
+# The scope, in the graph, of what devices send each other before a pass; later ones have numbers.
+ACTIVITIES = "activities"
+
 
 class _Passed(NamedTuple):
     """What a device has once all images have passed the fully connected layers.
@@ -143,6 +146,7 @@ class HybridTrainStep(TrainStep):
         overflows: list[tf.Tensor | None] = []
         passes_an_update = len(self._passes) // self._updates
         share_weights = self._stage.weights_now()
+        arrived: list[tf.Tensor] = []
         for number, rows in enumerate(self._passes):
             if number and number % passes_an_update == 0:
                 overflow = self._overflows(of_shares)
@@ -152,7 +156,11 @@ class HybridTrainStep(TrainStep):
                 overflows.append(overflow)
                 of_shares = []
                 share_weights = self._stage.weights_now()
-            sent = [self._gathered(values, rows) for values in (features, labels, weights)]
+            # What a pass needs is sent once that of the pass before has arrived. Otherwise all is
+            # sent at once, and the first pass waits for what only the last one needs.
+            with tf.control_dependencies(arrived), tf.name_scope(ACTIVITIES):
+                arrived = self._gathered(features, rows)
+            sent = [arrived, *(self._gathered(values, rows) for values in (labels, weights))]
             # As one device would draw them, in the first pass.
             pass_seed = tf.random.experimental.stateless_fold_in(seed, number) if number else seed
             with layers.dropout_seed(pass_seed):
