@@ -134,12 +134,13 @@ def _all_reduced(layers: Sequence[LayerCost], num_devices: int) -> int:
     return 2 * (num_devices - 1) * parameters * _FLOAT32_BYTES
 
 
-def counted_bytes(graph: tf.Graph) -> dict[tuple[str, str], int]:
+def counted_bytes(graph: tf.Graph, scope: str = "") -> dict[tuple[str, str], int]:
     """Counts what a traced step sends: each tensor once to each device that reads it elsewhere.
 
     Args:
       graph: of the step. Operations that are not placed read variables, whose device is theirs, or
         have scalars.
+      scope: what operations in this scope read is counted alone; empty counts all.
 
     Returns:
       Bytes, by the device that sends and the one that gets them.
@@ -149,7 +150,7 @@ def counted_bytes(graph: tf.Graph) -> dict[tuple[str, str], int]:
     """
     placed = {inner.op.name: source.device for source, inner in getattr(graph, "captures", ())}
     sent: dict[tuple[str, str], int] = {}
-    for tensor, device in _read_elsewhere(graph, placed):
+    for tensor, device in _read_elsewhere(graph, placed, scope):
         num_elements = tensor.shape.num_elements()
         if num_elements is None:
             raise ValueError(f"{tensor.name} of shape {tensor.shape} goes to {device}.")
@@ -158,9 +159,13 @@ def counted_bytes(graph: tf.Graph) -> dict[tuple[str, str], int]:
     return sent
 
 
-def _read_elsewhere(graph: tf.Graph, placed: dict[str, str]) -> Iterator[tuple[tf.Tensor, str]]:
+def _read_elsewhere(
+    graph: tf.Graph, placed: dict[str, str], scope: str
+) -> Iterator[tuple[tf.Tensor, str]]:
     seen = set()
     for operation in graph.get_operations():
+        if scope and not operation.name.startswith(f"{scope}/"):
+            continue
         device = _device_of(operation, placed)
         for tensor in operation.inputs:
             source = _device_of(tensor.op, placed)

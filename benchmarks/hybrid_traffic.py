@@ -4,15 +4,18 @@
     python benchmarks/hybrid_traffic.py --model=vgg_16 --devices=2 --batch_size=64
 
 Each number is computed from the sizes of layers, and counted in the step's graph, which is traced
-for so many parts of the CPU and not run. A program that counts more or fewer than 1 in 10,000 in
-the one than in the other ends with an error. Beside them stands how many images/s eight GPUs could
-train at most, by the data sheet of --gpu, if its links are NVLink or PCIe.
+for so many parts of the CPU and not run; if the two differ by more than 1 in 10,000, the program
+ends with an error. Beside them stands what each device has of the first fully connected layer, and
+how many images/s eight GPUs could train at most, by the data sheet of --gpu, if its links are
+NVLink or PCIe.
 """
 
 from __future__ import annotations
 
+import collections
 import dataclasses
 import functools
+import math
 from typing import Any
 
 from absl import flags
@@ -37,11 +40,13 @@ from preprocessing.preprocessing_factory import get_preprocessing
 from reports import finish, format_table, run
 from step_bounds import hybrid_bounds, step_bounds
 from training import devices
-from training.hybrid.hybrid_step import make_train_step
+from training.hybrid.hybrid_network import HybridNetworkFn
+from training.hybrid.hybrid_step import ACTIVITIES, make_train_step
 from training.hybrid.schemes import SCHEMES, HybridSettings
+from training.hybrid.sharded_variable import ShardedVariable
 from training.optimizers import OptimizerSettings
 from training.train_step import DTYPE_POLICIES
-from training.training_state import make_training_state
+from training.training_state import TrainingState, make_training_state
 
 _MODEL = flags.DEFINE_string("model", "alexnet", "The network.")
 _DEVICES = flags.DEFINE_multi_integer(
@@ -65,10 +70,11 @@ def main(arguments: list[str]) -> None:
     end = network_fn.convolutions_end
     if end is None:
         raise ValueError(f"{_MODEL.value} has no fully connected layers that hybrid could divide.")
-    rows = []
+    rows, shares = [], []
     for num_devices in sorted(_DEVICES.value):
         batch_size = num_devices * _BATCH_SIZE.value
         for name in ("mirrored", *SCHEMES):
+            state, graph = _traced(name, num_devices, batch_size)
             if name == "mirrored":
                 computed = mirrored_traffic(costs, num_devices)
                 before = 0.0
@@ -77,12 +83,9 @@ def main(arguments: list[str]) -> None:
                 before = sent_before_the_first_product(
                     name, costs, end, num_devices, batch_size, width
                 )
-            counted = sum(counted_bytes(_traced(name, num_devices, batch_size)).values())
-            if abs(counted - computed.total) > _TOLERANCE * computed.total:
-                raise ValueError(
-                    f"{name} on {num_devices} devices: {computed.total:,} bytes computed, "
-                    f"{counted:,} counted."
-                )
+                _check(f"{name} on {num_devices} devices, at first", before, _busiest(graph))
+            counted = sum(counted_bytes(graph).values())
+            _check(f"{name} on {num_devices} devices", computed.total, counted)
             rows.append(
                 {
                     "devices": num_devices,
@@ -93,19 +96,64 @@ def main(arguments: list[str]) -> None:
                     "before_the_first_product": before,
                 }
             )
+        shares += _shares_of_the_first_layer(state)
     content = {
         "model": _MODEL.value,
         "precision": _PRECISION.value,
         "batch_size_per_device": _BATCH_SIZE.value,
         "bytes": rows,
+        "first_fully_connected_layer": shares,
         "gpu": _GPU.value,
         "images_per_second_at_most": _ceilings(costs, end, network_fn.default_image_size),
     }
     finish(content, _tables(content))
 
 
-def _traced(name: str, num_devices: int, batch_size: int) -> tf.Graph:
-    """The graph of a step over several parts of the CPU."""
+def _check(what: str, computed: float, counted: float) -> None:
+    """Raises ValueError if bytes that are computed are not those that are counted."""
+    if abs(counted - computed) > _TOLERANCE * computed:
+        raise ValueError(f"{what}: {computed:,} bytes computed, {counted:,} counted.")
+
+
+def _busiest(graph: tf.Graph) -> int:
+    """Bytes that one device sends before the first pass, where most are sent."""
+    sent: collections.Counter[str] = collections.Counter()
+    for (source, _), num_bytes in counted_bytes(graph, ACTIVITIES).items():
+        sent[source] += num_bytes
+    return max(sent.values())
+
+
+def _shares_of_the_first_layer(state: TrainingState) -> list[dict[str, Any]]:
+    """Where the parts of its weights are, and those of what the optimizer keeps of them."""
+    assert isinstance(state.network_fn, HybridNetworkFn)
+    stage = state.network_fn.fully_connected
+    weights = stage.variables[stage.layers[0].name][0]
+    kept = [
+        one
+        for one in state.optimizer.variables
+        if isinstance(one, ShardedVariable) and one.shape == weights.shape
+    ]
+    return [
+        {
+            "devices": len(variable.shards),
+            "variable": variable.path,
+            "shape": list(variable.shape),
+            "bytes": 4 * math.prod(variable.shape),
+            "shards": [
+                {
+                    "device": shard.value.device.rpartition("device:")[2],
+                    "shape": list(shard.shape),
+                    "bytes": 4 * math.prod(shard.shape),
+                }
+                for shard in variable.shards
+            ],
+        }
+        for variable in (weights, *kept)
+    ]
+
+
+def _traced(name: str, num_devices: int, batch_size: int) -> tuple[TrainingState, tf.Graph]:
+    """What trains over several parts of the CPU, and the graph of a step."""
     hybrid = None if name == "mirrored" else HybridSettings(hybrid_scheme=name)
     strategy = devices.make_strategy("hybrid" if hybrid else "mirrored", num_devices)
     state = make_training_state(
@@ -131,7 +179,7 @@ def _traced(name: str, num_devices: int, batch_size: int) -> tf.Graph:
         tf.TensorSpec([]),
         tf.TensorSpec([], tf.int32),
     )
-    return function.graph
+    return state, function.graph
 
 
 def _ceilings(costs: NetworkCosts, end: str, image_size: int) -> list[dict[str, Any]]:
@@ -164,6 +212,10 @@ def _ceilings(costs: NetworkCosts, end: str, image_size: int) -> list[dict[str, 
     return ceilings
 
 
+def _of(variable: dict[str, Any]) -> str:
+    return f"{variable['shape']}, {variable['bytes'] / 1e6:,.1f} MB"
+
+
 def _tables(content: dict[str, Any]) -> list[str]:
     megabytes = [
         [
@@ -194,6 +246,15 @@ def _tables(content: dict[str, Any]) -> list[str]:
         ]
         for row in content["images_per_second_at_most"]
     ]
+    shares = [
+        [
+            one["variable"],
+            _of(one),
+            one["devices"],
+            "; ".join(sorted({_of(shard) for shard in one["shards"]})),
+        ]
+        for one in content["first_fully_connected_layer"]
+    ]
     return [
         f"{content['model']}, {content['precision']}, {content['batch_size_per_device']} images of "
         "each device: MB that all devices send in a step. The last column is what the busiest link "
@@ -211,6 +272,7 @@ def _tables(content: dict[str, Any]) -> list[str]:
             ],
             megabytes,
         ),
+        format_table(["", "whole", "devices", "each has"], shares),
         f"8 x {content['gpu']}, from its data sheet:",
         format_table(
             ["link", "", "ms sending", "at least", "images/s at most", "without overlap"], ceilings

@@ -10,6 +10,7 @@ environment.set_up()  # as the commands do, before TensorFlow is imported
 
 # isort: split
 import contextlib
+import math
 import tempfile
 from typing import Any
 
@@ -232,5 +233,5 @@ def forward_pass(model: str, precision: str, batch_size: int, steps: int) -> Wor
 
 def facts(network_fn: NetworkFn, operations: int) -> dict[str, int]:
     """What a workload says of its network, and of the operations that an image takes."""
-    parameters = sum(nets_factory.parameter_counts(network_fn).values())
-    return {"parameters": parameters, "operations_per_image": operations}
+    trained = [one.shape for one in network_fn.variables.values() if one.trainable]
+    return {"parameters": sum(map(math.prod, trained)), "operations_per_image": operations}

@@ -68,6 +68,22 @@ def test_tensors_that_are_read_elsewhere_are_counted_once_a_device():
     }
 
 
+def test_of_a_scope_it_is_counted_what_its_operations_read():
+    @tf.function
+    def step(value):
+        with tf.device("CPU:0"):
+            here = value * 2.0
+        with tf.device("CPU:1"):
+            with tf.name_scope("first"):
+                there = here + 1.0
+            with tf.name_scope("first_1"):
+                return there + value
+
+    graph = step.get_concrete_function(tf.TensorSpec([5])).graph
+    assert counted_bytes(graph, "first") == {("CPU:0", "CPU:1"): 5 * 4}
+    assert counted_bytes(graph, "second") == {}
+
+
 def test_a_size_that_is_not_known_is_said():
     @tf.function
     def step(value):
@@ -128,6 +144,12 @@ def test_what_is_computed_is_what_the_graph_sends(run_here, precision):
     for row in rows.values():
         assert row["counted"] == pytest.approx(row["computed"], abs=100)
     assert "NVLink" in table
+    kernel, momentum = report["first_fully_connected_layer"]
+    assert "momentum" in momentum["variable"]
+    for variable in (kernel, momentum):
+        assert variable["shape"] == [4096, 384]
+        share = {"shape": [4096, 192], "bytes": 4096 * 192 * 4}
+        assert variable["shards"] == [{"device": f"CPU:{n}", **share} for n in range(2)]
 
 
 @pytest.mark.slow
