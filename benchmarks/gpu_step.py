@@ -4,7 +4,7 @@
 
 Prints images/s of each variant beside PyTorch at its best and the ceilings of the same run, what is
 left of them from end to end, on records of prepare_dataset, and where the time of a step goes. It
-takes under eight minutes: what does not fit is left out, and said so.
+is meant for eight minutes: what would take longer, by what came before, is left out, and said so.
 
 Without a GPU a small network takes small steps on the CPU, which shows that the parts work: in the
 first precision and one small batch unless flags ask for more, and without XLA for the whole step.
