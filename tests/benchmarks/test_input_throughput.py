@@ -36,6 +36,7 @@ def test_every_stage_is_measured_and_the_end_is_set_against_their_sum(run_here, 
     assert f"Most of it: {max(added, key=added.get)}." in table
 
 
+@pytest.mark.slow
 def test_a_stage_can_be_built_in_a_process_that_has_imported_nothing():
     running = RunningContender(Contender("arrays", "input_stages:cropping_arrays"))
     try:

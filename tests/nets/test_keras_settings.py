@@ -140,6 +140,7 @@ def test_a_failing_build_leaves_the_format_as_it_was(channels_first):
         get_network_fn("alexnet", without_layer="conv1")
 
 
+@pytest.mark.slow
 def test_channels_first_in_keras_json_works(settings):
     program = """
 import keras

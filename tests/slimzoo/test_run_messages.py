@@ -40,6 +40,7 @@ def test_a_run_says_its_images_and_validates_in_lines_of_80_columns(
     assert max(len(line) for line in lines if line not in commands) < 80
 
 
+@pytest.mark.slow
 def test_a_finished_run_says_what_trains_it_further(run, capsys):
     train(dataclasses.replace(run, learning_rate_decay_type="polynomial", learning_rate=0.02))
     said = " ".join("".join(capsys.readouterr()).split())

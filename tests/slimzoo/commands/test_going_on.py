@@ -50,6 +50,7 @@ def test_with_larger_batches_the_epochs_that_are_left_are_trained(run, capsys):
     )
 
 
+@pytest.mark.slow
 def test_with_smaller_batches_it_goes_on_in_the_middle_of_an_epoch(replaced):
     """After four steps of 10 images, the third epoch's first third is done with the second step."""
     train(replaced(max_number_of_steps=4))

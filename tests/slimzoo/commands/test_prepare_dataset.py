@@ -182,6 +182,7 @@ def test_one_split_has_a_part_for_validation_in_the_command(preparation_config, 
         evaluate(evaluation)
 
 
+@pytest.mark.slow
 def test_a_signal_stops_between_two_images(preparation_config, monkeypatch, capsys):
     original, images = prepare_dataset.write_dataset, []
 
