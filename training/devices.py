@@ -84,9 +84,10 @@ def per_replica_batch_size(batch_size: int, strategy: tf.distribute.Strategy) ->
     replicas = strategy.num_replicas_in_sync
     if batch_size % replicas:
         below = batch_size - batch_size % replicas
+        fitting = f"{below} or {below + replicas}" if below else f"{replicas}"
         raise ValueError(
             f"--batch_size is {batch_size}, which {replicas} replicas cannot share equally; "
-            f"{below or replicas} or {below + replicas} would do."
+            f"{fitting} would do."
         )
     return batch_size // replicas
 

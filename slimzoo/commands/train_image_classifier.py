@@ -36,7 +36,7 @@ from training.export.export_record import outdated
 from training.forecast import Forecast, RunPlan
 from training.hosts.agreement import Agreement
 from training.hosts.cluster import ClusterSettings
-from training.hosts.cooperation import check_same, working_together
+from training.hosts.cooperation import check_same, check_same_flags, working_together
 from training.hybrid.hybrid_network import check_has_stages
 from training.hybrid.hybrid_step import make_train_step
 from training.hybrid.schemes import HybridSettings, check_hybrid
@@ -115,6 +115,19 @@ def train(config: TrainingConfig) -> str:
                     os.rmdir(train_dir)  # if nothing has come into it
 
 
+# The flags that hosts of one run may be given differently: who they are, and where they find what
+# all of them have. What they find there is compared by itself.
+_OF_EACH_HOST = (
+    "task_index",
+    "worker_hosts",
+    "cluster_timeout_secs",
+    "train_dir",
+    "dataset_dir",
+    "dataset_statistics",
+    "checkpoint_path",
+)
+
+
 class _Run(NamedTuple):
     """What has been looked up, checked and prepared before anything is built."""
 
@@ -133,6 +146,11 @@ class _Run(NamedTuple):
 
 def _train(config: TrainingConfig, run: _Run) -> str:
     """Builds what a run needs, takes up what train_dir holds, and trains to the last step."""
+    # First, because networks that differ cannot even add their gradients up.
+    flags = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
+    check_same_flags(
+        run.strategy, {name: flags[name] for name in flags if name not in _OF_EACH_HOST}
+    )
     steps_per_epoch = run.dataset.num_examples / config.batch_size
     state = _make_state(config, run)
     progress = Progress(
@@ -174,11 +192,7 @@ def _train(config: TrainingConfig, run: _Run) -> str:
         step_that_training_starts_from=first_step,
         number_of_training_images=run.dataset.num_examples,
         number_of_validation_images=run.validation.num_examples if run.validation else 0,
-        names_of_images=run.dataset.fingerprint % 2**31,
-        batch_size=config.batch_size,
-        seed=config.seed,
-        log_every_n_steps=config.log_every_n_steps,
-        max_nan_restarts=config.max_nan_restarts,
+        checksum_of_the_names_of_images=run.dataset.fingerprint % 2**31,
     )
     preprocessing = run.description.make_preprocessing(run.train_dir, config.augment)
     step = make_train_step(
@@ -322,8 +336,8 @@ def _hybrid_settings(config: TrainingConfig) -> HybridSettings | None:
     for field in dataclasses.fields(HybridSettings):
         if getattr(given, field.name) != field.default:
             raise ValueError(
-                f"--{field.name} is for --distribution_strategy=hybrid, which is "
-                f"{config.distribution_strategy}: leave it out, or give that too."
+                f"--{field.name} is for --distribution_strategy=hybrid, and here that is "
+                f"{config.distribution_strategy}: leave out the first, or give the second too."
             )
     return None
 

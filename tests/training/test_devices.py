@@ -46,6 +46,8 @@ def test_replicas_share_a_batch_equally_or_not_at_all():
     assert devices.per_replica_batch_size(6, strategy) == 3
     with pytest.raises(ValueError, match=r"--batch_size is 7, which 2 replicas .* 6 or 8 would do"):
         devices.per_replica_batch_size(7, strategy)
+    with pytest.raises(ValueError, match="share equally; 2 would do"):
+        devices.per_replica_batch_size(1, strategy)
     with pytest.raises(ValueError, match="--batch_size is 1, which 2 replicas cannot share"):
         devices.per_replica_batch_size(1, strategy)
 

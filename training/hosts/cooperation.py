@@ -17,7 +17,9 @@ import functools
 import re
 import signal
 import threading
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import tensorflow as tf
 
@@ -144,20 +146,52 @@ def check_same(strategy: tf.distribute.Strategy, **values: int) -> None:
     cluster = cluster_of(strategy)
     if cluster is None:
         return
+    for name, found in _different(strategy, cluster, values).items():
+        each = ", ".join(f"{value} for {cluster.name(task)}" for task, value in found.items())
+        raise ValueError(
+            f"The processes do not agree on the {name.replace('_', ' ')}: {each}. Start the "
+            "same command on every host, on the same images, and with a train_dir that all "
+            "hosts see (a shared file system)."
+        )
+
+
+def check_same_flags(strategy: tf.distribute.Strategy, values: Mapping[str, Any]) -> None:
+    """Raises ValueError if the processes were started with other flags; all must call this.
+
+    Args:
+      strategy: that they share; of one process, nothing is done.
+      values: of the flags, by their names.
+    """
+    cluster = cluster_of(strategy)
+    if cluster is None:
+        return
+    sums = {name: zlib.crc32(repr(value).encode()) for name, value in values.items()}
+    if different := _different(strategy, cluster, sums):
+        given = ", ".join(f"--{name} (here {values[name]})" for name in different)
+        raise ValueError(
+            f"The processes do not agree on {given}. Start the same command on every host, with "
+            "another --task_index alone."
+        )
+
+
+def _different(
+    strategy: tf.distribute.Strategy, cluster: Cluster, values: Mapping[str, int]
+) -> dict[str, dict[Task, int]]:
+    """What each process has of those values that are not the same in all."""
     own = tf.constant([list(values.values())], tf.int64)
     rows = strategy.gather(strategy.run(lambda: own), axis=0).numpy()
     per_task = len(rows) // len(cluster.tasks)
-    for column, name in enumerate(values):
-        found = {task: int(rows[n * per_task, column]) for n, task in enumerate(cluster.tasks)}
-        if len(set(found.values())) > 1:
-            with contextlib.suppress(*_LOSSES):
-                wait_for_all(strategy)  # all are to say so, before the first one ends
-            each = ", ".join(f"{value} for {cluster.name(task)}" for task, value in found.items())
-            raise ValueError(
-                f"The processes do not agree on the {name.replace('_', ' ')}: {each}. Start the "
-                "same command on every host, on the same images, and with a train_dir that all "
-                "hosts see (a shared file system)."
-            )
+    found = {
+        name: {task: int(rows[n * per_task, column]) for n, task in enumerate(cluster.tasks)}
+        for column, name in enumerate(values)
+    }
+    different = {
+        name: of_tasks for name, of_tasks in found.items() if len({*of_tasks.values()}) > 1
+    }
+    if different:
+        with contextlib.suppress(*_LOSSES):
+            wait_for_all(strategy)  # all are to say so, before the first one ends
+    return different
 
 
 def loss_message(

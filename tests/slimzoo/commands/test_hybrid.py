@@ -135,7 +135,7 @@ def test_validation_evaluation_and_what_it_reports_are_those_of_one_device(
         ),
         (
             {"distribution_strategy": "mirrored", "hybrid_scheme": "b"},
-            "hybrid_scheme is for --distribution_strategy=hybrid, which is mirrored: leave it out",
+            "hybrid_scheme is for --distribution_strategy=hybrid, and here that is mirrored: leave",
         ),
     ],
     ids=lambda value: "-".join(map(str, value.values())) if isinstance(value, dict) else "",

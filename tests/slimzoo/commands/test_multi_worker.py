@@ -256,6 +256,19 @@ def test_hosts_that_do_not_share_train_dir_are_refused(steady, tmp_path):
 
 
 @pytest.mark.slow
+def test_hosts_that_are_given_other_flags_are_refused(steady, tmp_path):
+    """With another optimizer or network TensorFlow would tell of shapes, with a rate of nothing."""
+    flags = flag_list(steady(max_number_of_steps=4, train_dir=str(tmp_path / "run")))
+    with Hosts(tmp_path, [*flags, "--learning_rate=0.0{index}1"]) as hosts:
+        assert hosts.statuses(200) == [1, 1]
+    for index in range(2):
+        message = hosts.output(index).splitlines()[-1]
+        given = f"--learning_rate (here 0.0{index}1)"
+        assert message.startswith(f"ERROR: The processes do not agree on {given}. Start the same")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.slow
 def test_two_hosts_evaluate_as_one_does(run, tmp_path):
     """And neither ends well before both have."""
     flags = [f"--checkpoint_path={run.train_dir}", "--batch_size=6"]

@@ -14,6 +14,7 @@ from training.hosts import cooperation
 from training.hosts.cluster import Cluster, Task
 from training.hosts.cooperation import (
     check_same,
+    check_same_flags,
     cluster_of,
     loss_message,
     wait_for_all,
@@ -147,6 +148,32 @@ def test_what_all_processes_must_have_alike_is_compared(shared, monkeypatch):
     with pytest.raises(ValueError, match=f"agree on the step: 5 .*, 7 for .*{other.address}"):
         check_same(strategy, step=5, batch_size=6)
     assert waited == [strategy]  # the others have what they need to say the same
+
+
+def test_flags_that_differ_are_named_with_what_was_given_here(shared, monkeypatch):
+    strategy, _ = shared  # its two replicas are taken for two processes
+    given = [{"batch_size": 6, "learning_rate": 0.1}, {"batch_size": 6, "learning_rate": 0.2}]
+    check_same_flags(strategy, given[0])
+    sent = []
+
+    def run(function):
+        sent.append(function())
+        return sent[-1]
+
+    with monkeypatch.context() as recording:
+        recording.setattr(strategy, "run", run)
+        recording.setattr(strategy, "gather", lambda rows, axis: tf.concat([rows, rows], axis))
+        check_same_flags(strategy, given[1])
+    monkeypatch.setattr(
+        strategy,
+        "gather",
+        lambda rows, axis: tf.concat([strategy.experimental_local_results(rows)[0], sent[0]], axis),
+    )
+    with pytest.raises(
+        ValueError, match=r"agree on --learning_rate \(here 0\.1\)\. Start"
+    ) as error:
+        check_same_flags(strategy, given[0])
+    assert "batch_size" not in str(error.value)
 
 
 def test_processes_that_do_not_agree_say_so_though_one_of_them_has_ended(shared, monkeypatch):
