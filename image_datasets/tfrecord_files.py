@@ -104,10 +104,10 @@ def _check_written_once(split: str, patterns: Iterable[str]) -> None:
     for several in alike.values():
         if len(several) > 1:
             raise ValueError(
-                f"The split {split} was written more than once, into another number of files each "
-                f"time, and all images would count as often: {listed(several)}. Remove the files "
-                f"that are not meant, or give the pattern of the others: --dataset_dir="
-                f"'{several[-1]}'. If they are different images, rename them to names without -of-."
+                f"The split {split} is there more than once, each time in another number of files: "
+                f"{listed(several)}. All of them together would count each image more than once. "
+                "Remove the files that are not meant. If they are different images, rename the "
+                "files to names without -of-."
             )
 
 

@@ -97,7 +97,9 @@ def _division(config: TrainingConfig, state: TrainingState) -> str:
     """What each device has of what is divided, and the rates; empty if nothing is."""
     if not isinstance(state.network_fn, HybridNetworkFn):
         return ""
-    total, most = state.network_fn.fully_connected.num_parameters()
+    stage = state.network_fn.fully_connected
+    total, most = stage.num_parameters()
+    at_most = "" if most * len(stage.devices) == total else "at most "
     times = config.fc_updates_per_step
     rates = (
         f"; these have {times} updates a step, and the convolutions one at {times} times the rate"
@@ -106,7 +108,7 @@ def _division(config: TrainingConfig, state: TrainingState) -> str:
     )
     return (
         f"hybrid, scheme {config.hybrid_scheme}: of the {total:,} parameters of the fully "
-        f"connected layers a device has {most:,}{rates}"
+        f"connected layers a device has {at_most}{most:,}{rates}"
     )
 
 
