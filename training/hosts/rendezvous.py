@@ -149,9 +149,11 @@ def _admit(connection: socket.socket, cluster: Cluster, present: dict[int, socke
         if hello.get("cluster") != cluster.as_dict():
             theirs, ours = json.dumps(hello.get("cluster")), json.dumps(cluster.as_dict())
             _send(connection, {"refused": f"it has the hosts {theirs}, and the first one {ours}"})
-        elif number in present:
+        elif number in present and _is_there(present[number]):
             _send(connection, {"refused": "another process with this index is there already"})
         elif isinstance(number, int) and 0 < number < len(cluster.tasks):
+            if number in present:  # that one went away since it was last looked at
+                present.pop(number).close()
             present[number] = connection
     finally:
         if connection not in present.values():

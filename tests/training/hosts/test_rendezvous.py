@@ -120,6 +120,23 @@ def test_another_list_of_hosts_is_refused(pool, clusters):
         first.result(timeout=5)
 
 
+@pytest.mark.parametrize("is_there", [False, True])
+def test_who_has_gone_can_come_again_at_once(clusters, is_there):
+    with socket.create_server(("localhost", 0)) as server:
+        pairs = [
+            (socket.create_connection(server.getsockname()), server.accept()[0]) for _ in range(2)
+        ]
+    (before, ours_before), (again, ours_again) = pairs
+    with before, ours_before, again, ours_again:
+        if not is_there:
+            before.close()
+        hello = {"task": 1, "cluster": clusters[1].as_dict()}
+        again.sendall(json.dumps(hello).encode() + b"\n")
+        present = {1: ours_before}
+        rendezvous._admit(ours_again, clusters[0], present)
+        assert present == {1: ours_before if is_there else ours_again}
+
+
 def test_the_same_index_twice_is_refused(pool, clusters, monkeypatch):
     first, _ = started(pool, clusters[0])
     one, _ = started(pool, clusters[1])
