@@ -148,6 +148,7 @@ TESTED_IN = {
     "nets.separable": "nets/test_serialization.py",
     "nets.stacking": "nets/test_contributing.py",
     "slimzoo.hybrid_flags": "slimzoo/commands/test_hybrid.py",
+    "slimzoo.run_agreement": "slimzoo/commands/test_multi_worker.py",
     "training.export.keras_file": "training/export/test_model_card.py",
     "training.export.onnx_model": "training/export/test_formats.py",
     "training.export.prepared_images": "training/export/test_formats.py",

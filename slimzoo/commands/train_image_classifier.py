@@ -19,7 +19,7 @@ from image_datasets.image_dataset import ImageDataset
 from nets import nets_factory
 from preprocessing import preprocessing_factory
 from preprocessing.base import Preprocessing
-from slimzoo import program, run_folder, run_messages
+from slimzoo import program, run_agreement, run_folder, run_messages
 from slimzoo.configuration import TrainingConfig
 from slimzoo.flags import flag_lines, settings
 from slimzoo.interruption import signals_noted
@@ -36,7 +36,7 @@ from training.export.export_record import outdated
 from training.forecast import Forecast, RunPlan
 from training.hosts.agreement import Agreement
 from training.hosts.cluster import ClusterSettings
-from training.hosts.cooperation import check_same, check_same_flags, working_together
+from training.hosts.cooperation import working_together
 from training.hybrid.hybrid_network import check_has_stages
 from training.hybrid.hybrid_step import make_train_step
 from training.hybrid.schemes import HybridSettings, check_hybrid
@@ -115,19 +115,6 @@ def train(config: TrainingConfig) -> str:
                     os.rmdir(train_dir)  # if nothing has come into it
 
 
-# The flags that hosts of one run may be given differently: who they are, and where they find what
-# all of them have. What they find there is compared by itself.
-_OF_EACH_HOST = (
-    "task_index",
-    "worker_hosts",
-    "cluster_timeout_secs",
-    "train_dir",
-    "dataset_dir",
-    "dataset_statistics",
-    "checkpoint_path",
-)
-
-
 class _Run(NamedTuple):
     """What has been looked up, checked and prepared before anything is built."""
 
@@ -146,11 +133,7 @@ class _Run(NamedTuple):
 
 def _train(config: TrainingConfig, run: _Run) -> str:
     """Builds what a run needs, takes up what train_dir holds, and trains to the last step."""
-    # First, because networks that differ cannot even add their gradients up.
-    flags = {field.name: getattr(config, field.name) for field in dataclasses.fields(config)}
-    check_same_flags(
-        run.strategy, {name: flags[name] for name in flags if name not in _OF_EACH_HOST}
-    )
+    run_agreement.check_flags(run.strategy, config)
     steps_per_epoch = run.dataset.num_examples / config.batch_size
     state = _make_state(config, run)
     progress = Progress(
@@ -186,13 +169,12 @@ def _train(config: TrainingConfig, run: _Run) -> str:
         max(place + num_steps - first_step, 1),
         rate_state,
     )
-    check_same(
+    run_agreement.check_start(
         run.strategy,
-        number_of_steps=num_steps,
-        step_that_training_starts_from=first_step,
-        number_of_training_images=run.dataset.num_examples,
-        number_of_validation_images=run.validation.num_examples if run.validation else 0,
-        checksum_of_the_names_of_images=run.dataset.fingerprint % 2**31,
+        num_steps=num_steps,
+        first_step=first_step,
+        dataset=run.dataset,
+        validation=run.validation,
     )
     preprocessing = run.description.make_preprocessing(run.train_dir, config.augment)
     step = make_train_step(

@@ -55,8 +55,9 @@ def test_a_run_that_is_stopped_goes_on_to_the_values_of_one_that_is_not(replaced
     train_until_interrupted(stopped)
     printed = " ".join(capsys.readouterr().out.split())
     assert (
-        "hybrid, scheme b: of the 195 parameters of the fully connected layers a device has at most "
-        "106; these have 2 updates a step, and the convolutions one at 2 times the rate" in printed
+        "hybrid, scheme b: of the 195 parameters of the fully connected layers a device has at "
+        "most 106; these have 2 updates a step, and the convolutions one at 2 times the rate"
+        in printed
     )
     train(stopped)
     assert_equal_values(saved_values(stopped.train_dir), saved_values(whole.train_dir))
