@@ -83,6 +83,11 @@ class HybridTrainStep(TrainStep):
         trainable = state.trainable.values()
         self._divided = [one for one in trainable if isinstance(one, ShardedVariable)]
         self._trainable = [one for one in trainable if not isinstance(one, ShardedVariable)]
+        if self._updates > 1 and not self._divided:
+            raise ValueError(
+                f"--fc_updates_per_step={self._updates} is for fully connected layers that are "
+                "trained, and none is. Leave it out, or give other --trainable_scopes."
+            )
 
     def _replica_step(self, batch: Example, step: tf.Tensor) -> dict[str, tf.Tensor]:
         context = tf.distribute.get_replica_context()

@@ -167,6 +167,12 @@ def test_gradients_are_clipped_by_the_norm_of_those_of_all_devices(
         assert np.abs(found.changes()[name] - change).max() < tolerance * largest + 1e-7, name
 
 
+def test_several_updates_of_what_is_not_trained_are_refused():
+    settings = HybridSettings(hybrid_scheme="b", fc_updates_per_step=2)
+    with pytest.raises(ValueError, match=r"--fc_updates_per_step=2 is for .*none is.*Leave it out"):
+        Run(2, settings, model="tiny", trainable_scopes=["tiny/conv1"])
+
+
 def test_what_keras_does_with_whole_gradients_is_refused():
     """Flags of ours do not ask for it; an optimizer of the user's own may."""
 
