@@ -24,7 +24,7 @@ from network_costs import NetworkCosts, count_costs
 from published_rates import ONE_WEIRD_TRICK, ONE_WEIRD_TRICK_SOURCE
 from reports import finish, format_table, run
 
-# Its authors' own file for one GPU. The numbers of its parameters are the paper's.
+# The author's own file for one GPU; the paper's count of parameters fits it.
 _MODEL = "alexnet_owt"
 # Section 5 of the paper, which rounds ILSVRC-2012's images to 1.2 million.
 _NUM_IMAGES = 90 * 1_281_167

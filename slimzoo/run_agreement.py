@@ -1,4 +1,4 @@
-"""What the hosts of a run must have alike, compared before they train on it."""
+"""What hosts that work together must have alike, compared before they begin."""
 
 from __future__ import annotations
 
@@ -7,23 +7,24 @@ import dataclasses
 import tensorflow as tf
 
 from image_datasets.image_dataset import ImageDataset
-from slimzoo.configuration import TrainingConfig
+from slimzoo.configuration import InputConfig
 from training.hosts.cooperation import check_same, check_same_flags
 
-# The flags that hosts of one run may be given differently: who they are, and where they find what
+# The flags that hosts may be given differently: who they are, and where they find what
 # all of them have. What they find there is compared by itself.
 _OF_EACH_HOST = (
     "task_index",
     "worker_hosts",
     "cluster_timeout_secs",
     "train_dir",
+    "eval_dir",
     "dataset_dir",
     "dataset_statistics",
     "checkpoint_path",
 )
 
 
-def check_flags(strategy: tf.distribute.Strategy, config: TrainingConfig) -> None:
+def check_flags(strategy: tf.distribute.Strategy, config: InputConfig) -> None:
     """Raises ValueError if the hosts were started with different flags; all must call this.
 
     It comes before anything is built: networks that differ cannot even add their gradients up.

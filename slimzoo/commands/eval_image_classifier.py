@@ -19,7 +19,7 @@ from image_datasets.file_names import same_spelling
 from image_datasets.image_dataset import ImageDataset
 from image_datasets.split_names import find_split
 from nets.nets_factory import networks
-from slimzoo import __version__, program
+from slimzoo import __version__, program, run_agreement
 from slimzoo.configuration import PRECISIONS, InputConfig, preprocessing_name_flag
 from slimzoo.flags import Theme, check_positive, flag, flag_lines, required_flag, settings
 from slimzoo.output_folders import absolute, made_folder, results_folder
@@ -162,6 +162,7 @@ def evaluate(config: EvaluationConfig) -> EvaluationResult:
 
 
 def _evaluate(config: EvaluationConfig, strategy: tf.distribute.Strategy) -> EvaluationResult:
+    run_agreement.check_flags(strategy, config)
     import_modules(config.import_modules)
     paths = split_paths(config.checkpoint_path)
     runs = [ModelDescription.of_checkpoint(path) for path in paths]

@@ -177,7 +177,10 @@ def check_same_flags(strategy: tf.distribute.Strategy, values: Mapping[str, Any]
 def _different(
     strategy: tf.distribute.Strategy, cluster: Cluster, values: Mapping[str, int]
 ) -> dict[str, dict[Task, int]]:
-    """What each process has of those values that are not the same in all."""
+    """What each process has of those values that are not the same in all.
+
+    If there are any, it returns when all processes know them, so that each may end.
+    """
     own = tf.constant([list(values.values())], tf.int64)
     rows = strategy.gather(strategy.run(lambda: own), axis=0).numpy()
     per_task = len(rows) // len(cluster.tasks)

@@ -156,7 +156,7 @@ class HybridOptimizer:
         steps = self._inner.iterations.value
         share.iterations.assign(steps * self.fc_updates_per_step + update)
         if self._is_loss_scaled:
-            gradients = [gradient / self._of_whole.dynamic_scale for gradient in gradients]
+            gradients = [gradient / self.loss_scale for gradient in gradients]
         for gradient, shard in zip(gradients, self._shards[number], strict=True):
             share.update_step(gradient, shard.value, self.learning_rate.value)
 

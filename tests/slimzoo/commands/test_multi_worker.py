@@ -269,6 +269,19 @@ def test_hosts_that_are_given_other_flags_are_refused(steady, tmp_path):
 
 
 @pytest.mark.slow
+def test_hosts_that_evaluate_otherwise_are_refused(run, tmp_path):
+    folder = tmp_path / "evaluation"
+    flags = [f"--checkpoint_path={run.train_dir}", f"--eval_dir={folder}"]
+    with Hosts(tmp_path, [*flags, "--max_num_batches=1{index}"], command="evaluate") as hosts:
+        assert hosts.statuses(200) == [1, 1]
+    for index in range(2):
+        message = hosts.output(index).splitlines()[-1]
+        given = f"--max_num_batches (here 1{index})"
+        assert message.startswith(f"ERROR: The processes do not agree on {given}. Start the same")
+    assert not folder.exists()
+
+
+@pytest.mark.slow
 def test_two_hosts_evaluate_as_one_does(run, tmp_path):
     """And neither ends well before both have."""
     flags = [f"--checkpoint_path={run.train_dir}", "--batch_size=6"]
